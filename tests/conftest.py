@@ -1,0 +1,16 @@
+"""What tests of several rooms share."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHAKESPEARE = ROOT.parent / "shared" / "corpora" / "tiny_shakespeare.txt"
+
+
+@pytest.fixture(scope="session")
+def shakespeare() -> str:
+    """Tiny Shakespeare, which the project does not carry."""
+    if not SHAKESPEARE.exists():
+        pytest.skip("tiny Shakespeare is not at ../shared/corpora/tiny_shakespeare.txt")
+    return SHAKESPEARE.read_text(encoding="utf-8")
