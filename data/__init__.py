@@ -1,0 +1,1 @@
+"""Text to characters to batches. Knows nothing of models, Hydra or TensorBoard."""

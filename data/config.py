@@ -1,0 +1,31 @@
+"""What a user may choose about the text. Free of heavy imports, so that help and completion are instant."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """Where text comes from when no `data.path` is given."""
+
+    python_stdlib = "python_stdlib"
+    tiny_shakespeare = "tiny_shakespeare"
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """The text to learn and how it is divided."""
+
+    source: Source
+    path: str | None = None  # a file, a folder or a glob of the user's own; wins over `source`
+    validation_fraction: float = 0.1  # the end of the text, held out
+    max_vocabulary: int = 20_000  # more distinct characters than this is taken for a mistake
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.path is not None and not self.path.strip():
+            found.append("data.path: expected a file, folder or glob, got an empty string")
+        if not 0 < self.validation_fraction < 1:
+            found.append(f"data.validation_fraction: expected between 0 and 1, got {self.validation_fraction}")
+        if self.max_vocabulary < 2:
+            found.append(f"data.max_vocabulary: expected at least 2, got {self.max_vocabulary}")
+        return found

@@ -1,0 +1,117 @@
+"""Where text comes from: Python's own library, a download, or the user's files. Every way ends in one `str`."""
+
+import glob
+import hashlib
+import os
+import sysconfig
+import urllib.request
+from pathlib import Path
+
+from data.config import DataConfig, Source
+from errors import UserError
+from files import replacing
+
+TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+DOWNLOAD_SECONDS = 30
+
+# Not the library's own code: tests, what the user installed, and compiled or bundled files.
+_LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
+
+
+def load_text(config: DataConfig) -> str:
+    """The text that `config` names. Raises UserError where there is none to be had."""
+    if config.path is not None:
+        return read_path(config.path)
+    match config.source:
+        case Source.python_stdlib:
+            return python_stdlib(Path(sysconfig.get_path("stdlib")))
+        case Source.tiny_shakespeare:
+            file = cache_folder() / "tiny_shakespeare.txt"
+            return _decoded(file, download(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, file))
+
+
+def python_stdlib(folder: Path) -> str:
+    """The Python files below `folder` in sorted order, those of plain ASCII only."""
+    files = (file.relative_to(folder) for file in folder.rglob("*.py"))
+    kept = sorted(file.as_posix() for file in files if not _LEFT_OUT.intersection(file.parts))
+    # Undecodable bytes become a character that is not ASCII: such files are left out with the rest.
+    texts = ((folder / file).read_text(encoding="utf-8", errors="replace") for file in kept)
+    text = "".join(text for text in texts if _is_plain(text))
+    if not text:
+        raise UserError(f"expected the source of Python's library in {folder}, got no usable file; give data.path=FILE")
+    return text
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()
+
+
+def read_path(path: str) -> str:
+    """A file, every visible file below a folder, or every file that a glob matches: in sorted order, as they are."""
+    files = _files(path)
+    *earlier, last = (_decoded(file, _bytes(file)) for file in files)
+    # A file that ends in the middle of a line must not run into the next one.
+    return "".join(text if text.endswith("\n") else text + "\n" for text in earlier) + last
+
+
+def _files(path: str) -> list[Path]:
+    named = Path(path).expanduser()
+    if named.is_dir():
+        found = (file for file in named.rglob("*") if not any(p.startswith(".") for p in file.relative_to(named).parts))
+    elif named.exists():
+        return [named]
+    else:
+        found = (Path(match) for match in glob.glob(str(named), recursive=True))
+    files = sorted((file for file in found if file.is_file()), key=Path.as_posix)
+    if not files:
+        raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
+    return files
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"data.path: cannot read {file}: {error.strerror}") from error
+
+
+def _decoded(file: Path, content: bytes) -> str:
+    zero = content.find(b"\0")
+    if zero >= 0:
+        raise UserError(f"{file}: expected text, got binary data (a zero byte at offset {zero})")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        bad = f"byte 0x{content[error.start]:02x} at offset {error.start}"
+        raise UserError(f"{file}: expected UTF-8 text, got {bad}") from error
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: `$XDG_CACHE_HOME/charscope`, by default `~/.cache/charscope`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "charscope"
+
+
+def download(url: str, sha256: str, file: Path) -> bytes:
+    """The content of `url`, from `file` if it is there and sound, else fetched, checked and kept there."""
+    if file.exists():
+        content = file.read_bytes()
+        if _sha256(content) == sha256:
+            return content
+    try:
+        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
+            content = response.read()
+    except OSError as error:
+        raise UserError(
+            f"could not download {url} ({error}); fetch it on another machine and give data.path=FILE, "
+            "or use data=python_stdlib, which needs no network"
+        ) from error
+    if _sha256(content) != sha256:
+        raise UserError(f"{url}: expected SHA-256 {sha256}, got {_sha256(content)}; nothing was kept")
+    with replacing(file) as stream:
+        stream.write(content)
+    return content
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

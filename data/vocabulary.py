@@ -1,0 +1,68 @@
+"""Characters to ids and back, without a Python loop over characters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from errors import UserError
+
+
+def _codepoints(text: str) -> np.ndarray:
+    # "surrogatepass": a shell may hand over undecodable bytes as lone surrogates; they must be named, not crash.
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _shown(character: str) -> str:
+    return f"{character!a} (U+{ord(character):04X})"
+
+
+class Vocabulary:
+    """The sorted distinct characters of a text; the id of a character is its place among them."""
+
+    def __init__(self, characters: str) -> None:
+        """`characters` must be sorted and distinct, as `Vocabulary.of` makes them and checkpoints keep them."""
+        self._codepoints = _codepoints(characters)
+        if len(characters) == 0 or not np.all(self._codepoints[1:] > self._codepoints[:-1]):
+            raise ValueError(f"expected sorted distinct characters, got {characters[:20]!a}")
+        self.characters = characters
+        # The smallest integer type that holds every id: most alphabets fit in a byte.
+        self.dtype = np.min_scalar_type(len(characters) - 1)
+
+    @classmethod
+    def of(cls, text: str) -> "Vocabulary":
+        return cls("".join(sorted(set(text))))
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    @property
+    def opening(self) -> str:
+        """What to write on from when nothing is given: a new line where the text has lines."""
+        return "\n" if "\n" in self.characters else self.characters[0]
+
+    def encode(self, text: str, source: str = "text") -> np.ndarray:
+        """Ids of every character, shape (len(text),).
+
+        Raises UserError at a character that is not in the vocabulary; `source` says there where the text is from.
+        """
+        codepoints = _codepoints(text)
+        table = np.full(int(codepoints.max(initial=0)) + 1, len(self), dtype=np.uint32)
+        known = self._codepoints[self._codepoints < len(table)]
+        table[known] = np.arange(len(known), dtype=np.uint32)
+        ids = table[codepoints]
+        unknown = np.flatnonzero(ids == len(self))
+        if len(unknown):
+            raise UserError(f"{source}: " + self._unknown(text, int(unknown[0]), len(unknown)))
+        return ids.astype(self.dtype)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of ids (n,)."""
+        return self._codepoints[np.asarray(ids, dtype=np.intp)].tobytes().decode("utf-32-le", "surrogatepass")
+
+    def _unknown(self, text: str, place: int, count: int) -> str:
+        others = f" (and at {count - 1} more)" if count > 1 else ""
+        held = self.characters if len(self) <= 100 else self.characters[:90] + "…" + self.characters[-9:]
+        return (
+            f"expected characters of the vocabulary, got {_shown(text[place])} at position {place}{others}; "
+            f"it holds {len(self)}: {held!r}"
+        )

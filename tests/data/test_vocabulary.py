@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.vocabulary import Vocabulary
+from errors import UserError
+
+any_text = st.text(st.characters(exclude_categories=()), min_size=1)  # lone surrogates too
+
+
+@given(any_text)
+def test_any_text_survives_the_way_to_ids_and_back(text: str) -> None:
+    vocabulary = Vocabulary.of(text)
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+@given(any_text)
+def test_ids_are_places_among_the_sorted_distinct_characters(text: str) -> None:
+    vocabulary = Vocabulary.of(text)
+    assert vocabulary.characters == "".join(sorted(set(text)))
+    assert vocabulary.encode(text).tolist() == [vocabulary.characters.index(character) for character in text]
+
+
+@given(any_text, st.characters())
+def test_a_vocabulary_from_its_own_characters_is_the_same(text: str, extra: str) -> None:
+    characters = Vocabulary.of(text + extra).characters
+    assert Vocabulary(characters).encode(text).tolist() == Vocabulary.of(text + extra).encode(text).tolist()
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(2, np.uint8), (256, np.uint8), (257, np.uint16), (65_537, np.uint32)])
+def test_ids_take_the_smallest_integer_type(size: int, dtype: type) -> None:
+    text = "".join(chr(0x10000 + i) for i in range(size))
+    assert Vocabulary.of(text).encode(text).dtype == dtype
+
+
+def test_an_unknown_character_is_named_with_codepoint_place_and_what_is_known() -> None:
+    with pytest.raises(UserError) as error:
+        Vocabulary.of("abc").encode("ab😀a", "prompt")
+    assert str(error.value) == (
+        "prompt: expected characters of the vocabulary, got '\\U0001f600' (U+1F600) at position 2; it holds 3: 'abc'"
+    )
+
+
+def test_an_unknown_character_below_and_between_the_known_ones_is_found() -> None:
+    for text in ("!", "b"):
+        with pytest.raises(UserError, match="position 0"):
+            Vocabulary("ac").encode(text)
+
+
+def test_text_opens_on_a_new_line_where_there_are_lines() -> None:
+    assert Vocabulary.of("b\na").opening == "\n"
+    assert Vocabulary.of("ba").opening == "a"
+
+
+@pytest.mark.parametrize("characters", ["", "ba", "aa"])
+def test_characters_that_are_not_sorted_and_distinct_are_refused(characters: str) -> None:
+    with pytest.raises(ValueError, match="sorted distinct"):
+        Vocabulary(characters)
