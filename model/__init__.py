@@ -1,0 +1,1 @@
+"""Character ids to logits. Knows no text, no files, no Hydra, no TensorBoard."""

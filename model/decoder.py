@@ -1,0 +1,122 @@
+"""A decoder of pre-norm blocks: character ids to the logits of each next character."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.attention import MultiHeadAttention, SingleHeadAttention
+from model.config import AttentionKind, DecoderConfig
+from model.position import sinusoidal_encoding
+
+
+class Norm(nn.LayerNorm):
+    """Layer normalization without parameters: the linear map behind it can learn any gain by itself."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, elementwise_affine=False)
+
+
+class FeedForward(nn.Module):
+    """Each position by itself through a wider hidden layer (Vaswani et al. 2017, section 3.3)."""
+
+    def __init__(self, width: int, hidden: int, bias: bool) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden, bias=bias)
+        self.output = nn.Linear(hidden, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(F.gelu(self.hidden(x)))  # (B, T, C)
+
+
+class Block(nn.Module):
+    """Attention moves information between positions, feed-forward works on each; both add to the stream."""
+
+    def __init__(self, config: DecoderConfig, kind: AttentionKind) -> None:
+        super().__init__()
+        self.attention_norm = Norm(config.width)
+        self.attention: SingleHeadAttention | MultiHeadAttention
+        match kind:
+            case AttentionKind.single:
+                self.attention = SingleHeadAttention(config.width, head_size=config.width)
+            case AttentionKind.multi:
+                self.attention = MultiHeadAttention(config.width, config.heads, config.bias)
+        self.feed_forward_norm = Norm(config.width)
+        self.feed_forward = FeedForward(config.width, config.feed_forward or 4 * config.width, config.bias)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x)))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class Decoder(nn.Module):
+    """Embedding plus sinusoidal encoding, blocks, a final norm, and the output layer."""
+
+    encoding: Tensor
+
+    def __init__(self, config: DecoderConfig, vocabulary_size: int, generator: torch.Generator | None = None) -> None:
+        """`generator` draws the initial weights. Raises ValueError if `config` has problems."""
+        super().__init__()
+        if problems := config.problems():
+            raise ValueError("; ".join(problems))
+        self.config = config
+        self.embedding = nn.Embedding(vocabulary_size, config.width)
+        # Not a parameter and not in checkpoints, but it follows the decoder to its device.
+        self.register_buffer("encoding", sinusoidal_encoding(config.context, config.width), persistent=False)
+        self.dropout = nn.Dropout(config.dropout)
+        blocks = nn.ModuleList(Block(config, kind) for kind in config.attention_kinds())
+        self.blocks = cast(Sequence[Block], blocks)
+        self.norm = Norm(config.width)
+        self.output = nn.Linear(config.width, vocabulary_size, bias=False)
+        self._initialise(generator)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids (B, T) -> logits (B, T, V) of the character after each. Raises ValueError if T exceeds the context."""
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.output(self.norm(x))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Ids (B, T) -> the first block's input (B, T, C)."""
+        T = ids.shape[1]
+        if self.config.context < T:
+            raise ValueError(f"expected at most {self.config.context} positions, got {T}")
+        # The square root brings embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
+        return self.dropout(self.embedding(ids) * math.sqrt(self.config.width) + self.encoding[:T])
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        """Keep the variance of what flows through each map; let all blocks together add as much as they get."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.embedding.weight, std=self.config.width**-0.5, generator=generator)
+        share = (
+            2 * self.config.layers
+        ) ** -0.5  # two sums into the residual stream in each block (Radford et al. 2019)
+        with torch.no_grad():
+            for block in self.blocks:
+                block.attention.residual_projection().weight.mul_(share)
+                block.feed_forward.output.weight.mul_(share)
+
+
+@contextmanager
+def inference(decoder: Decoder) -> Iterator[None]:
+    """No dropout and no gradients inside; the decoder's mode is put back after."""
+    was_training = decoder.training
+    decoder.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        decoder.train(was_training)

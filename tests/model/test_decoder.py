@@ -1,0 +1,113 @@
+from typing import Any
+
+import pytest
+import torch
+
+from model.config import AttentionKind, DecoderConfig
+from model.decoder import Decoder, inference
+
+SINGLE, MULTI = AttentionKind.single, AttentionKind.multi
+V = 11
+CONFIGS: dict[str, dict[str, Any]] = {
+    "multi": {},
+    "single": {"attention": [SINGLE]},
+    "one kind a layer": {"attention": [SINGLE, MULTI, SINGLE]},
+    "odd width": {"width": 15, "heads": 3},
+    "bias": {"bias": True},
+    "feed-forward": {"feed_forward": 24},
+}
+
+
+def decoder(seed: int = 0, **changes: Any) -> Decoder:
+    config = DecoderConfig(**{"layers": 3, "heads": 2, "width": 16, "context": 9} | changes)
+    return Decoder(config, V, torch.Generator().manual_seed(seed))
+
+
+def ids(B: int, T: int) -> torch.Tensor:
+    return torch.randint(V, (B, T), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
+def test_future_characters_never_change_past_logits(changes: dict[str, Any]) -> None:
+    model, before = decoder(**changes).double(), ids(4, 9)
+    for position in range(9):
+        after = before.clone()
+        after[:, position] = (after[:, position] + 1) % V
+        old, new = model(before), model(after)
+        assert old.shape == (4, 9, V)
+        torch.testing.assert_close(new[:, :position], old[:, :position], rtol=0, atol=0)
+        assert not torch.isclose(new[:, position], old[:, position]).all(dim=-1).any()
+
+
+@pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
+def test_every_parameter_learns(changes: dict[str, Any]) -> None:
+    model = decoder(**changes)
+    model(ids(4, 9)).logsumexp(-1).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_position_matters() -> None:
+    model, x = decoder(), ids(1, 9)
+    swapped = x.clone()
+    swapped[0, [0, 1]] = torch.tensor([3, 4])
+    x[0, [0, 1]] = torch.tensor([4, 3])
+    assert not torch.allclose(model(x)[0, -1], model(swapped)[0, -1])
+
+
+def test_embedding_and_encoding_are_of_comparable_size() -> None:
+    model = decoder(width=128)
+    everything = torch.arange(V)[None, : model.config.context]
+    embedding = model.embed(everything) - model.encoding[: everything.shape[1]]
+    ratio = embedding.std() / model.encoding.std()
+    assert 0.5 < ratio < 2
+
+
+def test_initial_weights_depend_on_their_generator_alone() -> None:
+    torch.manual_seed(1)
+    first = decoder(seed=5)
+    torch.manual_seed(2)
+    again, other = decoder(seed=5), decoder(seed=6)
+    for name, weight in first.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name]), name
+    assert not torch.equal(first.embedding.weight, other.embedding.weight)
+
+
+def test_initial_logits_are_of_unit_size() -> None:
+    logits = decoder(width=128, layers=8)(ids(8, 9))
+    assert 0.5 < logits.std() < 2
+
+
+def test_the_encoding_follows_the_decoder_but_is_not_saved() -> None:
+    model = decoder()
+    assert "encoding" not in model.state_dict()
+    assert model.to("meta").encoding.device.type == "meta"
+
+
+def test_dropout_acts_in_training_only_and_inference_puts_the_mode_back() -> None:
+    model, x = decoder(dropout=0.5), ids(2, 9)
+    assert not torch.equal(model(x), model(x))
+    with inference(model):
+        assert torch.equal(model(x), model(x))
+        assert not model(x).requires_grad
+    assert model.training
+    with pytest.raises(RuntimeError, match="inside"), inference(model):
+        raise RuntimeError("inside")
+    assert model.training
+
+
+def test_more_positions_than_the_context_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected at most 9 positions, got 10"):
+        decoder()(ids(1, 10))
+
+
+def test_every_problem_of_a_config_is_named_at_once() -> None:
+    with pytest.raises(ValueError, match=r"model\.layers.*model\.dropout.*model\.attention.*model\.heads") as error:
+        decoder(layers=0, dropout=1.0, heads=3, attention=[SINGLE, MULTI])
+    assert str(error.value).count(";") == 3
+
+
+def test_parameters_are_counted() -> None:
+    C, L = 16, 3
+    assert decoder().parameter_count() == 2 * V * C + L * 12 * C * C
