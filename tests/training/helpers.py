@@ -1,0 +1,53 @@
+"""A small run for the tests of this room."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.batches import Batches
+from model.config import DecoderConfig
+from model.decoder import Decoder
+from training.board import Board
+from training.checkpoint import CheckpointFolder
+from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
+from training.loop import Outcome, fit
+from training.runtime import choose_runtime
+
+CHARACTERS = "\nabcdefg"
+TEXT = "abcdefg\n" * 40
+IDS = np.array([CHARACTERS.index(character) for character in TEXT], dtype=np.uint8)
+CPU = choose_runtime(RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
+
+
+def decoder(**changes: Any) -> Decoder:
+    config = DecoderConfig(**{"layers": 2, "heads": 2, "width": 16, "context": 8} | changes)
+    return Decoder(config, len(CHARACTERS), torch.Generator().manual_seed(0))
+
+
+def train(
+    directory: Path,
+    model: Decoder | None = None,
+    runtime: RuntimeConfig | None = None,
+    board: BoardConfig | None = None,
+    **changes: Any,
+) -> tuple[Decoder, Outcome]:
+    """Train a tiny decoder on `TEXT`: itself and what came of it."""
+    model = model or decoder()
+    config = TrainingConfig(**{"steps": 40, "batch_size": 4, "learning_rate": 1e-2, "evaluate_every": 20} | changes)
+    chosen = choose_runtime(runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
+    torch.manual_seed(1)
+    with Board(directory, board or BoardConfig(sample_length=5), decode, probe=IDS[:8].tolist(), prompt=[0]) as shown:
+        shown.begin(model, "steps: 40")
+        batches = Batches(IDS[:256], config.batch_size, model.config.context, seed=0)
+        folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, seed=0, corpus_sha256="0" * 64)
+        outcome = fit(model, batches, IDS[255:], config, chosen, shown, folder)
+        shown.finish(
+            {"training.steps": 40, "model.attention": ["multi"]}, {"best_validation_loss": outcome.best_validation_loss}
+        )
+    return model, outcome
+
+
+def decode(ids: Any) -> str:
+    return "".join(CHARACTERS[i] for i in ids)

@@ -1,0 +1,84 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from errors import UserError
+from tests.training.helpers import CHARACTERS, decoder, train
+from training.checkpoint import FORMAT, find_checkpoint, load_checkpoint
+
+
+def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:
+    model, outcome = train(tmp_path, decoder(attention=["single", "multi"], dropout=0.1))
+    state_of_dropout = torch.get_rng_state()
+    checkpoint = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    ids = torch.arange(8)[None]
+    assert torch.equal(checkpoint.decoder()(ids), model.eval()(ids))
+    assert checkpoint.model == model.config
+    assert (checkpoint.vocabulary, checkpoint.step, checkpoint.seed) == (CHARACTERS, 40, 0)
+    assert checkpoint.best_validation_loss == outcome.best_validation_loss
+    assert len(checkpoint.optimizer["state"]) == len(list(model.parameters()))
+    assert torch.equal(checkpoint.generators["cpu"], state_of_dropout)
+
+
+def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path) -> None:
+    # A peak learning rate this high undoes what the first steps learned.
+    _, outcome = train(tmp_path, steps=60, evaluate_every=3, learning_rate=1.0, warmup=0.5, gradient_clip=1e9)
+    best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in ("best.pt", "last.pt"))
+    assert outcome.best_validation_loss < outcome.final_validation_loss
+    assert best.step < last.step == 60
+    assert best.best_validation_loss == last.best_validation_loss == outcome.best_validation_loss
+
+
+def test_a_file_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
+    train(tmp_path)
+    whole = (tmp_path / "checkpoints" / "last.pt").read_bytes()
+    torch.save(print, tmp_path / "code.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    torch.save({"format": FORMAT + 1}, tmp_path / "newer.pt")
+    torch.save({"format": FORMAT, "model": {}}, tmp_path / "partial.pt")
+    torch.save({"format": FORMAT, "model": {"attention": ["triple"]}}, tmp_path / "kind.pt")
+    (tmp_path / "text.pt").write_text("to be")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    for file in tmp_path.glob("*.pt"):
+        with pytest.raises(UserError, match=f"checkpoint: .*{file.name}") as error:
+            load_checkpoint(file)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="cannot read"):
+        load_checkpoint(tmp_path / "missing.pt")
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path)
+    file = tmp_path / "checkpoints" / "last.pt"
+    before = file.read_bytes()
+
+    def no_space(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="no space left"):
+        load_checkpoint(file).save(file)
+    assert file.read_bytes() == before
+    assert {other.name for other in file.parent.iterdir()} == {"last.pt", "best.pt"}
+
+
+def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
+    for age, run in enumerate(["b", "a", "sweep/0"]):
+        file = tmp_path / "runs" / run / "checkpoints" / "best.pt"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        os.utime(file, (1e9 - age, 1e9 - age))
+    assert find_checkpoint(None, tmp_path / "runs") == tmp_path / "runs" / "b" / "checkpoints" / "best.pt"
+    assert find_checkpoint(str(tmp_path / "runs" / "a")) == tmp_path / "runs" / "a" / "checkpoints" / "best.pt"
+    assert find_checkpoint(str(file)) == file
+
+
+def test_a_checkpoint_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected a trained run below .*, got none; first run: python train\.py"):
+        find_checkpoint(None, tmp_path)
+    for missing in (tmp_path, tmp_path / "none.pt"):
+        with pytest.raises(UserError, match="expected a checkpoint or a run's folder"):
+            find_checkpoint(str(missing))

@@ -1,0 +1,121 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from errors import UserError
+from model.decoder import Decoder
+from tests.training.helpers import CPU, IDS, decoder, train
+from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
+from training.loop import evaluate, train_step
+from training.optimizer import make_optimizer
+
+NO_SCALING = torch.amp.GradScaler("cpu", enabled=False)
+
+
+def same_weights(left: Decoder, right: Decoder) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(left.parameters(), right.parameters(), strict=True))
+
+
+def step(model: Decoder, batch: tuple[torch.Tensor, torch.Tensor], **changes: Any) -> float:
+    config = TrainingConfig(**{"steps": 1, "batch_size": 6, "learning_rate": 1e-2, "evaluate_every": 1} | changes)
+    loss, _ = train_step(model, make_optimizer(model, config), NO_SCALING, batch, config, CPU)
+    return loss.item()
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_one_small_batch_is_learned_by_heart(kind: str) -> None:
+    model = decoder(attention=[kind], width=32)
+    batch = torch.randint(8, (4, 9), generator=torch.Generator().manual_seed(3))
+    inputs, targets = batch[:, :-1], batch[:, 1:]
+    config = TrainingConfig(steps=1, batch_size=4, learning_rate=1e-2, evaluate_every=1, weight_decay=0.0)
+    optimizer = make_optimizer(model, config)
+    losses = [train_step(model, optimizer, NO_SCALING, (inputs, targets), config, CPU)[0].item() for _ in range(200)]
+    # The first characters of the four sequences may be the same, and what follows cannot be known then.
+    floor = 0.0 if len(set(inputs[:, 0].tolist())) == 4 else math.log(4) / 8
+    assert losses[0] > 1.5
+    assert losses[-1] < floor + 0.02
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 6, 100])
+def test_micro_batches_take_the_step_of_the_whole_batch(micro_batch_size: int) -> None:
+    batch = torch.randint(8, (6, 9), generator=torch.Generator().manual_seed(3))
+    whole, parts = decoder().double(), decoder().double()
+    loss = step(whole, (batch[:, :-1], batch[:, 1:]))
+    assert step(parts, (batch[:, :-1], batch[:, 1:]), micro_batch_size=micro_batch_size) == pytest.approx(loss)
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
+    batch = torch.randint(8, (6, 9), generator=torch.Generator().manual_seed(3))
+    model = decoder()
+    config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1, gradient_clip=1e-3)
+    _, norm = train_step(model, make_optimizer(model, config), NO_SCALING, (batch[:, :-1], batch[:, 1:]), config, CPU)
+    clipped = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
+    assert norm.item() > 1e-2
+    assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_evaluation_is_the_mean_over_every_character_scored_once() -> None:
+    model = decoder(dropout=0.5)
+    ids = torch.from_numpy(IDS[:60].astype(np.int64))
+    model.eval()
+    losses = []
+    for start in range(0, 59, 8):
+        window = ids[start : start + 9]
+        losses.append(F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="none"))
+    model.train()
+    expected = torch.cat(losses)
+    assert len(expected) == 59
+    assert evaluate(model, IDS[:60], CPU) == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert model.training
+
+
+def test_a_run_learns_and_says_what_it_came_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, outcome = train(tmp_path)
+    assert (outcome.steps, outcome.characters) == (40, 40 * 4 * 8)
+    assert outcome.final_validation_loss == pytest.approx(evaluate(model, IDS[255:], CPU))
+    assert outcome.best_validation_loss < 0.5 < math.log(8)
+    assert 0 < outcome.characters / outcome.characters_per_second < outcome.seconds
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 20/40", "step 40/40"]
+    assert f"validation {outcome.final_validation_loss:.4f} nats/char" in lines[1]
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+    runs = [train(tmp_path / str(i), decoder(dropout=0.2)) for i in range(2)]
+    assert same_weights(runs[0][0], runs[1][0])
+
+
+def test_looking_more_often_does_not_change_what_is_learned(tmp_path: Path) -> None:
+    seldom, _ = train(tmp_path / "seldom", decoder(dropout=0.2))
+    board = BoardConfig(attention_every=1, sample_length=3)
+    often, _ = train(tmp_path / "often", decoder(dropout=0.2), board=board, evaluate_every=3)
+    assert same_weights(seldom, often)
+
+
+@pytest.mark.parametrize("precision", [Precision.bf16, Precision.fp16])
+def test_lower_precisions_learn_as_well(tmp_path: Path, precision: Precision) -> None:
+    _, exact = train(tmp_path / "fp32")
+    _, rounded = train(tmp_path / "other", runtime=RuntimeConfig(device=Device.cpu, precision=precision))
+    assert rounded.best_validation_loss == pytest.approx(exact.best_validation_loss, abs=0.05)
+
+
+def test_a_run_stops_when_patience_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # So small a learning rate changes nothing in float32: no evaluation is better than the first.
+    _, outcome = train(tmp_path, learning_rate=1e-30, weight_decay=0.0, evaluate_every=2, patience=3)
+    assert outcome.steps == 8
+    assert "stopped: no better validation loss in the last 3 evaluations" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_is_a_clear_error(tmp_path: Path) -> None:
+    model = decoder()
+    torch.nn.init.constant_(model.output.weight, math.inf)
+    with pytest.raises(UserError, match=r"training\.learning_rate: .* got 0\.01: the loss is nan at step 10"):
+        train(tmp_path, model)
+    assert not (tmp_path / "checkpoints").exists()

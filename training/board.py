@@ -1,0 +1,98 @@
+"""All that is written to TensorBoard."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from model.capture import attention_maps
+from model.decoder import Decoder
+from model.generate import generate
+from training.config import BoardConfig
+from training.pictures import attention_grid, heat_map
+
+Decode = Callable[[Sequence[int]], str]
+ATTENTION_TAG = "attention/layers_down_heads_across"
+
+
+class Board:
+    """The event file of one run. Close it, or use it as a context manager."""
+
+    def __init__(
+        self, directory: Path, config: BoardConfig, decode: Decode, probe: Sequence[int], prompt: Sequence[int]
+    ) -> None:
+        """`probe`: ids of the text whose attention is shown. `prompt`: ids that samples go on from."""
+        self.writer = SummaryWriter(str(directory))
+        self.config, self.decode, self.probe, self.prompt = config, decode, probe, prompt
+
+    def begin(self, decoder: Decoder, config_text: str) -> None:
+        """What stays the same throughout a run: its configuration, the probe and the positional encoding."""
+        self.writer.add_text("config", _verbatim(config_text), 0)
+        self.writer.add_text("attention/probe", _verbatim(self.decode(self.probe)), 0)
+        encoding = decoder.encoding.cpu().numpy()
+        self.writer.add_image("encoding/positions_down_columns_across", _enlarged(encoding), 0, dataformats="HWC")
+        self.attention(0, decoder)
+
+    def training(self, step: int, loss: float, learning_rate: float, gradient_norm: float, speed: float) -> None:
+        """One moment of training: loss in nats/char, speed in characters/s."""
+        self._loss("training", step, loss)
+        self.writer.add_scalar("optimizer/learning_rate", learning_rate, step)
+        self.writer.add_scalar("optimizer/gradient_norm", gradient_norm, step)
+        self.writer.add_scalar("speed/characters_per_second", speed, step)
+
+    def validation(self, step: int, loss: float, decoder: Decoder) -> None:
+        """The loss of the whole validation split in nats/char, and a sample to go with it."""
+        self._loss("validation", step, loss)
+        sample = (ids[0] for ids in generate(decoder, self.prompt))
+        text = self.decode(list(islice(sample, self.config.sample_length)))
+        self.writer.add_text("sample", _verbatim(text), step)
+        self.writer.flush()
+
+    def attention_due(self, step: int, at_evaluation: bool) -> bool:
+        every = self.config.attention_every
+        return at_evaluation if every is None else step % every == 0
+
+    def attention(self, step: int, decoder: Decoder) -> None:
+        """The maps of every head for the probe, as one picture."""
+        ids = torch.as_tensor(self.probe, device=decoder.embedding.weight.device)
+        layers = [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)]
+        self.writer.add_image(ATTENTION_TAG, attention_grid(layers), step, dataformats="HWC")
+
+    def finish(self, settings: dict[str, Any], results: dict[str, float]) -> None:
+        """A row for the HParams tab, which compares runs: what was set, what came of it."""
+        plain = {name: value if isinstance(value, int | float) else str(value) for name, value in settings.items()}
+        metrics = {f"result/{name}": value for name, value in results.items()}
+        # SummaryWriter.add_hparams would open a second run for them.
+        for summary in hparams(plain, metrics):
+            self.writer._get_file_writer().add_summary(summary)
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.close()
+
+    def _loss(self, split: str, step: int, nats: float) -> None:
+        self.writer.add_scalar(f"loss/{split}", nats, step)
+        self.writer.add_scalar(f"bits_per_character/{split}", nats / math.log(2), step)
+
+
+def _verbatim(text: str) -> str:
+    """Markdown that shows `text` as it is: an indented block cannot be closed by anything inside it."""
+    return "\n".join("    " + line for line in text.split("\n"))
+
+
+def _enlarged(encoding: np.ndarray, pixels: int = 4) -> np.ndarray:
+    picture = heat_map((encoding + 1) / 2)  # sines lie between -1 and 1
+    return picture.repeat(pixels, axis=0).repeat(pixels, axis=1)

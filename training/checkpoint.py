@@ -1,0 +1,114 @@
+"""A run's memory on disk: tensors and plain values only, written whole or not at all."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from errors import UserError
+from files import replacing
+from model.config import AttentionKind, DecoderConfig
+from model.decoder import Decoder
+
+FORMAT = 1  # raise when an older reader could no longer make sense of a file
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """All that is needed to sample from a decoder or to go on training it."""
+
+    model: DecoderConfig
+    vocabulary: str  # its characters, in the order of their ids
+    weights: dict[str, Tensor]
+    step: int  # steps taken
+    seed: int
+    corpus_sha256: str
+    best_validation_loss: float
+    optimizer: dict[str, Any]
+    generators: dict[str, Tensor]  # the state of each random generator that advances with training
+
+    def decoder(self) -> Decoder:
+        """The decoder with its trained weights, on the CPU, in evaluation mode."""
+        decoder = Decoder(self.model, len(self.vocabulary))
+        decoder.load_state_dict(self.weights)
+        return decoder.eval()
+
+    def save(self, file: Path) -> None:
+        """Write `file`, or leave the old one as it was."""
+        with replacing(file) as stream:
+            torch.save(vars(self) | {"format": FORMAT, "model": _plain(self.model)}, stream)
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """Where a run keeps its last and its best checkpoint, and what all of them share."""
+
+    directory: Path
+    vocabulary: str
+    seed: int
+    corpus_sha256: str
+
+    def save(
+        self, decoder: Decoder, optimizer: torch.optim.Optimizer, step: int, best_validation_loss: float, is_best: bool
+    ) -> None:
+        checkpoint = Checkpoint(
+            model=decoder.config,
+            vocabulary=self.vocabulary,
+            weights=decoder.state_dict(),
+            step=step,
+            seed=self.seed,
+            corpus_sha256=self.corpus_sha256,
+            best_validation_loss=best_validation_loss,
+            optimizer=optimizer.state_dict(),
+            generators=_generator_states(),
+        )
+        checkpoint.save(self.directory / "last.pt")
+        if is_best:
+            checkpoint.save(self.directory / "best.pt")
+
+
+def _generator_states() -> dict[str, Tensor]:
+    """Dropout alone draws from the default generators; all else is drawn anew from the seed."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _plain(config: DecoderConfig) -> dict[str, Any]:
+    return asdict(config) | {"attention": [str(kind) for kind in config.attention]}
+
+
+def load_checkpoint(file: Path) -> Checkpoint:
+    """Read a checkpoint to the CPU without running anything it contains. Raises UserError if it is none."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"checkpoint: cannot read {file}: {error.strerror}") from error
+    except Exception as error:  # a foreign file can go wrong in any way
+        raise UserError(f"checkpoint: {file} is not a checkpoint ({type(error).__name__} while reading it)") from error
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise UserError(f"checkpoint: expected {file} to have format {FORMAT}, got {found}")
+    try:
+        kinds = [AttentionKind(kind) for kind in content["model"]["attention"]]
+        return Checkpoint(**content | {"model": DecoderConfig(**content["model"] | {"attention": kinds})})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"checkpoint: {file} does not hold what format {FORMAT} needs: {error}") from error
+
+
+def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
+    """The file that `named` means: a checkpoint, a run's folder (its best), or, if None, the newest run's best."""
+    if named is None:
+        found = sorted(runs.glob("**/checkpoints/best.pt"), key=lambda file: file.stat().st_mtime)
+        if not found:
+            raise UserError(f"checkpoint: expected a trained run below {runs}/, got none; first run: python train.py")
+        return found[-1]
+    path = Path(named).expanduser()
+    if path.is_dir():
+        path = path / "checkpoints" / "best.pt"
+    if not path.is_file():
+        raise UserError(f"checkpoint: expected a checkpoint or a run's folder, got {named!r}: there is no {path}")
+    return path

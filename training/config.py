@@ -1,0 +1,78 @@
+"""How a run proceeds, where, and what it shows. Free of heavy imports, so that help and completion are instant."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Device(StrEnum):
+    auto = "auto"  # the best there is: CUDA, then MPS, then CPU
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(StrEnum):
+    """The type that matrix products are computed in; weights are always kept in fp32."""
+
+    auto = "auto"  # bf16 where the device has instructions for it
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainingConfig:
+    """Optimization, evaluation and stopping. Everything is counted in optimizer steps."""
+
+    steps: int
+    batch_size: int  # windows in one step
+    learning_rate: float  # the highest, reached after warm-up
+    evaluate_every: int
+    micro_batch_size: int | None = None  # windows in memory at once; the rest of a batch is accumulated
+    warmup: float = 0.05  # share of the steps over which the learning rate rises
+    weight_decay: float = 0.1
+    gradient_clip: float = 1.0  # largest norm of the gradient
+    patience: int | None = None  # evaluations without a better validation loss before the run stops
+
+    def problems(self) -> list[str]:
+        at_least_one = ("steps", "batch_size", "evaluate_every", "micro_batch_size", "patience")
+        found = [
+            f"training.{name}: expected at least 1, got {value}"
+            for name in at_least_one
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
+        found += [
+            f"training.{name}: expected above 0, got {value}"
+            for name in ("learning_rate", "gradient_clip")
+            if not (value := getattr(self, name)) > 0
+        ]
+        if not 0 <= self.warmup < 1:
+            found.append(f"training.warmup: expected at least 0 and below 1, got {self.warmup}")
+        if not self.weight_decay >= 0:
+            found.append(f"training.weight_decay: expected at least 0, got {self.weight_decay}")
+        return found
+
+
+@dataclass(kw_only=True, slots=True)
+class RuntimeConfig:
+    device: Device = Device.auto
+    precision: Precision = Precision.auto
+
+
+@dataclass(kw_only=True, slots=True)
+class BoardConfig:
+    """What TensorBoard gets besides curves."""
+
+    probe: str | None = None  # the text whose attention is shown; by default the start of the validation split
+    attention_every: int | None = None  # steps between attention maps; by default at each evaluation
+    sample_length: int = 200  # characters written at each evaluation
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.probe == "":
+            found.append("board.probe: expected at least one character, got none")
+        if self.attention_every is not None and self.attention_every < 1:
+            found.append(f"board.attention_every: expected at least 1, got {self.attention_every}")
+        if self.sample_length < 0:
+            found.append(f"board.sample_length: expected at least 0, got {self.sample_length}")
+        return found

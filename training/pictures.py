@@ -1,0 +1,43 @@
+"""Numbers to pixels, without a plotting library: uint8 arrays of shape (height, width, 3)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# From nothing to everything: each stop is darker than the one before, so the scale also reads in grey.
+_STOPS = np.array([(247, 249, 252), (173, 205, 228), (84, 152, 201), (28, 86, 152), (9, 31, 74)])
+_COLOURS = np.stack([np.interp(np.linspace(0, 4, 256), range(5), channel) for channel in _STOPS.T], -1).astype(np.uint8)
+FUTURE = np.array([214, 214, 210], dtype=np.uint8)  # what causality hides: a grey that the scale does not hold
+PAPER = 255  # between maps
+GAP = 4  # pixels between maps
+MAP_SIZE = 160  # pixels a map takes at least
+
+
+def heat_map(values: np.ndarray) -> np.ndarray:
+    """Colours for values in [0, 1], shape (rows, columns): (rows, columns, 3)."""
+    return _COLOURS[(np.clip(values, 0, 1) * 255).round().astype(np.uint8)]
+
+
+def attention_map(weights: np.ndarray) -> np.ndarray:
+    """One head's weights (T, T), queries down and keys across, its future greyed: (T, T, 3).
+
+    The square root of a weight is shown: many small weights would otherwise look like none.
+    """
+    picture = heat_map(np.sqrt(weights))
+    picture[np.triu_indices(len(weights), 1)] = FUTURE
+    return picture
+
+
+def attention_grid(layers: Sequence[np.ndarray]) -> np.ndarray:
+    """Maps of every head, layers down and heads across. Takes one (H, T, T) a layer; H may differ between layers."""
+    T = layers[0].shape[-1]
+    scale = max(1, -(-MAP_SIZE // T))  # whole pixels a weight
+    step = T * scale + GAP
+    rows, columns = len(layers), max(len(heads) for heads in layers)
+    grid = np.full((rows * step - GAP, columns * step - GAP, 3), PAPER, dtype=np.uint8)
+    for row, heads in enumerate(layers):
+        for column, weights in enumerate(heads):
+            picture = attention_map(weights).repeat(scale, axis=0).repeat(scale, axis=1)
+            top, left = row * step, column * step
+            grid[top : top + T * scale, left : left + T * scale] = picture
+    return grid
