@@ -1,0 +1,51 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from conf.command import _literal
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@given(
+    st.text(st.one_of(st.characters(exclude_categories=["Cs", "Cc"]), st.sampled_from("\\'\"${},= \n\t")), min_size=1)
+)
+def test_free_text_arrives_as_it_was_typed(text: str) -> None:
+    quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "'\""
+    if quoted or text == "null":
+        return
+    override = OverridesParser.create().parse_override(_literal(f"prompt={text}", ("prompt",)))
+    value = override.value()
+    assert OmegaConf.create({"prompt": getattr(value, "text", value)}).prompt == text
+
+
+@pytest.mark.parametrize("argument", ["prompt=null", "prompt='a b'", 'prompt="a"', "count=[1]", "-m", "--help"])
+def test_other_arguments_are_left_alone(argument: str) -> None:
+    assert _literal(argument, ("prompt",)) == argument
+
+
+def test_an_error_of_the_program_keeps_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(
+        "from conf.command import command\n"
+        "@command('sample')\n"
+        "def main(config, directory):\n"
+        "    raise ValueError('our fault')\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "faulty.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.rstrip().endswith("ValueError: our fault")

@@ -1,0 +1,107 @@
+"""Launch a training run: `python train.py --help`."""
+
+import json
+import math
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from conf.command import command
+from conf.schema import TrainConfig
+from errors import UserError
+from files import replacing
+
+if TYPE_CHECKING:
+    from data.corpus import Corpus
+
+PROBE_LENGTH = 64  # characters, where the user names no probe
+FINAL_SAMPLE_LENGTH = 400
+
+
+@command("train", free_text=("data.path", "board.probe"))
+def main(config: TrainConfig, directory: Path) -> float:
+    """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
+    # Imported here, so that help and completion need not wait for torch.
+    import torch
+
+    from data.batches import Batches
+    from data.corpus import Corpus
+    from data.sources import load_text
+    from model.decoder import Decoder
+    from model.generate import generate
+    from training.board import Board
+    from training.checkpoint import CheckpointFolder
+    from training.loop import fit
+    from training.runtime import choose_runtime
+
+    checkpoints = directory / "checkpoints"
+    if checkpoints.exists():
+        raise UserError(f"hydra.run.dir: expected a folder without a run in it, got {directory}")
+    runtime = choose_runtime(config.runtime)
+    corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
+    vocabulary, seed = corpus.vocabulary, config.seed
+    probe, opening = choose_probe(config, corpus), vocabulary.encode(vocabulary.opening).tolist()
+
+    decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
+    torch.manual_seed(seed + 1)  # torch's default generators serve dropout and nothing else
+    batches = Batches(corpus.training, config.training.batch_size, config.model.context, seed)
+    source = config.data.path or config.data.source
+    print(f"text     {len(corpus.ids):,} characters, {len(vocabulary)} distinct, from {source}")
+    print(f"decoder  {decoder.parameter_count():,} parameters")
+    print(f"runs on  {runtime.reason}")
+    print(f"folder   {directory}", flush=True)
+
+    with Board(directory, config.board, vocabulary.decode, probe, opening) as board:
+        board.begin(decoder, OmegaConf.to_yaml(OmegaConf.structured(config)))
+        folder = CheckpointFolder(checkpoints, vocabulary.characters, seed, corpus.sha256)
+        outcome = fit(decoder, batches, corpus.scored, config.training, runtime, board, folder)
+        board.finish(chosen_settings(config), asdict(outcome))
+    summary = asdict(outcome) | {
+        "parameters": decoder.parameter_count(),
+        "bits_per_character": outcome.best_validation_loss / math.log(2),
+        "device": str(runtime.device),
+        "precision": str(runtime.precision),
+        "torch": torch.__version__,
+        "corpus_sha256": corpus.sha256,
+        "seed": seed,
+    }
+    with replacing(directory / "summary.json") as stream:
+        stream.write(json.dumps(summary, indent=2).encode() + b"\n")
+
+    sample = [ids[0] for ids in islice(generate(decoder, opening, temperature=0.8, seed=seed), FINAL_SAMPLE_LENGTH)]
+    print(f"\n{vocabulary.decode(sample)}\n")
+    print(f"validation loss {outcome.best_validation_loss:.4f} nats/char after {outcome.seconds:.0f} s")
+    print("look inside:  tensorboard --logdir runs")
+    print(f"write more:   python sample.py checkpoint={shown(directory)}")
+    return outcome.best_validation_loss
+
+
+def choose_probe(config: TrainConfig, corpus: "Corpus") -> list[int]:
+    """The ids of the text whose attention is shown: the user's, or the start of the validation split."""
+    probe, context = config.board.probe, config.model.context
+    if probe is None:
+        return corpus.validation[: min(PROBE_LENGTH, context)].tolist()
+    if len(probe) > context:
+        raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(probe)}")
+    return corpus.vocabulary.encode(probe, "board.probe").tolist()
+
+
+def chosen_settings(config: TrainConfig) -> dict[str, Any]:
+    """What the user set on the command line, and the preset: this is how runs differ."""
+    hydra, values = HydraConfig.get(), OmegaConf.structured(config)
+    groups = hydra.runtime.choices
+    named = [override.partition("=")[0] for override in hydra.overrides.task]
+    return {name: groups.get(name, OmegaConf.select(values, name)) for name in ("experiment", "seed", *named)}
+
+
+def shown(path: Path) -> Path:
+    """`path` as the user would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    main()
