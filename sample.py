@@ -48,9 +48,10 @@ def read_prompt(config: SampleConfig) -> str:
     if config.prompt_file is None:
         return config.prompt or ""
     try:
-        content = sys.stdin.buffer.read() if config.prompt_file == "-" else Path(config.prompt_file).read_bytes()
+        file = config.prompt_file
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
         prompt = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise UserError(f"prompt_file: expected UTF-8 text in {config.prompt_file}, got: {error}") from error
     if not prompt:
         raise UserError(f"prompt_file: expected at least one character in {config.prompt_file}, got none")

@@ -2,13 +2,16 @@
 
 import json
 import math
+import shlex
+import shutil
+import sys
 from dataclasses import asdict
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 from conf.command import command
 from conf.schema import TrainConfig
@@ -22,7 +25,7 @@ PROBE_LENGTH = 64  # characters, where the user names no probe
 FINAL_SAMPLE_LENGTH = 400
 
 
-@command("train", free_text=("data.path", "board.probe"))
+@command("train", free_text=("data.path", "board.probe"), keeps_runs=True)
 def main(config: TrainConfig, directory: Path) -> float:
     """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
     # Imported here, so that help and completion need not wait for torch.
@@ -34,13 +37,10 @@ def main(config: TrainConfig, directory: Path) -> float:
     from model.decoder import Decoder
     from model.generate import generate
     from training.board import Board
-    from training.checkpoint import CheckpointFolder
+    from training.checkpoint import CheckpointFolder, load_checkpoint
     from training.loop import fit
     from training.runtime import choose_runtime
 
-    checkpoints = directory / "checkpoints"
-    if checkpoints.exists():
-        raise UserError(f"hydra.run.dir: expected a folder without a run in it, got {directory}")
     runtime = choose_runtime(config.runtime)
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
     vocabulary, seed = corpus.vocabulary, config.seed
@@ -56,9 +56,9 @@ def main(config: TrainConfig, directory: Path) -> float:
     print(f"folder   {directory}", flush=True)
 
     with Board(directory, config.board, vocabulary.decode, probe, opening) as board:
-        board.begin(decoder, OmegaConf.to_yaml(OmegaConf.structured(config)))
-        folder = CheckpointFolder(checkpoints, vocabulary.characters, seed, corpus.sha256)
-        outcome = fit(decoder, batches, corpus.scored, config.training, runtime, board, folder)
+        board.begin(decoder, json.dumps(asdict(config), indent=2, ensure_ascii=False))
+        checkpoints = CheckpointFolder(directory / "checkpoints", vocabulary.characters, seed, corpus.sha256)
+        outcome = fit(decoder, batches, corpus.scored, config.training, runtime, board, checkpoints)
         board.finish(chosen_settings(config), asdict(outcome))
     summary = asdict(outcome) | {
         "parameters": decoder.parameter_count(),
@@ -72,11 +72,13 @@ def main(config: TrainConfig, directory: Path) -> float:
     with replacing(directory / "summary.json") as stream:
         stream.write(json.dumps(summary, indent=2).encode() + b"\n")
 
-    sample = [ids[0] for ids in islice(generate(decoder, opening, temperature=0.8, seed=seed), FINAL_SAMPLE_LENGTH)]
+    best = load_checkpoint(directory / "checkpoints" / "best.pt").decoder()
+    sample = [ids[0] for ids in islice(generate(best, opening, temperature=0.8, seed=seed), FINAL_SAMPLE_LENGTH)]
     print(f"\n{vocabulary.decode(sample)}\n")
-    print(f"validation loss {outcome.best_validation_loss:.4f} nats/char after {outcome.seconds:.0f} s")
-    print("look inside:  tensorboard --logdir runs")
-    print(f"write more:   python sample.py checkpoint={shown(directory)}")
+    print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
+    runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory
+    print("look inside: ", shlex.join([typed_as("tensorboard"), "--logdir", str(runs)]))
+    print("write more:  ", shlex.join([typed_as("python"), "sample.py", f"checkpoint={shown(directory)}"]))
     return outcome.best_validation_loss
 
 
@@ -92,15 +94,22 @@ def choose_probe(config: TrainConfig, corpus: "Corpus") -> list[int]:
 
 def chosen_settings(config: TrainConfig) -> dict[str, Any]:
     """What the user set on the command line, and the preset: this is how runs differ."""
-    hydra, values = HydraConfig.get(), OmegaConf.structured(config)
-    groups = hydra.runtime.choices
-    named = [override.partition("=")[0] for override in hydra.overrides.task]
-    return {name: groups.get(name, OmegaConf.select(values, name)) for name in ("experiment", "seed", *named)}
+    hydra = HydraConfig.get()
+    named = [override.partition("=")[0].lstrip("+~") for override in hydra.overrides.task]
+    values = {name: attrgetter(name)(config) for name in ("seed", *named) if name not in hydra.runtime.choices}
+    groups = {name: hydra.runtime.choices[name] for name in ("experiment", *named) if name in hydra.runtime.choices}
+    return groups | values
 
 
 def shown(path: Path) -> Path:
     """`path` as the user would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def typed_as(program: str) -> str:
+    """How to call a program of this Python's environment: by its name alone if the environment is activated."""
+    here = Path(sys.executable).parent / program
+    return program if shutil.which(program) == str(here) else str(shown(here))
 
 
 if __name__ == "__main__":

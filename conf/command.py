@@ -1,47 +1,50 @@
 """Turns a function of a configuration into a command: composes, checks, runs, and says mistakes in one line."""
 
-import difflib
 import functools
+import io
+import math
 import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields, is_dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from conf.schema import SampleConfig, TrainConfig, register
+from conf.mistakes import MISTAKES, described, find_mistakes, typed
+from conf.schema import CONF, register
 from errors import UserError
 
-CONF = str(Path(__file__).parent)
-MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 Main = Callable[[Any, Path], Any]
+Decorator = Callable[[Main], Callable[[], None]]
 
 
-def command(config_name: str, free_text: Iterable[str] = ()) -> Callable[[Main], Callable[[], None]]:
-    """Decorate `main(config, directory)`: its typed configuration and the folder that belongs to the run.
+def command(name: str, free_text: Iterable[str] = (), keeps_runs: bool = False) -> Decorator:
+    """Decorate `main(config, directory)`: its typed configuration and the folder of the run, if it keeps one.
 
     What `main` returns is what a sweep optimizes. A mistake of the user's ends the process with one line on standard
-    error and exit code 2; any other error keeps its traceback. The values of the names in `free_text` are taken as
-    they are typed, whatever commas, colons or quotes they hold.
+    error and exit code 2; any other error keeps its traceback. Outside sweeps the values of the names in `free_text`
+    are taken as they are typed, whatever commas, colons or quotes they hold.
     """
 
     def decorate(main: Main) -> Callable[[], None]:
+        failed_jobs: list[int] = []
+        sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)
+
         @functools.wraps(main)
         def job(composed: DictConfig) -> Any:
             directory = Path(HydraConfig.get().runtime.output_dir)
             try:
-                config = _typed(composed)
+                config = typed(composed)
                 if problems := config.problems():
                     raise UserError("; ".join(problems))
-                result = main(config, directory)
+                with _claimed(directory, composed) if keeps_runs else _nothing():
+                    result = main(config, directory)
                 sys.stdout.flush()
                 return result
             except BrokenPipeError:
@@ -49,107 +52,92 @@ def command(config_name: str, free_text: Iterable[str] = ()) -> Callable[[Main],
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return None
             except MISTAKES as mistake:
-                _discard_empty(directory)
+                _remove_empty(directory)
+                failed_jobs.append(_say(name, [described(mistake, name)]))
+                if sweep:
+                    return math.inf
                 # Hydra would announce an exception in words of its own, but lets this one pass.
-                sys.exit(_say(config_name, [_described(mistake)]))
+                sys.exit(2)
 
+        @functools.wraps(main)
         def run() -> None:
             register()
-            sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)
+            _speak_utf8()
+            if sweep and not keeps_runs:
+                sys.exit(_say(name, ["expected one set of values, got a sweep; only training sweeps"]))
             if not sweep:
                 sys.argv[1:] = [_literal(argument, free_text) for argument in sys.argv[1:]]
+            elif mistakes := find_mistakes(name, sys.argv[1:]):
+                sys.exit(_say(name, mistakes))
             # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
-                hydra.main(version_base="1.3", config_path=CONF, config_name=config_name)(job)()
+                hydra.main(version_base="1.3", config_path=CONF, config_name=name)(job)()
             except MISTAKES as mistake:
-                sys.exit(_say(config_name, [_described(mistake)] if sweep else _mistakes(config_name, mistake)))
+                sys.exit(_say(name, find_mistakes(name, sys.argv[1:]) or [described(mistake, name)]))
             except KeyboardInterrupt:
                 print("\ninterrupted", file=sys.stderr)
                 sys.exit(130)
+            sys.exit(2 if failed_jobs else 0)
 
         return run
 
     return decorate
 
 
-def _say(config_name: str, mistakes: list[str]) -> int:
+def _say(name: str, mistakes: list[str]) -> int:
     """Print mistakes as one line; the exit code that goes with them."""
-    print(f"{config_name}.py: {'; '.join(mistakes)}", file=sys.stderr)
+    print(f"{name}.py: {'; '.join(mistakes)}", file=sys.stderr)
     return 2
 
 
-def _typed(composed: DictConfig) -> TrainConfig | SampleConfig:
-    try:
-        config = OmegaConf.to_object(composed)
-    except (AttributeError, TypeError) as error:  # "+name=value" adds a name that the type has no place for
-        raise UserError(f"there is no such name: {error}") from error
-    assert isinstance(config, TrainConfig | SampleConfig)
-    return config
+def _speak_utf8() -> None:
+    """Any character of any corpus can be printed, wherever the output goes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _literal(argument: str, free_text: Iterable[str]) -> str:
-    """Quote the value of `name=value` for Hydra's grammar if it is free text and not quoted already."""
+    """Quote the value of `name=value` for Hydra's grammar if it is free text."""
     name, equals, value = argument.partition("=")
-    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
-    if name not in free_text or not equals or quoted or value == "null":
+    if name not in free_text or not equals or value == "null":
         return argument
     value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # no interpolation
     value = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + match[2].replace("'", r"\'"), value)
     return f"{name}='{value}'"
 
 
-def _discard_empty(directory: Path) -> None:
-    """Remove a run's folder, and those it stands in, that hold nothing but the configuration Hydra put there."""
-    if [file.name for file in directory.iterdir()] != [".hydra"]:
-        return
-    shutil.rmtree(directory)
-    for parent in directory.parents:
-        if parent in (Path.cwd(), *Path.cwd().parents) or any(parent.iterdir()):
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _claimed(directory: Path, composed: DictConfig) -> Iterator[None]:
+    """Make `directory` this run's own by its `.hydra` folder. Hydra itself would overwrite another run's.
+
+    Raises UserError if it is taken. After a mistake that left nothing else behind, it is given back.
+    """
+    record = directory / ".hydra"
+    try:
+        record.mkdir()
+    except FileExistsError as error:
+        raise UserError(f"hydra.run.dir: expected a folder without a run in it, got {directory}") from error
+    OmegaConf.save(composed, record / "config.yaml")
+    OmegaConf.save(HydraConfig.instance().cfg, record / "hydra.yaml")
+    OmegaConf.save(HydraConfig.get().overrides.task, record / "overrides.yaml")
+    try:
+        yield
+    except MISTAKES:
+        if list(directory.iterdir()) == [record]:
+            shutil.rmtree(record)
+        raise
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove the folder that Hydra made for a run, and those above it up to runs/, if there is nothing in them."""
+    for folder in (directory, *directory.parents):
+        if not folder.is_relative_to(Path.cwd() / "runs") or any(folder.iterdir()):
             return
-        parent.rmdir()
-
-
-def _mistakes(config_name: str, first: Exception) -> list[str]:
-    """Every mistake in the overrides, where Hydra stops at the first: each override is tried by itself."""
-    found, sound = [], []
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
-        for override in (argument for argument in sys.argv[1:] if not argument.startswith("-")):
-            try:
-                if "=" not in override and not override.startswith("~"):
-                    raise UserError(f"expected name=value, got {override!r}")
-                hydra.compose(config_name, [override])
-                sound.append(override)
-            except MISTAKES as mistake:
-                found.append(_described(mistake))
-        if found:
-            found += _typed(hydra.compose(config_name, sound)).problems()
-    return found or [_described(first)]
-
-
-def _described(error: Exception) -> str:
-    """One line for an error of Hydra or OmegaConf."""
-    cause = error.__cause__ or error
-    name = getattr(cause, "full_key", None)
-    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and name:
-        known = _names()
-        group = name.rpartition(".")[0]
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        near = near or [other for other in known if other.rpartition(".")[0] == group]
-        return f"{name}: there is no such name; did you mean {', '.join(near)}?"
-    if isinstance(cause, OmegaConfBaseException) and name:
-        return f"{name}: {str(cause).splitlines()[0]}"
-    return " ".join(str(error).partition("Config search path:")[0].split())
-
-
-def _names() -> list[str]:
-    """Every name that a command of this project knows, groups first."""
-    return ["experiment", "data"] + [name for config in (TrainConfig, SampleConfig) for name in _fields(config, "")]
-
-
-def _fields(config: type, prefix: str) -> Iterator[str]:
-    for field in fields(config):
-        if isinstance(field.type, type) and is_dataclass(field.type):
-            yield from _fields(field.type, f"{prefix}{field.name}.")
-        else:
-            yield prefix + field.name
+        folder.rmdir()

@@ -1,7 +1,9 @@
 """The whole configuration of each command. Every group is typed beside the code that it configures."""
 
+import math
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
@@ -9,6 +11,7 @@ from data.config import DataConfig
 from model.config import DecoderConfig
 from training.config import BoardConfig, RuntimeConfig, TrainingConfig
 
+CONF = str(Path(__file__).parent)
 LARGEST_SEED = 2**63 - 2
 
 
@@ -57,7 +60,7 @@ class SampleConfig:
             for name in ("length", "count", "top_k")
             if (value := getattr(self, name)) is not None and value < 1
         ]
-        if not 0 <= self.temperature < float("inf"):
+        if not 0 <= self.temperature < math.inf:
             found.append(f"temperature: expected a number of at least 0, got {self.temperature}")
         return found
 
@@ -66,8 +69,10 @@ def _seed_problems(seed: int) -> list[str]:
     return [] if 0 <= seed <= LARGEST_SEED else [f"seed: expected 0 to {LARGEST_SEED}, got {seed}"]
 
 
+COMMANDS = {"train": TrainConfig, "sample": SampleConfig}
+
+
 def register() -> None:
     """Make the types known to Hydra, for the defaults lists in train.yaml and sample.yaml."""
-    store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="sample_schema", node=SampleConfig)
+    for command, config in COMMANDS.items():
+        ConfigStore.instance().store(name=f"{command}_schema", node=config)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -48,13 +49,11 @@ def in_order(ids: np.ndarray, batch_size: int, context: int) -> Iterator[tuple[T
 
     The last window is as long as what is left, in a batch of its own.
     """
-    inputs, targets = ids[:-1].astype(np.int64), ids[1:].astype(np.int64)
-    whole = len(inputs) - len(inputs) % context
-    for start in range(0, whole, batch_size * context):
-        end = min(start + batch_size * context, whole)
-        yield (
-            torch.from_numpy(inputs[start:end]).view(-1, context),
-            torch.from_numpy(targets[start:end]).view(-1, context),
-        )
-    if whole < len(inputs):
-        yield torch.from_numpy(inputs[whole:])[None], torch.from_numpy(targets[whole:])[None]
+    last = len(ids) - 1  # the last character is a target only
+    whole = last - last % context
+    ends = [*range(0, whole, batch_size * context), whole, last]
+    for start, end in pairwise(ends):
+        if start < end:
+            span = torch.from_numpy(ids[start : end + 1].astype(np.int64))
+            shape = (-1, min(context, end - start))
+            yield span[:-1].view(shape), span[1:].view(shape)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.config import DataConfig
-from data.vocabulary import Vocabulary
+from data.vocabulary import PIECE, Vocabulary
 from errors import UserError
 
 
@@ -51,4 +51,12 @@ class Corpus:
                     f"expected at least model.context + 1 = {context + 1} characters in the {part} split, got {length} "
                     f"of {len(text)}; give more text, a smaller model.context or another data.validation_fraction"
                 )
-        return cls(vocabulary, vocabulary.encode(text), split, hashlib.sha256(text.encode()).hexdigest())
+        return cls(vocabulary, vocabulary.encode(text), split, _sha256(text))
+
+
+def _sha256(text: str) -> str:
+    """Of the text as UTF-8, in pieces, since a long text should not be in memory twice."""
+    digest = hashlib.sha256()
+    for start in range(0, len(text), PIECE):
+        digest.update(text[start : start + PIECE].encode())
+    return digest.hexdigest()

@@ -5,6 +5,7 @@ import hashlib
 import os
 import sysconfig
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from data.config import DataConfig, Source
@@ -14,6 +15,7 @@ from files import replacing
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 DOWNLOAD_SECONDS = 30
+INSTEAD = "fetch it by hand and give data.path=FILE, or use data=python_stdlib, which needs no network"
 
 # Not the library's own code: tests, what the user installed, and compiled or bundled files.
 _LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
@@ -56,17 +58,24 @@ def read_path(path: str) -> str:
 
 
 def _files(path: str) -> list[Path]:
-    named = Path(path).expanduser()
-    if named.is_dir():
-        found = (file for file in named.rglob("*") if not any(p.startswith(".") for p in file.relative_to(named).parts))
-    elif named.exists():
-        return [named]
-    else:
-        found = (Path(match) for match in glob.glob(str(named), recursive=True))
-    files = sorted((file for file in found if file.is_file()), key=Path.as_posix)
+    try:
+        named = Path(path).expanduser()
+        if named.is_dir():
+            found = [file for file in named.rglob("*") if not _is_hidden(file.relative_to(named))]
+        elif named.exists():
+            return [named]
+        else:
+            found = [Path(match) for match in glob.glob(str(named), recursive=True)]
+        files = sorted((file for file in found if file.is_file()), key=Path.as_posix)
+    except (OSError, RuntimeError) as error:  # not to be entered, too long a name, or no such user behind "~"
+        raise UserError(f"data.path: cannot look for {path!r}: {error}") from error
     if not files:
         raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
     return files
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts)
 
 
 def _bytes(file: Path) -> bytes:
@@ -101,15 +110,15 @@ def download(url: str, sha256: str, file: Path) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
             content = response.read()
-    except OSError as error:
-        raise UserError(
-            f"could not download {url} ({error}); fetch it on another machine and give data.path=FILE, "
-            "or use data=python_stdlib, which needs no network"
-        ) from error
+    except (OSError, HTTPException) as error:
+        raise UserError(f"could not download {url} ({error}); {INSTEAD}") from error
     if _sha256(content) != sha256:
-        raise UserError(f"{url}: expected SHA-256 {sha256}, got {_sha256(content)}; nothing was kept")
-    with replacing(file) as stream:
-        stream.write(content)
+        raise UserError(f"{url}: expected SHA-256 {sha256}, got {_sha256(content)}, which was not kept; {INSTEAD}")
+    try:
+        with replacing(file) as stream:
+            stream.write(content)
+    except OSError as error:
+        raise UserError(f"could not keep the download as {file} ({error.strerror}); {INSTEAD}") from error
     return content
 
 

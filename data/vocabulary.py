@@ -6,6 +6,8 @@ import numpy as np
 
 from errors import UserError
 
+PIECE = 2**20  # characters encoded at once
+
 
 def _codepoints(text: str) -> np.ndarray:
     # "surrogatepass": a shell may hand over undecodable bytes as lone surrogates; they must be named, not crash.
@@ -27,6 +29,9 @@ class Vocabulary:
         self.characters = characters
         # The smallest integer type that holds every id: most alphabets fit in a byte.
         self.dtype = np.min_scalar_type(len(characters) - 1)
+        # From codepoint to id. What is unknown has one past the last id, as has all beyond the largest codepoint.
+        self._places = np.full(int(self._codepoints[-1]) + 2, len(characters), dtype=np.uint32)
+        self._places[self._codepoints] = np.arange(len(characters), dtype=np.uint32)
 
     @classmethod
     def of(cls, text: str) -> "Vocabulary":
@@ -45,15 +50,16 @@ class Vocabulary:
 
         Raises UserError at a character that is not in the vocabulary; `source` says there where the text is from.
         """
-        codepoints = _codepoints(text)
-        table = np.full(int(codepoints.max(initial=0)) + 1, len(self), dtype=np.uint32)
-        known = self._codepoints[self._codepoints < len(table)]
-        table[known] = np.arange(len(known), dtype=np.uint32)
-        ids = table[codepoints]
-        unknown = np.flatnonzero(ids == len(self))
-        if len(unknown):
-            raise UserError(f"{source}: " + self._unknown(text, int(unknown[0]), len(unknown)))
-        return ids.astype(self.dtype)
+        ids = np.empty(len(text), dtype=self.dtype)
+        unknown = []
+        # In pieces, since the codepoints of a long text would take many times its size.
+        for start in range(0, len(text), PIECE):
+            places = self._places[np.minimum(_codepoints(text[start : start + PIECE]), len(self._places) - 1)]
+            ids[start : start + PIECE] = places
+            unknown += (start + np.flatnonzero(places == len(self))).tolist()
+        if unknown:
+            raise UserError(f"{source}: " + self._unknown(text, unknown[0], len(unknown)))
+        return ids
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of ids (n,)."""

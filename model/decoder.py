@@ -101,9 +101,8 @@ class Decoder(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.embedding.weight, std=self.config.width**-0.5, generator=generator)
-        share = (
-            2 * self.config.layers
-        ) ** -0.5  # two sums into the residual stream in each block (Radford et al. 2019)
+        # Every block adds to the stream twice (Radford et al. 2019, section 2.3).
+        share = (2 * self.config.layers) ** -0.5
         with torch.no_grad():
             for block in self.blocks:
                 block.attention.residual_projection().weight.mul_(share)

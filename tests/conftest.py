@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same cases each time, however slow the machine: a failure is then a fault of the code.
+settings.register_profile("charscope", deadline=None, derandomize=True)
+settings.load_profile("charscope")
 
 ROOT = Path(__file__).parent.parent
 SHAKESPEARE = ROOT.parent / "shared" / "corpora" / "tiny_shakespeare.txt"

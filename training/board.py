@@ -67,10 +67,11 @@ class Board:
 
     def finish(self, settings: dict[str, Any], results: dict[str, float]) -> None:
         """A row for the HParams tab, which compares runs: what was set, what came of it."""
-        plain = {name: value if isinstance(value, int | float) else str(value) for name, value in settings.items()}
+        plain = {name: _plain(value) for name, value in settings.items()}
         metrics = {f"result/{name}": value for name, value in results.items()}
-        # SummaryWriter.add_hparams would open a second run for them.
-        for summary in hparams(plain, metrics):
+        # SummaryWriter.add_hparams would open a second run for them. And of the three summaries the first, which lists
+        # columns, is left out: TensorBoard would take one run's list for all, where it can find the columns by itself.
+        for summary in hparams(plain, metrics)[1:]:
             self.writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
             self.writer.add_scalar(name, value)
@@ -86,6 +87,12 @@ class Board:
     def _loss(self, split: str, step: int, nats: float) -> None:
         self.writer.add_scalar(f"loss/{split}", nats, step)
         self.writer.add_scalar(f"bits_per_character/{split}", nats / math.log(2), step)
+
+
+def _plain(setting: object) -> int | float | str:
+    if isinstance(setting, list):
+        return ", ".join(map(str, setting))
+    return setting if isinstance(setting, int | float) else str(setting)
 
 
 def _verbatim(text: str) -> str:

@@ -26,13 +26,18 @@ class Checkpoint:
     seed: int
     corpus_sha256: str
     best_validation_loss: float
+    evaluations_since_best: int
     optimizer: dict[str, Any]
-    generators: dict[str, Tensor]  # the state of each random generator that advances with training
+    scaler: dict[str, Any]  # of fp16 gradients; empty in other precisions
+    generators: dict[str, Tensor]  # the state of each random generator that advances with training, by device
 
     def decoder(self) -> Decoder:
-        """The decoder with its trained weights, on the CPU, in evaluation mode."""
-        decoder = Decoder(self.model, len(self.vocabulary))
-        decoder.load_state_dict(self.weights)
+        """The decoder with its trained weights, on the CPU, in evaluation mode. Raises UserError if they do not fit."""
+        try:
+            decoder = Decoder(self.model, len(self.vocabulary))
+            decoder.load_state_dict(self.weights)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"checkpoint: its weights and its model do not fit: {_one_line(error)}") from error
         return decoder.eval()
 
     def save(self, file: Path) -> None:
@@ -51,8 +56,15 @@ class CheckpointFolder:
     corpus_sha256: str
 
     def save(
-        self, decoder: Decoder, optimizer: torch.optim.Optimizer, step: int, best_validation_loss: float, is_best: bool
+        self,
+        decoder: Decoder,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        step: int,
+        best_validation_loss: float,
+        evaluations_since_best: int,
     ) -> None:
+        """Save the last checkpoint, and the best if this is it."""
         checkpoint = Checkpoint(
             model=decoder.config,
             vocabulary=self.vocabulary,
@@ -61,19 +73,24 @@ class CheckpointFolder:
             seed=self.seed,
             corpus_sha256=self.corpus_sha256,
             best_validation_loss=best_validation_loss,
+            evaluations_since_best=evaluations_since_best,
             optimizer=optimizer.state_dict(),
-            generators=_generator_states(),
+            scaler=scaler.state_dict(),
+            generators=_generator_states(decoder.embedding.weight.device),
         )
         checkpoint.save(self.directory / "last.pt")
-        if is_best:
+        if evaluations_since_best == 0:
             checkpoint.save(self.directory / "best.pt")
 
 
-def _generator_states() -> dict[str, Tensor]:
+def _generator_states(device: torch.device) -> dict[str, Tensor]:
     """Dropout alone draws from the default generators; all else is drawn anew from the seed."""
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
+    match device.type:
+        case "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(device)
+        case "mps":
+            states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -94,9 +111,16 @@ def load_checkpoint(file: Path) -> Checkpoint:
         raise UserError(f"checkpoint: expected {file} to have format {FORMAT}, got {found}")
     try:
         kinds = [AttentionKind(kind) for kind in content["model"]["attention"]]
-        return Checkpoint(**content | {"model": DecoderConfig(**content["model"] | {"attention": kinds})})
+        checkpoint = Checkpoint(**content | {"model": DecoderConfig(**content["model"] | {"attention": kinds})})
+        if list(checkpoint.vocabulary) != sorted(set(checkpoint.vocabulary)) or not checkpoint.vocabulary:
+            raise ValueError("its vocabulary is not sorted and distinct")
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"checkpoint: {file} does not hold what format {FORMAT} needs: {error}") from error
+        raise UserError(f"checkpoint: {file} does not hold what format {FORMAT} needs: {_one_line(error)}") from error
+    return checkpoint
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
@@ -106,9 +130,10 @@ def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
         if not found:
             raise UserError(f"checkpoint: expected a trained run below {runs}/, got none; first run: python train.py")
         return found[-1]
-    path = Path(named).expanduser()
-    if path.is_dir():
-        path = path / "checkpoints" / "best.pt"
-    if not path.is_file():
-        raise UserError(f"checkpoint: expected a checkpoint or a run's folder, got {named!r}: there is no {path}")
-    return path
+    try:
+        path = Path(named).expanduser()
+        file = path / "checkpoints" / "best.pt" if path.is_dir() else path
+        file.stat()
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"checkpoint: expected a checkpoint or a run's folder, got {named!r}: {error}") from error
+    return file

@@ -1,5 +1,6 @@
 """How a run proceeds, where, and what it shows. Free of heavy imports, so that help and completion are instant."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,14 +43,14 @@ class TrainingConfig:
             if (value := getattr(self, name)) is not None and value < 1
         ]
         found += [
-            f"training.{name}: expected above 0, got {value}"
+            f"training.{name}: expected a number above 0, got {value}"
             for name in ("learning_rate", "gradient_clip")
-            if not (value := getattr(self, name)) > 0
+            if not 0 < (value := getattr(self, name)) < math.inf
         ]
         if not 0 <= self.warmup < 1:
             found.append(f"training.warmup: expected at least 0 and below 1, got {self.warmup}")
-        if not self.weight_decay >= 0:
-            found.append(f"training.weight_decay: expected at least 0, got {self.weight_decay}")
+        if not 0 <= self.weight_decay < math.inf:
+            found.append(f"training.weight_decay: expected a number of at least 0, got {self.weight_decay}")
         return found
 
 

@@ -68,22 +68,20 @@ def fit(
             if step % READ_EVERY == 0 or evaluation_due:
                 loss, norm, speed = meter.read()
                 board.training(step, loss, rate, norm, speed)
-                bar.set_postfix_str(f"loss {loss:.3f}, validation {best:.3f}, {speed:,.0f} characters/s", refresh=False)
-                if not math.isfinite(loss):
-                    raise UserError(
-                        f"training.learning_rate: expected one that training survives, got {config.learning_rate}: "
-                        f"the loss is {loss} at step {step}"
-                    )
+                so_far = f", best validation {best:.3f}" if best < math.inf else ""
+                bar.set_postfix_str(f"loss {loss:.3f}{so_far}, {speed:,.0f} characters/s", refresh=False)
+                check_finite(loss, step, config)
             if board.attention_due(step, evaluation_due):
                 with meter.paused():
                     board.attention(step, decoder)
             if evaluation_due:
                 with meter.paused():
                     validation = evaluate(decoder, held_out, runtime)
+                    check_finite(validation, step, config)
                     board.validation(step, validation, decoder)
                     evaluations_since_best = 0 if validation < best else evaluations_since_best + 1
                     best = min(best, validation)
-                    checkpoints.save(decoder, optimizer, step, best, is_best=evaluations_since_best == 0)
+                    checkpoints.save(decoder, optimizer, scaler, step, best, evaluations_since_best)
                     bar.write(
                         f"step {step:>{len(str(config.steps))}}/{config.steps}  loss {loss:.4f}  "
                         f"validation {validation:.4f} nats/char ({validation / math.log(2):.4f} bits)  "
@@ -100,6 +98,15 @@ def fit(
         best_validation_loss=best,
         final_validation_loss=validation,
     )
+
+
+def check_finite(loss: float, step: int, config: TrainingConfig) -> None:
+    """Raise UserError when training has diverged: no later step would bring it back."""
+    if not math.isfinite(loss):
+        raise UserError(
+            f"training.learning_rate: expected one that training survives, got {config.learning_rate}: "
+            f"the loss is {loss} at step {step}"
+        )
 
 
 def train_step(
@@ -185,7 +192,9 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens inside is not training."""
+        """What happens inside is not training. Waits first for the training that the device has yet to finish."""
+        if self._losses:
+            self._losses[-1].item()
         start = time.perf_counter()
         yield
         self._paused_seconds += time.perf_counter() - start

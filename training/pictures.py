@@ -19,12 +19,13 @@ def heat_map(values: np.ndarray) -> np.ndarray:
 
 
 def attention_map(weights: np.ndarray) -> np.ndarray:
-    """One head's weights (T, T), queries down and keys across, its future greyed: (T, T, 3).
+    """One head's weights (T, T), queries down and keys across, with a grey future: (T, T, 3).
 
     The square root of a weight is shown: many small weights would otherwise look like none.
     """
     picture = heat_map(np.sqrt(weights))
-    picture[np.triu_indices(len(weights), 1)] = FUTURE
+    # Where a weight leaks into the future it is shown, not covered.
+    picture[np.triu(weights == 0, 1)] = FUTURE
     return picture
 
 

@@ -59,6 +59,6 @@ def _choose_precision(wanted: Precision, device: torch.device) -> tuple[Precisio
             for instructions in ("amx_bf16", "avx512_bf16"):
                 if capabilities.get(instructions):
                     return Precision.bf16, f"the CPU has {instructions} instructions"
-            return Precision.fp32, "the CPU has no bf16 instructions"
+            return Precision.fp32, "the CPU has no bf16 instructions known to be fast"
         case other:
             return Precision.fp32, f"bf16 is unproven on {other}"

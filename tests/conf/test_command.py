@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -17,15 +17,13 @@ ROOT = Path(__file__).parent.parent.parent
     st.text(st.one_of(st.characters(exclude_categories=["Cs", "Cc"]), st.sampled_from("\\'\"${},= \n\t")), min_size=1)
 )
 def test_free_text_arrives_as_it_was_typed(text: str) -> None:
-    quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "'\""
-    if quoted or text == "null":
-        return
+    assume(text != "null")
     override = OverridesParser.create().parse_override(_literal(f"prompt={text}", ("prompt",)))
     value = override.value()
     assert OmegaConf.create({"prompt": getattr(value, "text", value)}).prompt == text
 
 
-@pytest.mark.parametrize("argument", ["prompt=null", "prompt='a b'", 'prompt="a"', "count=[1]", "-m", "--help"])
+@pytest.mark.parametrize("argument", ["prompt=null", "count=[1]", "-m", "--help"])
 def test_other_arguments_are_left_alone(argument: str) -> None:
     assert _literal(argument, ("prompt",)) == argument
 

@@ -5,8 +5,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from conf.command import CONF, _names
-from conf.schema import TrainConfig, register
+from conf.mistakes import names_of
+from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig, register
 from model.decoder import Decoder
 
 register()
@@ -76,4 +76,12 @@ def test_help_names_only_what_there_is(command: str) -> None:
     template = page[page.index("template:") :]
     named = re.findall(r"^ +([a-z_.]+)=", template, re.M) + re.findall(r" ([a-z_]+\.[a-z_]+)=", template)
     assert len(named) > 5
-    assert set(named) <= set(_names()) | {"name"}
+    assert set(named) <= set(names_of(COMMANDS[command]))
+
+
+def test_help_knows_the_defaults() -> None:
+    page = Path(CONF, "sample.yaml").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^ +([a-z_]+)=\S+ .*\(([0-9.]+)\)$", page, re.M))
+    defaults = SampleConfig()
+    assert set(stated) == {"length", "count", "temperature", "seed"}
+    assert all(float(number) == getattr(defaults, name) for name, number in stated.items())

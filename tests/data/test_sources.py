@@ -19,10 +19,9 @@ STDLIB = Path(sysconfig.get_path("stdlib"))
 def test_the_standard_library_is_plain_text_in_sorted_order_without_tests() -> None:
     text = python_stdlib(STDLIB)
     assert set(text) <= set(map(chr, range(32, 127))) | {"\n", "\t"}
-    argparse, zipfile = ((STDLIB / name).read_text("utf-8") for name in ("argparse.py", "textwrap.py"))
-    assert 0 <= text.index(argparse) < text.index(zipfile)
+    argparse, textwrap = ((STDLIB / name).read_text("utf-8") for name in ("argparse.py", "textwrap.py"))
+    assert 0 <= text.index(argparse) < text.index(textwrap)
     assert (STDLIB / "unittest" / "mock.py").read_text("utf-8") in text
-    assert "import idlelib.idle_test" not in text
     assert text == load_text(DataConfig(source=Source.python_stdlib))
 
 
@@ -75,6 +74,12 @@ def test_nothing_to_read_is_a_clear_error(tmp_path: Path) -> None:
             read_path(str(path))
 
 
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/text", "x" * 400])
+def test_a_path_that_cannot_be_looked_for_is_a_clear_error(path: str) -> None:
+    with pytest.raises(UserError, match=r"data\.path: "):
+        read_path(path)
+
+
 def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -100,14 +105,17 @@ def test_what_is_not_utf8_text_is_named_with_file_and_offset(tmp_path: Path, con
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[str, list[str]]]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
     """A page on this machine that says "to be", and the requests it has had."""
+    monkeypatch.setenv("no_proxy", "*")
     requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             requests.append(self.path)
             self.send_response(200)
+            if self.path.endswith("?cut"):
+                self.send_header("Content-Length", "100")
             self.end_headers()
             self.wfile.write(b"to be")
 
@@ -139,14 +147,27 @@ def test_a_damaged_copy_is_fetched_again(tmp_path: Path, server: tuple[str, list
     assert download(server[0], TO_BE, file) == b"to be" == file.read_bytes()
 
 
+def test_a_download_that_ends_early_is_a_clear_error(tmp_path: Path, server: tuple[str, list[str]]) -> None:
+    with pytest.raises(UserError, match=r"could not download .*IncompleteRead"):
+        download(server[0] + "?cut", TO_BE, tmp_path / "text.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_cannot_be_kept_is_a_clear_error(tmp_path: Path, server: tuple[str, list[str]]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="could not keep the download as"):
+        download(server[0], TO_BE, tmp_path / "file" / "text.txt")
+
+
 def test_a_download_with_another_checksum_is_not_kept(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    with pytest.raises(UserError, match=r"expected SHA-256 00.*, got .*nothing was kept"):
+    with pytest.raises(UserError, match=r"expected SHA-256 00.*, got .* was not kept; fetch it by hand"):
         download(server[0], "0" * 64, tmp_path / "text.txt")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_network_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sources, "TINY_SHAKESPEARE_URL", "http://127.0.0.1:1/input.txt")  # nobody listens there
+    monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(
         UserError, match=r"could not download .* give data\.path=FILE, or use data=python_stdlib"

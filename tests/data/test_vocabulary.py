@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.vocabulary import Vocabulary
+from data.vocabulary import PIECE, Vocabulary
 from errors import UserError
 
 any_text = st.text(st.characters(exclude_categories=()), min_size=1)  # lone surrogates too
@@ -46,6 +46,16 @@ def test_an_unknown_character_below_and_between_the_known_ones_is_found() -> Non
     for text in ("!", "b"):
         with pytest.raises(UserError, match="position 0"):
             Vocabulary("ac").encode(text)
+
+
+def test_a_long_text_is_encoded_piece_by_piece_as_if_at_once() -> None:
+    text = "ab" * PIECE + "a"
+    vocabulary = Vocabulary("ab")
+    ids = vocabulary.encode(text)
+    assert len(ids) == len(text)
+    assert (ids == np.arange(len(text)) % 2).all()
+    with pytest.raises(UserError, match=rf"'c' \(U\+0063\) at position {2 * PIECE + 1}; "):
+        vocabulary.encode(text + "c")
 
 
 def test_text_opens_on_a_new_line_where_there_are_lines() -> None:

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.hparams.backend_context import Context
 
 from model.capture import attention_maps
-from tests.training.helpers import IDS, decoder, train
-from training.board import ATTENTION_TAG
+from tests.training.helpers import IDS, decode, decoder, train
+from training.board import ATTENTION_TAG, Board
 from training.config import BoardConfig
 from training.pictures import FUTURE, GAP, attention_grid
 
@@ -85,12 +90,25 @@ def test_the_encoding_is_shown_once(tmp_path: Path) -> None:
     assert (image.height, image.width) == (4 * model.config.context, 4 * model.config.width)
 
 
+def test_the_hparams_tab_finds_what_each_run_was_set_to(tmp_path: Path) -> None:
+    for number, name in enumerate(["first", "second"]):
+        with Board(tmp_path / name, BoardConfig(), decode, probe=[0], prompt=[0]) as board:
+            board.finish({"seed": number} | ({"model.heads": 2} if name == "second" else {}), {"loss": 1.0})
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
+    context = RequestContext()
+    backend = Context(TBContext(data_provider=provider))
+    found = backend.hparams_metadata(context, experiment_id="")
+    experiment = backend.experiment_from_metadata(context, "", False, found, None)
+    assert {info.name for info in experiment.hparam_infos} == {"seed", "model.heads"}
+
+
 def test_a_run_is_a_row_of_the_hparams_tab(tmp_path: Path) -> None:
     _, outcome = train(tmp_path)
     event = events(tmp_path)
     content = event.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
     assert start.hparams["training.steps"].number_value == 40
-    assert start.hparams["model.attention"].string_value == "['multi']"
+    assert start.hparams["model.attention"].string_value == "multi"
     (value,) = event.Scalars("result/best_validation_loss")
     assert value.value == pytest.approx(outcome.best_validation_loss)

@@ -1,11 +1,13 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from errors import UserError
 from tests.training.helpers import CHARACTERS, decoder, train
+from training import loop
 from training.checkpoint import FORMAT, find_checkpoint, load_checkpoint
 
 
@@ -22,13 +24,15 @@ def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_pat
     assert torch.equal(checkpoint.generators["cpu"], state_of_dropout)
 
 
-def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path) -> None:
-    # A peak learning rate this high undoes what the first steps learned.
-    _, outcome = train(tmp_path, steps=60, evaluate_every=3, learning_rate=1.0, warmup=0.5, gradient_clip=1e9)
+def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([3.0, 1.0, 2.0, 1.0])
+    monkeypatch.setattr(loop, "evaluate", lambda *_: next(losses))
+    _, outcome = train(tmp_path, steps=40, evaluate_every=10)
     best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in ("best.pt", "last.pt"))
-    assert outcome.best_validation_loss < outcome.final_validation_loss
-    assert best.step < last.step == 60
-    assert best.best_validation_loss == last.best_validation_loss == outcome.best_validation_loss
+    assert (outcome.best_validation_loss, outcome.final_validation_loss) == (1.0, 1.0)
+    assert (best.step, best.evaluations_since_best) == (20, 0)
+    assert (last.step, last.evaluations_since_best) == (40, 2)
+    assert best.best_validation_loss == last.best_validation_loss == 1.0
 
 
 def test_a_file_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
@@ -48,6 +52,26 @@ def test_a_file_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="cannot read"):
         load_checkpoint(tmp_path / "missing.pt")
+
+
+def test_weights_that_do_not_fit_the_model_are_a_clear_error(tmp_path: Path) -> None:
+    train(tmp_path)
+    file = tmp_path / "checkpoints" / "last.pt"
+    content = torch.load(file, weights_only=True)
+    wrong: dict[str, Any]
+    for wrong in (
+        {"weights": {}},
+        {"vocabulary": CHARACTERS + "h"},
+        {"model": content["model"] | {"layers": 0}},
+        {"model": content["model"] | {"width": 32}},
+    ):
+        torch.save(content | wrong, file)
+        with pytest.raises(UserError, match="checkpoint: its weights and its model do not fit") as error:
+            load_checkpoint(file).decoder()
+        assert "\n" not in str(error.value)
+    torch.save(content | {"vocabulary": "ba"}, file)
+    with pytest.raises(UserError, match="its vocabulary is not sorted and distinct"):
+        load_checkpoint(file)
 
 
 def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +103,6 @@ def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a trained run below .*, got none; first run: python train\.py"):
         find_checkpoint(None, tmp_path)
-    for missing in (tmp_path, tmp_path / "none.pt"):
+    for missing in (tmp_path, tmp_path / "none.pt", "~nobody-of-this-name", "x" * 400):
         with pytest.raises(UserError, match="expected a checkpoint or a run's folder"):
             find_checkpoint(str(missing))

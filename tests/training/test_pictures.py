@@ -17,8 +17,14 @@ def test_a_map_shows_the_past_and_greys_the_future() -> None:
     assert np.array_equal(grey, np.triu(np.ones((5, 5), dtype=bool), 1))
 
 
+def test_a_leak_into_the_future_is_not_covered() -> None:
+    weights = np.tril(np.full((5, 5), 0.2))
+    weights[1, 3] = 0.2
+    assert not (attention_map(weights)[1, 3] == FUTURE).all()
+
+
 def test_a_grid_has_a_row_for_each_layer_and_a_column_for_each_head() -> None:
-    grid = attention_grid([np.full((3, 64, 64), 1.0), np.full((1, 64, 64), 1.0)])
+    grid = attention_grid([np.ones((3, 64, 64)), np.ones((1, 64, 64))])
     size = 3 * 64
     assert grid.dtype == np.uint8
     assert grid.shape == (2 * size + GAP, 3 * size + 2 * GAP, 3)

@@ -1,0 +1,97 @@
+"""What is wrong with a command line, all of it at once and in words for its user."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from itertools import islice, product
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
+from errors import UserError
+
+MISTAKES = (UserError, HydraException, OmegaConfBaseException)
+GROUPS = ("data", "experiment")
+JOBS_CHECKED = 200  # of a sweep, before it starts
+
+
+def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
+    """The typed configuration of a command. Raises UserError at a name that its type has no place for."""
+    try:
+        config = OmegaConf.to_object(composed)
+    except (AttributeError, TypeError) as error:  # "+name=value" gets this far
+        raise UserError(f"there is no such name: {error}") from error
+    assert isinstance(config, TrainConfig | SampleConfig)
+    return config
+
+
+def find_mistakes(command: str, arguments: Sequence[str]) -> list[str]:
+    """Try each override by itself, then together; of a sweep, each value and each job. Writes nothing.
+
+    Hydra stops at the first mistake, and starts a sweep whose last job cannot run.
+    """
+    found, wrong_names, choices = [], [], []
+    with hydra.initialize_config_dir(CONF, version_base="1.3"):
+        for argument in arguments:
+            if argument.startswith("-") or "=" not in argument:
+                continue
+            sound = []
+            try:
+                for choice in _choices(argument):
+                    hydra.compose(command, [choice])
+                    sound.append(choice)
+            except MISTAKES as mistake:
+                found.append(described(mistake, command))
+                wrong_names.append(argument.partition("=")[0])
+            choices.append(sound or [""])
+        for job in islice(product(*choices), JOBS_CHECKED):
+            try:
+                problems = typed(hydra.compose(command, [choice for choice in job if choice])).problems()
+                # What is said of a value that could not be read would be said of its default.
+                found += [problem for problem in problems if not any(name in problem for name in wrong_names)]
+            except MISTAKES as mistake:
+                found.append(described(mistake, command))
+    return list(dict.fromkeys(found))
+
+
+def _choices(argument: str) -> list[str]:
+    """The overrides that one argument of a sweep stands for; none for a range without steps, which has no list."""
+    override = OverridesParser.create().parse_override(argument)
+    if not override.is_sweep_override():
+        return [argument]
+    if not override.is_discrete_sweep():
+        return []
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def described(error: Exception, command: str) -> str:
+    """One line for an error of ours, of Hydra or of OmegaConf."""
+    cause = error.__cause__ or error
+    name = getattr(cause, "full_key", None)
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OverrideParseException):
+        reason = f" ({str(error).splitlines()[0]})" if "=" in error.override else ""
+        return f"expected name=value, got {error.override!r}{reason}"
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and name:
+        known = [*(GROUPS if command == "train" else ()), *names_of(COMMANDS[command])]
+        group = name.rpartition(".")[0]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        near = near or [other for other in known if other.rpartition(".")[0] == group] or known
+        return f"{name}: there is no such name; did you mean {', '.join(near)}?"
+    if isinstance(cause, OmegaConfBaseException) and name:
+        return f"{name}: {str(cause).splitlines()[0]}"
+    return " ".join(str(error).partition("Config search path:")[0].split())
+
+
+def names_of(config: type, prefix: str = "") -> Iterator[str]:
+    """Every name in a configuration, groups before the dot."""
+    for field in fields(config):
+        if isinstance(field.type, type) and is_dataclass(field.type):
+            yield from names_of(field.type, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
