@@ -60,7 +60,7 @@ def find_mistakes(command: str, arguments: Sequence[str]) -> list[str]:
 
 def _choices(argument: str) -> list[str]:
     """The overrides that one argument of a sweep stands for; none for a range without steps, which has no list."""
-    override = OverridesParser.create().parse_override(argument)
+    (override,) = OverridesParser.create().parse_overrides([argument])
     if not override.is_sweep_override():
         return [argument]
     if not override.is_discrete_sweep():
