@@ -17,6 +17,7 @@ from model.decoder import Decoder
 from model.generate import generate
 from training.config import BoardConfig
 from training.pictures import attention_grid, heat_map
+from training.progress import Reading
 
 Decode = Callable[[Sequence[int]], str]
 ATTENTION_TAG = "attention/layers_down_heads_across"
@@ -40,12 +41,12 @@ class Board:
         self.writer.add_image("encoding/positions_down_columns_across", _enlarged(encoding), 0, dataformats="HWC")
         self.attention(0, decoder)
 
-    def training(self, step: int, loss: float, learning_rate: float, gradient_norm: float, speed: float) -> None:
-        """One moment of training: loss in nats/char, speed in characters/s."""
-        self._loss("training", step, loss)
+    def training(self, step: int, reading: Reading, learning_rate: float) -> None:
+        """One moment of training."""
+        self._loss("training", step, reading.loss)
         self.writer.add_scalar("optimizer/learning_rate", learning_rate, step)
-        self.writer.add_scalar("optimizer/gradient_norm", gradient_norm, step)
-        self.writer.add_scalar("speed/characters_per_second", speed, step)
+        self.writer.add_scalar("optimizer/gradient_norm", reading.gradient_norm, step)
+        self.writer.add_scalar("speed/characters_per_second", reading.characters_per_second, step)
 
     def validation(self, step: int, loss: float, decoder: Decoder) -> None:
         """The loss of the whole validation split in nats/char, and a sample to go with it."""

@@ -1,9 +1,6 @@
 """The training loop: read `fit` from top to bottom and you know how training works."""
 
 import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
 
 from data.batches import Batches, in_order
 from errors import UserError
@@ -19,7 +15,8 @@ from model.decoder import Decoder, inference
 from training.board import Board
 from training.checkpoint import CheckpointFolder
 from training.config import Precision, TrainingConfig
-from training.optimizer import learning_rate, make_optimizer
+from training.optimizer import make_optimizer, set_learning_rate
+from training.progress import Progress
 from training.runtime import Runtime
 
 READ_EVERY = 10  # steps between readings of the loss: each makes the host wait for the device
@@ -53,48 +50,38 @@ def fit(
     """
     optimizer = make_optimizer(decoder, config)
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
-    meter = Meter(characters_per_step=batches.batch_size * batches.context)
     best, evaluations_since_best = math.inf, 0
     decoder.train()
-    with tqdm(total=config.steps, bar_format=BAR, dynamic_ncols=True, disable=None) as bar:
+    with Progress(config.steps, batches.batch_size * batches.context) as progress:
         for step in range(1, config.steps + 1):
-            rate = learning_rate(step - 1, config)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            meter.add(*train_step(decoder, optimizer, scaler, batches(step - 1), config, runtime))
-            bar.update()
-
+            rate = set_learning_rate(optimizer, step - 1, config)
+            progress.stepped(*train_step(decoder, optimizer, scaler, batches(step - 1), config, runtime))
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
-                loss, norm, speed = meter.read()
-                board.training(step, loss, rate, norm, speed)
-                so_far = f", best validation {best:.3f}" if best < math.inf else ""
-                bar.set_postfix_str(f"loss {loss:.3f}{so_far}, {speed:,.0f} characters/s", refresh=False)
-                check_finite(loss, step, config)
+                reading = progress.read()
+                check_finite(reading.loss, step, config)
+                board.training(step, reading, rate)
             if board.attention_due(step, evaluation_due):
-                with meter.paused():
+                with progress.paused():
                     board.attention(step, decoder)
             if evaluation_due:
-                with meter.paused():
+                with progress.paused():
                     validation = evaluate(decoder, held_out, runtime)
                     check_finite(validation, step, config)
-                    board.validation(step, validation, decoder)
                     evaluations_since_best = 0 if validation < best else evaluations_since_best + 1
                     best = min(best, validation)
+                    board.validation(step, validation, decoder)
                     checkpoints.save(decoder, optimizer, scaler, step, best, evaluations_since_best)
-                    bar.write(
-                        f"step {step:>{len(str(config.steps))}}/{config.steps}  loss {loss:.4f}  "
-                        f"validation {validation:.4f} nats/char ({validation / math.log(2):.4f} bits)  "
-                        f"{speed:,.0f} characters/s  {meter.left(step / config.steps)} left"
-                    )
+                    progress.evaluated(step, validation)
             if evaluations_since_best == config.patience:
-                bar.write(f"stopped: no better validation loss in the last {config.patience} evaluations")
+                progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
                 break
+    characters = step * batches.batch_size * batches.context
     return Outcome(
         steps=step,
-        characters=meter.characters,
-        seconds=meter.seconds(),
-        characters_per_second=meter.characters / meter.training_seconds(),
+        characters=characters,
+        seconds=progress.seconds(),
+        characters_per_second=characters / progress.training_seconds(),
         best_validation_loss=best,
         final_validation_loss=validation,
     )
@@ -158,53 +145,3 @@ def summed_loss(decoder: Decoder, inputs: Tensor, targets: Tensor, runtime: Runt
     with runtime.autocast():
         logits = decoder(inputs)
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
-
-
-# In a terminal; a log file gets the line of each evaluation alone.
-BAR = "step {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
-
-
-class Meter:
-    """Sums up losses on the device until they are read, and keeps the time of training apart from the rest."""
-
-    def __init__(self, characters_per_step: int) -> None:
-        self.characters_per_step = characters_per_step
-        self.characters = 0
-        self._losses: list[Tensor] = []
-        self._norm = torch.zeros(())
-        self._started = time.perf_counter()
-        self._paused_seconds = 0.0
-        self._read_at = 0.0  # training seconds at the last reading
-
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        self._losses.append(loss)
-        self._norm = norm
-        self.characters += self.characters_per_step
-
-    def read(self) -> tuple[float, float, float]:
-        """Mean loss, last gradient norm and characters/s since the last reading. Waits for the device."""
-        loss, norm = torch.stack(self._losses).mean().item(), self._norm.item()
-        now = self.training_seconds()
-        speed = len(self._losses) * self.characters_per_step / (now - self._read_at)
-        self._read_at = now
-        self._losses.clear()
-        return loss, norm, speed
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """What happens inside is not training. Waits first for the training that the device has yet to finish."""
-        if self._losses:
-            self._losses[-1].item()
-        start = time.perf_counter()
-        yield
-        self._paused_seconds += time.perf_counter() - start
-
-    def left(self, share_done: float) -> str:
-        """Time to the end as minutes:seconds, if the rest goes as what is done went."""
-        return str(tqdm.format_interval(self.seconds() * (1 - share_done) / share_done))
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
-
-    def training_seconds(self) -> float:
-        return self.seconds() - self._paused_seconds

@@ -23,3 +23,11 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     rise = (step + 1) / warmup if warmup else 1.0
     fall = (config.steps - step) / (config.steps - warmup)
     return config.learning_rate * min(1.0, rise, fall)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, config: TrainingConfig) -> float:
+    """Give all parameters the learning rate of `step`, and return it."""
+    rate = learning_rate(step, config)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
