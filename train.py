@@ -73,7 +73,8 @@ def main(config: TrainConfig, directory: Path) -> float:
         stream.write(json.dumps(summary, indent=2).encode() + b"\n")
 
     best = load_checkpoint(directory / "checkpoints" / "best.pt").decoder()
-    sample = [ids[0] for ids in islice(generate(best, opening, temperature=0.8, seed=seed), FINAL_SAMPLE_LENGTH)]
+    # Another seed than sample.py's own, which is to write something new.
+    sample = [ids[0] for ids in islice(generate(best, opening, temperature=0.8, seed=seed + 1), FINAL_SAMPLE_LENGTH)]
     print(f"\n{vocabulary.decode(sample)}\n")
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory

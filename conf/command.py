@@ -123,7 +123,9 @@ def _claimed(directory: Path, composed: DictConfig) -> Iterator[None]:
     try:
         record.mkdir()
     except FileExistsError as error:
-        raise UserError(f"hydra.run.dir: expected a folder without a run in it, got {directory}") from error
+        raise UserError(
+            f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again or give another name="
+        ) from error
     OmegaConf.save(composed, record / "config.yaml")
     OmegaConf.save(HydraConfig.instance().cfg, record / "hydra.yaml")
     OmegaConf.save(HydraConfig.get().overrides.task, record / "overrides.yaml")

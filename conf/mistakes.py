@@ -81,6 +81,7 @@ def described(error: Exception, command: str) -> str:
         known = [*(GROUPS if command == "train" else ()), *names_of(COMMANDS[command])]
         group = name.rpartition(".")[0]
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        near = near or [other for other in known if other.endswith(f".{name}")]  # "steps" for "training.steps"
         near = near or [other for other in known if other.rpartition(".")[0] == group] or known
         return f"{name}: there is no such name; did you mean {', '.join(near)}?"
     if isinstance(cause, OmegaConfBaseException) and name:

@@ -237,6 +237,7 @@ def test_the_seed_decides_a_run(tmp_path: Path) -> None:
 MISTAKES = {
     "unknown key": (["model.widht=8"], "model.widht: there is no such name; did you mean model.width?"),
     "added key": (["+model.depth=8"], "there is no such name: .*depth"),
+    "without its group": (["steps=8"], "steps: there is no such name; did you mean training.steps.$"),
     "wrong type": (["model.width=wide"], "model.width: Value 'wide' of type 'str' could not be converted to Integer"),
     "no name": (["quick"], "expected name=value, got 'quick'"),
     "unknown preset": (["experiment=phone"], "Could not find 'experiment/phone' Available options .* laptop"),
