@@ -5,6 +5,7 @@ import math
 import shlex
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from operator import attrgetter
@@ -45,6 +46,7 @@ def main(config: TrainConfig, directory: Path) -> float:
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
     vocabulary, seed = corpus.vocabulary, config.seed
     probe, opening = choose_probe(config, corpus), vocabulary.encode(vocabulary.opening).tolist()
+    settings = chosen_settings(config)
 
     decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
     torch.manual_seed(seed + 1)  # torch's default generators serve dropout and nothing else
@@ -55,11 +57,11 @@ def main(config: TrainConfig, directory: Path) -> float:
     print(f"runs on  {runtime.reason}")
     print(f"folder   {directory}", flush=True)
 
-    with Board(directory, config.board, vocabulary.decode, probe, opening) as board:
+    with closing(Board(directory, config.board, vocabulary.decode, probe, opening)) as board:
         board.begin(decoder, json.dumps(asdict(config), indent=2, ensure_ascii=False))
         checkpoints = CheckpointFolder(directory / "checkpoints", vocabulary.characters, seed, corpus.sha256)
         outcome = fit(decoder, batches, corpus.scored, config.training, runtime, board, checkpoints)
-        board.finish(chosen_settings(config), asdict(outcome))
+        board.finish(settings, asdict(outcome))
     summary = asdict(outcome) | {
         "parameters": decoder.parameter_count(),
         "bits_per_character": outcome.best_validation_loss / math.log(2),
@@ -96,7 +98,7 @@ def choose_probe(config: TrainConfig, corpus: "Corpus") -> list[int]:
 def chosen_settings(config: TrainConfig) -> dict[str, Any]:
     """What the user set on the command line, and the preset: this is how runs differ."""
     hydra = HydraConfig.get()
-    named = [override.partition("=")[0].lstrip("+~") for override in hydra.overrides.task]
+    named = [override.partition("=")[0].lstrip("+") for override in hydra.overrides.task]
     values = {name: attrgetter(name)(config) for name in ("seed", *named) if name not in hydra.runtime.choices}
     groups = {name: hydra.runtime.choices[name] for name in ("experiment", *named) if name in hydra.runtime.choices}
     return groups | values

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def command(name: str, free_text: Iterable[str] = (), keeps_runs: bool = False) 
                 config = typed(composed)
                 if problems := config.problems():
                     raise UserError("; ".join(problems))
-                with _claimed(directory, composed) if keeps_runs else _nothing():
+                with _claimed(directory, composed) if keeps_runs else nullcontext():
                     result = main(config, directory)
                 sys.stdout.flush()
                 return result
@@ -106,11 +106,6 @@ def _literal(argument: str, free_text: Iterable[str]) -> str:
     value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # no interpolation
     value = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + match[2].replace("'", r"\'"), value)
     return f"{name}='{value}'"
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 @contextmanager

@@ -4,10 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -16,15 +14,16 @@ from model.capture import attention_maps
 from model.decoder import Decoder
 from model.generate import generate
 from training.config import BoardConfig
-from training.pictures import attention_grid, heat_map
+from training.pictures import attention_grid, enlarged, heat_map
 from training.progress import Reading
 
 Decode = Callable[[Sequence[int]], str]
 ATTENTION_TAG = "attention/layers_down_heads_across"
+ENCODING_PIXELS = 4  # a side of each number in the picture of the encoding
 
 
 class Board:
-    """The event file of one run. Close it, or use it as a context manager."""
+    """The event file of one run, to be closed."""
 
     def __init__(
         self, directory: Path, config: BoardConfig, decode: Decode, probe: Sequence[int], prompt: Sequence[int]
@@ -37,8 +36,9 @@ class Board:
         """What stays the same throughout a run: its configuration, the probe and the positional encoding."""
         self.writer.add_text("config", _verbatim(config_text), 0)
         self.writer.add_text("attention/probe", _verbatim(self.decode(self.probe)), 0)
-        encoding = decoder.encoding.cpu().numpy()
-        self.writer.add_image("encoding/positions_down_columns_across", _enlarged(encoding), 0, dataformats="HWC")
+        sines = decoder.encoding.cpu().numpy()  # between -1 and 1
+        encoding = enlarged(heat_map((sines + 1) / 2), ENCODING_PIXELS)
+        self.writer.add_image("encoding/positions_down_columns_across", encoding, 0, dataformats="HWC")
         self.attention(0, decoder)
 
     def training(self, step: int, reading: Reading, learning_rate: float) -> None:
@@ -77,12 +77,7 @@ class Board:
         for name, value in metrics.items():
             self.writer.add_scalar(name, value)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self.writer.close()
 
     def _loss(self, split: str, step: int, nats: float) -> None:
@@ -99,8 +94,3 @@ def _plain(setting: object) -> int | float | str:
 def _verbatim(text: str) -> str:
     """Markdown that shows `text` as it is: an indented block cannot be closed by anything inside it."""
     return "\n".join("    " + line for line in text.split("\n"))
-
-
-def _enlarged(encoding: np.ndarray, pixels: int = 4) -> np.ndarray:
-    picture = heat_map((encoding + 1) / 2)  # sines lie between -1 and 1
-    return picture.repeat(pixels, axis=0).repeat(pixels, axis=1)

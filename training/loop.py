@@ -1,6 +1,7 @@
 """The training loop: read `fit` from top to bottom and you know how training works."""
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ def fit(
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
     best, evaluations_since_best = math.inf, 0
     decoder.train()
-    with Progress(config.steps, batches.batch_size * batches.context) as progress:
+    with closing(Progress(config.steps, batches.batch_size * batches.context)) as progress:
         for step in range(1, config.steps + 1):
             rate = set_learning_rate(optimizer, step - 1, config)
             progress.stepped(*train_step(decoder, optimizer, scaler, batches(step - 1), config, runtime))

@@ -18,6 +18,11 @@ def heat_map(values: np.ndarray) -> np.ndarray:
     return _COLOURS[(np.clip(values, 0, 1) * 255).round().astype(np.uint8)]
 
 
+def enlarged(picture: np.ndarray, pixels: int) -> np.ndarray:
+    """Every pixel of (height, width, 3) as a square of `pixels` by `pixels`."""
+    return picture.repeat(pixels, axis=0).repeat(pixels, axis=1)
+
+
 def attention_map(weights: np.ndarray) -> np.ndarray:
     """One head's weights (T, T), queries down and keys across, with a grey future: (T, T, 3).
 
@@ -38,7 +43,7 @@ def attention_grid(layers: Sequence[np.ndarray]) -> np.ndarray:
     grid = np.full((rows * step - GAP, columns * step - GAP, 3), PAPER, dtype=np.uint8)
     for row, heads in enumerate(layers):
         for column, weights in enumerate(heads):
-            picture = attention_map(weights).repeat(scale, axis=0).repeat(scale, axis=1)
+            picture = enlarged(attention_map(weights), scale)
             top, left = row * step, column * step
             grid[top : top + T * scale, left : left + T * scale] = picture
     return grid

@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -26,7 +24,7 @@ class Reading:
 
 
 class Progress:
-    """A progress bar, and a clock that keeps training apart from all else. A context manager."""
+    """A progress bar, and a clock that keeps training apart from all else; to be closed."""
 
     def __init__(self, steps: int, characters_per_step: int) -> None:
         self._steps, self._characters_per_step = steps, characters_per_step
@@ -85,10 +83,5 @@ class Progress:
     def training_seconds(self) -> float:
         return self.seconds() - self._paused_seconds
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._bar.close()

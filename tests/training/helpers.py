@@ -1,5 +1,6 @@
 """A small run for the tests of this room."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def train(
     config = TrainingConfig(**{"steps": 40, "batch_size": 4, "learning_rate": 1e-2, "evaluate_every": 20} | changes)
     chosen = choose_runtime(runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
     torch.manual_seed(1)
-    with Board(directory, board or BoardConfig(sample_length=5), decode, probe=IDS[:8].tolist(), prompt=[0]) as shown:
+    shown_as = board or BoardConfig(sample_length=5)
+    with closing(Board(directory, shown_as, decode, probe=IDS[:8].tolist(), prompt=[0])) as shown:
         shown.begin(model, "steps: 40")
         batches = Batches(IDS[:256], config.batch_size, model.config.context, seed=0)
         folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, seed=0, corpus_sha256="0" * 64)

@@ -1,5 +1,6 @@
 import io
 import math
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_the_encoding_is_shown_once(tmp_path: Path) -> None:
 
 def test_the_hparams_tab_finds_what_each_run_was_set_to(tmp_path: Path) -> None:
     for number, name in enumerate(["first", "second"]):
-        with Board(tmp_path / name, BoardConfig(), decode, probe=[0], prompt=[0]) as board:
+        with closing(Board(tmp_path / name, BoardConfig(), decode, probe=[0], prompt=[0])) as board:
             board.finish({"seed": number} | ({"model.heads": 2} if name == "second" else {}), {"loss": 1.0})
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
