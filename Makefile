@@ -31,7 +31,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,oracles,bench]'
 	touch $@
 
 .venv/bin/python:

@@ -1,89 +1,241 @@
-"""Causal self-attention: the weights, their application, and the two blocks that are built from them.
+"""Self-attention: weights, their application to values without forming them, and the two blocks built from them.
 
-Training runs the fused kernel, which never forms the weights; `attention_weights` forms them for those who look.
+A query sees the first so many keys and no others. That number, `valid_lens`, says all there is to say: causality lets
+query i see i + 1 keys, padding lets every query of a sequence see its true length.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from model.position import RotaryPosition
+from model.scoring import Additive, DotProduct, InnerProduct, Mean, Scoring
+
+ADDITIVE_SUMS = 2**20  # sums of a query and a key, over all columns, in memory at once
 
 
-def attention_weights(query: Tensor, key: Tensor) -> Tensor:
-    """softmax(query key^T / sqrt(D)) over the positions up to each query's own (Vaswani et al. 2017, eq. 1).
+def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+    """Softmax over the first `valid_lens` keys of each query, exact zeros beyond; nothing to see gives a row of zeros.
 
-    query, key: (B, H, T, D). Returns (B, H, T, T): rows are queries, columns are keys, every row sums to one.
+    scores: (B, ..., Q, K), which stay as they are. valid_lens: None for all keys, (B,) or (B, Q). Raises ValueError if
+    the shapes do not match. Zhang et al. 2023, Dive into Deep Learning, section 11.3.2.1.
     """
-    T, D = query.shape[-2:]
-    scores = query @ key.transpose(-2, -1) / math.sqrt(D)  # (B, H, T, T)
-    future = torch.ones(T, T, dtype=torch.bool, device=query.device).triu(1)
-    return scores.masked_fill(future, -math.inf).softmax(dim=-1)
+    if valid_lens is None:
+        return scores.softmax(-1)
+    B, *between, Q, K = scores.shape
+    visible = visible_keys(valid_lens, B, Q, K)  # (B, 1 or Q, K)
+    hidden = ~visible.view(B, *(1 for _ in between), *visible.shape[1:])
+    # The lowest finite number, as infinity would make a row without keys, and its gradient, NaN.
+    return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`attention_weights(query, key) @ value` by the fused kernel. All, and the result: (B, H, T, D)."""
-    if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        # On CPUs the kernel's backward pass is several times slower in bf16 than in fp32.
-        with torch.autocast("cpu", enabled=False):
-            fused = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True)
-            return fused.to(query.dtype)
-    return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+def visible_keys(valid_lens: Tensor, B: int, Q: int, K: int) -> Tensor:
+    """Which keys each query sees: booleans, (B, 1, K) for `valid_lens` (B,) and (B, Q, K) for (B, Q)."""
+    if valid_lens.shape not in ((B,), (B, Q)):
+        raise ValueError(f"expected valid_lens of shape {(B,)} or {(B, Q)}, got {tuple(valid_lens.shape)}")
+    return torch.arange(K, device=valid_lens.device) < valid_lens.view(B, -1, 1)
+
+
+def causal_lens(batch: int, length: int, valid_lens: Tensor | None, device: torch.device) -> Tensor:
+    """`valid_lens` for queries that see no key beyond their own place: (B, Q)."""
+    lens = torch.arange(1, length + 1, device=device).expand(batch, -1)
+    if valid_lens is None:
+        return lens
+    return torch.minimum(lens, valid_lens if valid_lens.dim() == 2 else valid_lens[:, None])
+
+
+class AttentionPooling(nn.Module):
+    """Values to their weighted means, one for each query: the attention that the blocks put to use.
+
+    Queries (B, H, Q, Dq), keys (B, H, K, Dk) and values (B, H, K, Dv) to (B, H, Q, Dv); `valid_lens` as in
+    `masked_softmax`. Causal pooling needs as many keys as queries. Dropout falls on weights and acts in training only.
+    """
+
+    def __init__(
+        self,
+        scoring: Scoring | None = None,
+        *,
+        rotary: RotaryPosition | None = None,
+        causal: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        """`scoring`: by default the scaled dot product."""
+        super().__init__()
+        self.scoring = scoring or DotProduct()
+        self.rotary = rotary
+        self.causal = causal
+        self.dropout = dropout
+
+    def weights(self, query: Tensor, key: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+        """The weights that `forward` applies, before dropout: (B, H, Q, K); every row sums to one, or is zeros."""
+        query, key = self._placed(query, key)
+        return masked_softmax(self.scoring.scores(query, key), self._lens(query, valid_lens))
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+        """`dropout(weights(query, key)) @ value`, in the cheapest way that is exact."""
+        if value.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # On CPUs the fused kernel's backward pass is several times slower in bf16 than in fp32.
+            with torch.autocast("cpu", enabled=False):
+                return self(query.float(), key.float(), value.float(), valid_lens).type_as(value)
+        if key.shape[2] != value.shape[2]:
+            raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
+        query, key = self._placed(query, key)
+        dropout = self.dropout if self.training else 0.0
+        match self.scoring:
+            case InnerProduct():
+                left, right = self.scoring.factors(query, key)
+                causal = self.causal and valid_lens is None
+                lens = None if causal else self._lens(query, valid_lens)
+                return fused(left, right, value, self.scoring.scale_for(key), lens, causal, dropout)
+            case Additive():
+                return in_blocks(self.scoring, query, key, value, self._lens(query, valid_lens), self.causal, dropout)
+            case Mean():
+                return running_mean(value, self._lens(query, valid_lens), query.shape[2])
+        raise TypeError(f"no way to pool values by {type(self.scoring).__name__}")
+
+    def _placed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        if self.causal and query.shape[2] != key.shape[2]:
+            got = f"{key.shape[2]} and {query.shape[2]}"
+            raise ValueError(f"expected as many keys as queries in causal attention, got {got}")
+        return (query, key) if self.rotary is None else (self.rotary(query), self.rotary(key))
+
+    def _lens(self, query: Tensor, valid_lens: Tensor | None) -> Tensor | None:
+        return causal_lens(len(query), query.shape[-2], valid_lens, query.device) if self.causal else valid_lens
+
+
+def fused(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    valid_lens: Tensor | None = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+) -> Tensor:
+    """`dropout(masked_softmax(scale query key^T, valid_lens)) @ value` by the kernel that never forms the weights.
+
+    Of `causal` and `valid_lens` at most one; causality alone is faster as a flag.
+    """
+    sizes = query.shape[-1], key.shape[-1], value.shape[-1]
+    # The fastest kernels want one size for all three, and columns of zeros change nothing.
+    if len(set(sizes)) > 1:
+        query, key, value = (F.pad(x, (0, max(sizes) - x.shape[-1])) for x in (query, key, value))
+    mask = None
+    if valid_lens is not None:
+        mask = visible_keys(valid_lens, len(query), query.shape[-2], key.shape[-2]).unsqueeze(1)  # (B, 1, 1 or Q, K)
+    pooled = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal, scale=scale)
+    return pooled[..., : sizes[2]]
+
+
+def in_blocks(
+    scoring: Scoring,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    valid_lens: Tensor | None,
+    causal: bool,
+    dropout: float,
+) -> Tensor:
+    """`dropout(masked_softmax(scores, valid_lens)) @ value`, a few queries at a time.
+
+    For as many queries as keep B * H * queries * K * D within ADDITIVE_SUMS, but at least one. The backward pass forms
+    each block's scores anew instead of keeping them, so the same bound holds there.
+    """
+    B, H, Q, D = query.shape
+    K = key.shape[-2]
+    rows = max(1, ADDITIVE_SUMS // (B * H * K * D))
+
+    def block(query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None) -> Tensor:
+        weights = masked_softmax(scoring.scores(query, key), valid_lens)
+        return F.dropout(weights, dropout) @ value
+
+    pooled = []
+    for start in range(0, Q, rows):
+        stop = min(start + rows, Q)
+        seen = stop if causal else K  # by any query of the block
+        lens = valid_lens[:, start:stop] if valid_lens is not None and valid_lens.dim() == 2 else valid_lens
+        inputs = query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], lens
+        pooled.append(checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=dropout > 0))
+    return torch.cat(pooled, dim=2)
+
+
+def running_mean(value: Tensor, valid_lens: Tensor | None, queries: int) -> Tensor:
+    """The mean of the first `valid_lens` values of each query, without a weight being formed; zeros for none."""
+    B, H, K, D = value.shape
+    if valid_lens is None:
+        return value.mean(2, keepdim=True).expand(-1, -1, queries, -1)
+    sums = F.pad(value.cumsum(2), (0, 0, 1, 0))  # of the first 0, 1, ..., K values: (B, H, K + 1, D)
+    lens = valid_lens.clamp(max=K).reshape(B, 1, -1, 1).expand(-1, H, queries, D)
+    return sums.gather(2, lens) / lens.clamp(min=1)
 
 
 class SingleHeadAttention(nn.Module):
-    """One causal head: query, key and value without bias, and nothing after it."""
+    """One head: query, key and value without bias, and nothing after it."""
 
-    def __init__(self, width: int, head_size: int) -> None:
+    def __init__(self, width: int, head_size: int, pooling: AttentionPooling | None = None) -> None:
+        """`pooling`: by default causal, by scaled dot products."""
         super().__init__()
-        self.key = nn.Linear(width, head_size, bias=False)
-        self.query = nn.Linear(width, head_size, bias=False)
+        self.pooling = pooling or AttentionPooling()
+        if not isinstance(self.pooling.scoring, Mean):
+            self.key = nn.Linear(width, head_size, bias=False)
+            self.query = nn.Linear(width, head_size, bias=False)
         self.value = nn.Linear(width, head_size, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """(B, T, C) -> (B, T, D)."""
-        query, key, value = (project(x).unsqueeze(1) for project in (self.query, self.key, self.value))
-        return attend(query, key, value).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
+        return self.pooling(*self._split(x), valid_lens).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
 
-    def weights(self, x: Tensor) -> Tensor:
+    def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """The attention weights for input (B, T, C): (B, 1, T, T)."""
-        return attention_weights(self.query(x).unsqueeze(1), self.key(x).unsqueeze(1))
+        query, key, _ = self._split(x)
+        return self.pooling.weights(query, key, valid_lens)
 
     def residual_projection(self) -> nn.Linear:
         """The last linear map before the sum with the residual stream."""
         return self.value
 
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value = self.value(x).unsqueeze(1)  # (B, 1, T, D)
+        if isinstance(self.pooling.scoring, Mean):
+            return value, value, value  # of queries and keys only the shape is read
+        return self.query(x).unsqueeze(1), self.key(x).unsqueeze(1), value
+
 
 class MultiHeadAttention(nn.Module):
-    """`heads` causal heads of size C / heads as one batched product, then an output projection."""
+    """`heads` heads of size C / heads as one batched product, then an output projection."""
 
-    def __init__(self, width: int, heads: int, bias: bool = False) -> None:
+    def __init__(self, width: int, heads: int, bias: bool = False, pooling: AttentionPooling | None = None) -> None:
+        """`pooling`: by default causal, by scaled dot products. Raises ValueError unless `heads` divides `width`."""
         super().__init__()
         if width % heads:
             raise ValueError(f"expected heads to divide the width of {width}, got {heads}")
         self.heads = heads
-        self.query_key_value = nn.Linear(width, 3 * width, bias=bias)  # three maps in one product
+        self.pooling = pooling or AttentionPooling()
+        if isinstance(self.pooling.scoring, Mean):
+            self.value = nn.Linear(width, width, bias=bias)
+        else:
+            self.query_key_value = nn.Linear(width, 3 * width, bias=bias)  # three maps in one product
         self.output = nn.Linear(width, width, bias=bias)
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        B, T, C = x.shape
-        query, key, value = (
-            self.query_key_value(x)  # (B, T, 3C)
-            .view(B, T, 3, self.heads, C // self.heads)
-            .permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
-        )
-        return query, key, value
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        heads = attend(*self._split(x))  # (B, H, T, D)
+        heads = self.pooling(*self._split(x), valid_lens)  # (B, H, T, D)
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
 
-    def weights(self, x: Tensor) -> Tensor:
+    def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """The attention weights for input (B, T, C): (B, H, T, T)."""
         query, key, _ = self._split(x)
-        return attention_weights(query, key)
+        return self.pooling.weights(query, key, valid_lens)
 
     def residual_projection(self) -> nn.Linear:
         """The last linear map before the sum with the residual stream."""
         return self.output
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        B, T, C = x.shape
+        mean = isinstance(self.pooling.scoring, Mean)
+        projected = self.value(x) if mean else self.query_key_value(x)  # (B, T, C or 3C)
+        split = projected.view(B, T, -1, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (1 or 3, B, H, T, D)
+        query, key, value = split.expand(3, -1, -1, -1, -1)  # a mean reads only the shape of queries and keys
+        return query, key, value

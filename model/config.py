@@ -9,6 +9,25 @@ class AttentionKind(StrEnum):
     multi = "multi"  # `heads` heads side by side, then an output projection
 
 
+class ScoringKind(StrEnum):
+    """How a query q scores a key k; model/scoring.py has the equations."""
+
+    dot = "dot"  # q.k
+    additive = "additive"  # w.tanh(q + k)
+    bilinear = "bilinear"  # q.Mk
+    distance = "distance"  # -|q - k|^2 / 2
+    mean = "mean"  # every key alike
+
+
+class PositionKind(StrEnum):
+    """How a character's place is told; model/position.py has the equations."""
+
+    sinusoidal = "sinusoidal"  # fixed waves, added to the embedding
+    learned = "learned"  # a vector for each place, added to the embedding
+    rotary = "rotary"  # queries and keys turned by an angle that grows with the place
+    none = "none"  # by the causal mask alone
+
+
 @dataclass(kw_only=True, slots=True)
 class DecoderConfig:
     """Everything that fixes a decoder's architecture, but for the size of its vocabulary."""
@@ -18,7 +37,10 @@ class DecoderConfig:
     width: int
     context: int
     dropout: float = 0.0  # on the embedding and on what each block adds
+    attention_dropout: float = 0.0  # on the attention weights
     attention: list[AttentionKind] = field(default_factory=lambda: [AttentionKind.multi])  # one for all, or one a layer
+    scoring: ScoringKind = ScoringKind.dot
+    position: PositionKind = PositionKind.sinusoidal
     feed_forward: int | None = None  # width of the hidden layer; by default four times the model's
     bias: bool = False  # in multi-head attention and feed-forward
 
@@ -26,14 +48,26 @@ class DecoderConfig:
         """The kind of each layer's attention, first layer first."""
         return self.attention * self.layers if len(self.attention) == 1 else self.attention
 
+    def heads_and_size(self, kind: AttentionKind) -> tuple[int, int]:
+        """How many heads a layer of this kind has, and the size of each."""
+        return (1, self.width) if kind == AttentionKind.single else (self.heads, self.width // self.heads)
+
     def problems(self) -> list[str]:
         found = [
             f"model.{name}: expected at least 1, got {value}"
             for name in ("layers", "heads", "width", "context", "feed_forward")
             if (value := getattr(self, name)) is not None and value < 1
         ]
-        if not 0 <= self.dropout < 1:
-            found.append(f"model.dropout: expected at least 0 and below 1, got {self.dropout}")
+        found += [
+            f"model.{name}: expected at least 0 and below 1, got {value}"
+            for name in ("dropout", "attention_dropout")
+            if not 0 <= (value := getattr(self, name)) < 1
+        ]
+        if self.attention_dropout and self.scoring is ScoringKind.mean:
+            found.append(
+                f"model.attention_dropout: expected 0 with model.scoring=mean, got {self.attention_dropout}: "
+                "a running mean has no weights to drop"
+            )
         if len(self.attention) not in (1, self.layers):
             found.append(
                 f"model.attention: expected one kind or one for each of model.layers={self.layers}, "

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.attention import MultiHeadAttention, SingleHeadAttention
-from model.config import AttentionKind, DecoderConfig
-from model.position import sinusoidal_encoding
+from model.attention import AttentionPooling, MultiHeadAttention, SingleHeadAttention
+from model.config import AttentionKind, DecoderConfig, PositionKind
+from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
+from model.scoring import Additive, Bilinear, make_scoring
 
 
 class Norm(nn.LayerNorm):
@@ -39,25 +40,29 @@ class Block(nn.Module):
     def __init__(self, config: DecoderConfig, kind: AttentionKind) -> None:
         super().__init__()
         self.attention_norm = Norm(config.width)
+        heads, head_size = config.heads_and_size(kind)
+        pooling = AttentionPooling(
+            make_scoring(config.scoring, heads, head_size),
+            rotary=RotaryPosition(config.context, head_size) if config.position is PositionKind.rotary else None,
+            dropout=config.attention_dropout,
+        )
         self.attention: SingleHeadAttention | MultiHeadAttention
         match kind:
             case AttentionKind.single:
-                self.attention = SingleHeadAttention(config.width, head_size=config.width)
+                self.attention = SingleHeadAttention(config.width, head_size, pooling)
             case AttentionKind.multi:
-                self.attention = MultiHeadAttention(config.width, config.heads, config.bias)
+                self.attention = MultiHeadAttention(config.width, heads, config.bias, pooling)
         self.feed_forward_norm = Norm(config.width)
         self.feed_forward = FeedForward(config.width, config.feed_forward or 4 * config.width, config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x)))
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), valid_lens))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
 class Decoder(nn.Module):
-    """Embedding plus sinusoidal encoding, blocks, a final norm, and the output layer."""
-
-    encoding: Tensor
+    """Embedding and position, blocks, a final norm, and the output layer."""
 
     def __init__(self, config: DecoderConfig, vocabulary_size: int, generator: torch.Generator | None = None) -> None:
         """`generator` draws the initial weights. Raises ValueError if `config` has problems."""
@@ -66,8 +71,14 @@ class Decoder(nn.Module):
             raise ValueError("; ".join(problems))
         self.config = config
         self.embedding = nn.Embedding(vocabulary_size, config.width)
-        # Not a parameter and not in checkpoints, but it follows the decoder to its device.
-        self.register_buffer("encoding", sinusoidal_encoding(config.context, config.width), persistent=False)
+        self.position: SinusoidalPosition | LearnedPosition | nn.Identity
+        match config.position:
+            case PositionKind.sinusoidal:
+                self.position = SinusoidalPosition(config.context, config.width)
+            case PositionKind.learned:
+                self.position = LearnedPosition(config.context, config.width)
+            case PositionKind.rotary | PositionKind.none:  # in the attention of each block, or nowhere
+                self.position = nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         blocks = nn.ModuleList(Block(config, kind) for kind in config.attention_kinds())
         self.blocks = cast(Sequence[Block], blocks)
@@ -75,11 +86,14 @@ class Decoder(nn.Module):
         self.output = nn.Linear(config.width, vocabulary_size, bias=False)
         self._initialise(generator)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Ids (B, T) -> logits (B, T, V) of the character after each. Raises ValueError if T exceeds the context."""
+    def forward(self, ids: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+        """Ids (B, T) -> logits (B, T, V) of the character after each. Raises ValueError if T exceeds the context.
+
+        Where sequences are padded at the end, `valid_lens` (B,) says how long each is.
+        """
         x = self.embed(ids)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, valid_lens)
         return self.output(self.norm(x))
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -88,7 +102,7 @@ class Decoder(nn.Module):
         if self.config.context < T:
             raise ValueError(f"expected at most {self.config.context} positions, got {T}")
         # The square root brings embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
-        return self.dropout(self.embedding(ids) * math.sqrt(self.config.width) + self.encoding[:T])
+        return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width)))
 
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
@@ -96,10 +110,17 @@ class Decoder(nn.Module):
     def _initialise(self, generator: torch.Generator | None) -> None:
         """Keep the variance of what flows through each map; let all blocks together add as much as they get."""
         for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+            match module:
+                case nn.Linear():
+                    nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
+                case Bilinear():
+                    nn.init.normal_(module.matrix, std=module.matrix.shape[1] ** -0.5, generator=generator)
+                case Additive():
+                    nn.init.normal_(module.vector, std=module.vector.shape[1] ** -0.5, generator=generator)
+                case LearnedPosition():
+                    nn.init.normal_(module.table, std=0.5**0.5, generator=generator)
         nn.init.normal_(self.embedding.weight, std=self.config.width**-0.5, generator=generator)
         # Every block adds to the stream twice (Radford et al. 2019, section 2.3).
         share = (2 * self.config.layers) ** -0.5

@@ -1,7 +1,16 @@
-"""Where a character stands in its context, as a vector that is added to its embedding."""
+"""Where a character stands in its context: added to its embedding, or turned into its queries and keys."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def angles(positions: int, size: int) -> Tensor:
+    """i / 10000^(2j/size) for each place i and each pair j of columns: (positions, ceil(size / 2)), in float64.
+
+    Vaswani et al. 2017, section 3.5. In float64, since far places make large angles.
+    """
+    exponent = torch.arange(0, size, 2, dtype=torch.float64) / size
+    return torch.arange(positions, dtype=torch.float64)[:, None] / 10_000**exponent
 
 
 def sinusoidal_encoding(positions: int, width: int) -> Tensor:
@@ -9,8 +18,62 @@ def sinusoidal_encoding(positions: int, width: int) -> Tensor:
 
     Returns (positions, width) in float32; an odd width ends on a sine.
     """
-    # In float64, since far positions make large angles.
-    exponent = torch.arange(0, width, 2, dtype=torch.float64) / width
-    angle = torch.arange(positions, dtype=torch.float64)[:, None] / 10_000**exponent  # (positions, ceil(width / 2))
+    angle = angles(positions, width)
     interleaved = torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
     return interleaved[:, :width].float()
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn the columns 2j and 2j+1 of each row, as a point of the plane, by an angle of their own.
+
+    x: (..., T, D); cosine and sine of the angles: (T, D // 2), or (D // 2) for all rows alike. An odd last column
+    stays as it is. Turned by -delta / 10000^(2j/D), row i of the sinusoidal encoding becomes row i + delta.
+    """
+    even, odd = x[..., 0 : 2 * cosine.shape[-1] : 2], x[..., 1::2]
+    turned = torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
+    return torch.cat((turned, x[..., turned.shape[-1] :]), dim=-1).type_as(x)
+
+
+class SinusoidalPosition(nn.Module):
+    """Adds the sinusoidal encoding."""
+
+    table: Tensor
+
+    def __init__(self, positions: int, width: int) -> None:
+        super().__init__()
+        # Not a parameter and not in checkpoints, but it follows the decoder to its device.
+        self.register_buffer("table", sinusoidal_encoding(positions, width), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        return x + self.table[: x.shape[1]]
+
+
+class LearnedPosition(nn.Module):
+    """Adds a learned vector for each place (Gehring et al. 2017, section 3.1)."""
+
+    def __init__(self, positions: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(positions, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        return x + self.table[: x.shape[1]]
+
+
+class RotaryPosition(nn.Module):
+    """Turns queries and keys by their places, so that their product depends on the distance alone (Su et al. 2021)."""
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, positions: int, head_size: int) -> None:
+        super().__init__()
+        angle = angles(positions, head_size)[:, : head_size // 2]
+        self.register_buffer("cosine", angle.cos().float(), persistent=False)
+        self.register_buffer("sine", angle.sin().float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Queries or keys (B, H, T, D) of places 0 to T - 1, turned."""
+        T = x.shape[-2]
+        return rotate(x, self.cosine[:T], self.sine[:T])

@@ -6,13 +6,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from model.capture import attention_maps
 from model.decoder import Decoder
 from model.generate import generate
+from model.position import LearnedPosition, SinusoidalPosition
 from training.config import BoardConfig
 from training.pictures import attention_grid, enlarged, heat_map
 from training.progress import Reading
@@ -36,9 +39,8 @@ class Board:
         """What stays the same throughout a run: its configuration, the probe and the positional encoding."""
         self.writer.add_text("config", _verbatim(config_text), 0)
         self.writer.add_text("attention/probe", _verbatim(self.decode(self.probe)), 0)
-        sines = decoder.encoding.cpu().numpy()  # between -1 and 1
-        encoding = enlarged(heat_map((sines + 1) / 2), ENCODING_PIXELS)
-        self.writer.add_image("encoding/positions_down_columns_across", encoding, 0, dataformats="HWC")
+        if isinstance(decoder.position, SinusoidalPosition | LearnedPosition):
+            self.encoding(0, decoder.position.table)
         self.attention(0, decoder)
 
     def training(self, step: int, reading: Reading, learning_rate: float) -> None:
@@ -51,6 +53,8 @@ class Board:
     def validation(self, step: int, loss: float, decoder: Decoder) -> None:
         """The loss of the whole validation split in nats/char, and a sample to go with it."""
         self._loss("validation", step, loss)
+        if isinstance(decoder.position, LearnedPosition):
+            self.encoding(step, decoder.position.table)
         sample = (ids[0] for ids in generate(decoder, self.prompt))
         text = self.decode(list(islice(sample, self.config.sample_length)))
         self.writer.add_text("sample", _verbatim(text), step)
@@ -65,6 +69,12 @@ class Board:
         ids = torch.as_tensor(self.probe, device=decoder.embedding.weight.device)
         layers = [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)]
         self.writer.add_image(ATTENTION_TAG, attention_grid(layers), step, dataformats="HWC")
+
+    def encoding(self, step: int, table: Tensor) -> None:
+        """What is added to the embedding for each position (positions, C), as a picture: the middle colour is zero."""
+        values = table.detach().cpu().numpy()
+        picture = enlarged(heat_map((values / np.abs(values).max() + 1) / 2), ENCODING_PIXELS)
+        self.writer.add_image("encoding/positions_down_columns_across", picture, step, dataformats="HWC")
 
     def finish(self, settings: dict[str, Any], results: dict[str, float]) -> None:
         """A row for the HParams tab, which compares runs: what was set, what came of it."""

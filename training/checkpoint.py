@@ -9,10 +9,10 @@ from torch import Tensor
 
 from errors import UserError
 from files import replacing
-from model.config import AttentionKind, DecoderConfig
+from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 
-FORMAT = 1  # raise when an older reader could no longer make sense of a file
+FORMAT = 2  # raise when an older reader could no longer make sense of a file
 
 
 @dataclass(kw_only=True)
@@ -95,7 +95,22 @@ def _generator_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def _plain(config: DecoderConfig) -> dict[str, Any]:
-    return asdict(config) | {"attention": [str(kind) for kind in config.attention]}
+    """Without enums, which are more than plain values."""
+    return asdict(config) | {
+        "attention": [str(kind) for kind in config.attention],
+        "scoring": str(config.scoring),
+        "position": str(config.position),
+    }
+
+
+def _typed(config: dict[str, Any]) -> DecoderConfig:
+    """`_plain` undone. Raises KeyError, TypeError or ValueError if it cannot be."""
+    kinds = {
+        "attention": [AttentionKind(kind) for kind in config["attention"]],
+        "scoring": ScoringKind(config["scoring"]),
+        "position": PositionKind(config["position"]),
+    }
+    return DecoderConfig(**config | kinds)
 
 
 def load_checkpoint(file: Path) -> Checkpoint:
@@ -110,8 +125,7 @@ def load_checkpoint(file: Path) -> Checkpoint:
     if found != FORMAT:
         raise UserError(f"checkpoint: expected {file} to have format {FORMAT}, got {found}")
     try:
-        kinds = [AttentionKind(kind) for kind in content["model"]["attention"]]
-        checkpoint = Checkpoint(**content | {"model": DecoderConfig(**content["model"] | {"attention": kinds})})
+        checkpoint = Checkpoint(**content | {"model": _typed(content["model"])})
         if list(checkpoint.vocabulary) != sorted(set(checkpoint.vocabulary)) or not checkpoint.vocabulary:
             raise ValueError("its vocabulary is not sorted and distinct")
     except (KeyError, TypeError, ValueError) as error:

@@ -1,70 +1,273 @@
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model.attention import MultiHeadAttention, SingleHeadAttention, attend, attention_weights
+from model import attention
+from model.attention import AttentionPooling, MultiHeadAttention, SingleHeadAttention, masked_softmax
+from model.config import ScoringKind
+from model.position import RotaryPosition
+from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring, make_scoring
+
+H = 3
+SCORINGS: dict[str, Callable[..., Scoring]] = {
+    kind.value: partial(make_scoring, kind, heads=H)  # of the head size
+    for kind in ScoringKind
+}
+of_each_scoring = pytest.mark.parametrize("make", SCORINGS.values(), ids=SCORINGS)
 
 
-def random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def test_weights_are_the_softmax_of_scaled_dot_products_of_the_past() -> None:
-    query, key = random(2, 2, 3, 5, 4).unbind()
-    weights = attention_weights(query, key)
+def score(scoring: Scoring, q: Tensor, k: Tensor, h: int) -> float:
+    """The definition, for one query and one key of head h."""
+    match scoring:
+        case DotProduct():
+            return float(q @ k) / math.sqrt(len(k))
+        case Bilinear():
+            return float(q @ scoring.matrix[h] @ k) / math.sqrt(len(k))
+        case Distance():
+            return -float((q - k).square().sum()) / 2 / math.sqrt(len(k))
+        case Additive():
+            return float(scoring.vector[h] @ (q + k).tanh())
+        case _:
+            return 0.0
+
+
+@of_each_scoring
+@pytest.mark.parametrize("causal", [True, False])
+def test_weights_are_the_softmax_of_the_scores_by_definition(make: Callable[..., Scoring], causal: bool) -> None:
+    scoring = make(head_size=4).double().requires_grad_(False)
+    query, key = random(2, 2, H, 5, 4).unbind()
+    weights = AttentionPooling(scoring, causal=causal).weights(query, key)
     for b in range(2):
-        for h in range(3):
+        for h in range(H):
             for i in range(5):
-                scores = [math.exp(query[b, h, i] @ key[b, h, j] / math.sqrt(4)) for j in range(i + 1)]
-                expected = [score / sum(scores) for score in scores] + [0.0] * (4 - i)
+                seen = i + 1 if causal else 5
+                scores = [math.exp(score(scoring, query[b, h, i], key[b, h, j], h)) for j in range(seen)]
+                expected = [score / sum(scores) for score in scores] + [0.0] * (5 - seen)
                 torch.testing.assert_close(weights[b, h, i].tolist(), expected)
 
 
-def test_the_fused_result_is_the_weights_applied_to_the_values() -> None:
-    query, key, value = random(3, 2, 3, 17, 8).unbind()
-    torch.testing.assert_close(attend(query, key, value), attention_weights(query, key) @ value)
+def lens_of(draw: st.DrawFn, B: int, Q: int, K: int) -> Tensor | None:
+    """None, (B,) or (B, Q), with empty and full lengths among them."""
+    one = st.sampled_from([0, K]) | st.integers(0, K)
+    shape = draw(st.sampled_from([None, (B,), (B, Q)]))
+    if shape is None:
+        return None
+    return torch.tensor(draw(st.lists(one, min_size=math.prod(shape), max_size=math.prod(shape)))).view(shape)
 
 
-def test_under_autocast_attention_on_a_cpu_stays_in_fp32() -> None:
-    query, key, value = random(3, 2, 3, 17, 8, dtype=torch.bfloat16).unbind()
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Scoring, AttentionPooling, Tensor, Tensor, Tensor, Tensor | None]:
+    kind, causal, rotary = draw(st.sampled_from(ScoringKind)), draw(st.booleans()), draw(st.booleans())
+    B, K, D, Dv = (draw(st.integers(1, most)) for most in (3, 9, 5, 5))
+    Q = K if causal else draw(st.integers(1, 9))
+    scoring = make_scoring(kind, H, D).double()
+    turned = RotaryPosition(9, D) if rotary else None
+    pooling = AttentionPooling(scoring, rotary=turned, causal=causal).double()
+    inputs = random(B, H, Q, D, seed=1), random(B, H, K, D, seed=2), random(B, H, K, Dv, seed=3)
+    return scoring, pooling, *inputs, lens_of(draw, B, Q, K)
+
+
+@given(cases(), st.sampled_from([1, 2**20]))
+def test_the_cheapest_form_is_the_weights_applied_to_the_values(
+    case: tuple[Scoring, AttentionPooling, Tensor, Tensor, Tensor, Tensor | None], block: int
+) -> None:
+    _, pooling, query, key, value, valid_lens = case
+    inputs = [x.clone().requires_grad_() for x in (query, key, value)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "ADDITIVE_SUMS", block)  # one query at a time, or all at once
+        pooled = pooling(*inputs, valid_lens)
+    weights = pooling.weights(query, key, valid_lens)
+    torch.testing.assert_close(pooled, weights @ value)
+    pooled.sum().backward()
+    assert all(x.grad is None or x.grad.isfinite().all() for x in inputs)
+
+
+@given(cases())
+def test_a_query_weighs_what_it_sees_and_nothing_else(
+    case: tuple[Scoring, AttentionPooling, Tensor, Tensor, Tensor, Tensor | None],
+) -> None:
+    _, pooling, query, key, _, valid_lens = case
+    B, Q, K = len(query), query.shape[2], key.shape[2]
+    before = query.clone(), key.clone()
+    weights = pooling.weights(query, key, valid_lens)
+    assert torch.equal(query, before[0])
+    assert torch.equal(key, before[1])
+    lens = torch.full((B, Q), K) if valid_lens is None else valid_lens.view(B, -1).expand(B, Q)
+    if pooling.causal:
+        lens = lens.minimum(torch.arange(1, Q + 1))
+    for b in range(B):
+        for i in range(Q):
+            seen, unseen = weights[b, :, i, : lens[b, i]], weights[b, :, i, lens[b, i] :]
+            assert (seen > 0).all()
+            assert (unseen == 0).all()
+            torch.testing.assert_close(weights[b, :, i].sum(-1), torch.full((H,), float(lens[b, i] > 0)).double())
+
+
+@of_each_scoring
+def test_gradients_are_those_of_finite_differences(
+    make: Callable[..., Scoring], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "ADDITIVE_SUMS", 1)
+    pooling = AttentionPooling(make(head_size=4)).double()
+    inputs = [random(2, H, 5, size, seed=size).requires_grad_() for size in (4, 4, 3)]
+    names, parameters = zip(*pooling.named_parameters(), strict=True) if list(pooling.parameters()) else ((), ())
+
+    def pooled(query: Tensor, key: Tensor, value: Tensor, *values: Tensor) -> Tensor:
+        arguments = (query, key, value, torch.tensor([3, 0]))
+        return torch.func.functional_call(pooling, dict(zip(names, values, strict=True)), arguments)
+
+    given_parameters = [p.detach().clone().requires_grad_() for p in parameters]
+    assert torch.autograd.gradcheck(pooled, (*inputs, *given_parameters))
+
+
+@of_each_scoring
+def test_nothing_is_changed_in_place(make: Callable[..., Scoring]) -> None:
+    pooling = AttentionPooling(make(head_size=4), causal=False).double()
+    inputs = random(2, H, 5, 4, seed=1), random(2, H, 5, 4, seed=2), random(2, H, 5, 4, seed=3), torch.tensor([2, 0])
+    before = [x.clone() for x in inputs]
+    pooling(*inputs)
+    pooling.weights(*inputs[:2], inputs[3])
+    scores = random(2, 5, 4)
+    masked_softmax(scores, inputs[3])
+    assert torch.equal(scores, random(2, 5, 4))
+    assert all(torch.equal(x, y) for x, y in zip(inputs, before, strict=True))
+
+
+@pytest.mark.parametrize("kind", [ScoringKind.dot, ScoringKind.bilinear, ScoringKind.distance])
+@pytest.mark.parametrize("valid_lens", [None, torch.tensor([3, 7])])
+def test_inner_products_reach_the_fused_kernel(kind: ScoringKind, valid_lens: Tensor | None) -> None:
+    pooling = AttentionPooling(make_scoring(kind, H, 8))
+    query, key, value = random(3, 2, H, 7, 8, dtype=torch.float32).unbind()
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # no other is allowed, so that any obstacle is an error
+        assert pooling(query, key, value, valid_lens).isfinite().all()
+
+
+def test_the_mean_never_forms_a_weight_for_each_pair() -> None:
+    length = 2**17  # squared, these would take 64 GiB
+    value = random(1, 1, length, 1)
+    mean = AttentionPooling(Mean())(value, value, value)
+    torch.testing.assert_close(mean[0, 0, -1], value.mean((0, 1, 2)))
+    torch.testing.assert_close(mean[0, 0, 1], value[0, 0, :2].mean(0))
+
+
+def test_additive_attention_forms_a_bounded_number_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound, sizes = 2 * 3 * 10 * 16 * 8, []  # ten queries at a time
+    monkeypatch.setattr(attention, "ADDITIVE_SUMS", bound)
+    scoring = Additive(3, 8)
+    scores = scoring.scores
+
+    def counted(query: Tensor, key: Tensor) -> Tensor:
+        sizes.append(query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2] * key.shape[3])
+        return scores(query, key)
+
+    monkeypatch.setattr(scoring, "scores", counted)
+    query, key, value = (x.requires_grad_() for x in random(3, 2, 3, 16, 8, dtype=torch.float32).unbind())
+    AttentionPooling(scoring)(query, key, value).sum().backward()
+    assert len(sizes) == 4  # two blocks, each once forwards and once more for its gradient
+    assert max(sizes) <= bound
+
+
+@of_each_scoring
+def test_under_autocast_attention_on_a_cpu_stays_in_fp32(make: Callable[..., Scoring]) -> None:
+    pooling = AttentionPooling(make(head_size=8))
+    query, key, value = random(3, 2, H, 17, 8, dtype=torch.bfloat16).unbind()
     with torch.autocast("cpu", torch.bfloat16):
-        fused = attend(query, key, value)
-    assert fused.dtype == torch.bfloat16
-    exact = attend(query.float(), key.float(), value.float())
-    torch.testing.assert_close(fused, exact.bfloat16(), rtol=0, atol=0)
+        rounded = pooling(query, key, value)
+    assert rounded.dtype == torch.bfloat16
+    exact = pooling(query.float(), key.float(), value.float())
+    torch.testing.assert_close(rounded, exact.bfloat16(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ScoringKind if kind is not ScoringKind.mean])
+def test_dropout_falls_on_weights_in_training_only_and_keeps_their_mean(kind: ScoringKind) -> None:
+    torch.manual_seed(0)
+    pooling = AttentionPooling(make_scoring(kind, 1, 4), dropout=0.5, causal=False)
+    query, key = random(2, 1, 1, 6, 4, dtype=torch.float32).unbind()
+    everything = torch.eye(6)[None, None]  # as values, the weights themselves come out
+    dropped = torch.stack([pooling(query, key, everything) for _ in range(2000)])
+    weights = pooling.weights(query, key)
+    zero = dropped == 0
+    assert zero.float().mean().item() == pytest.approx(0.5, abs=0.01)
+    torch.testing.assert_close(dropped, torch.where(zero, 0.0, 2 * weights).expand_as(dropped))
+    torch.testing.assert_close(pooling.eval()(query, key, everything), weights)
 
 
 def test_scores_of_unit_variance_inputs_have_unit_variance() -> None:
     query, key = random(2, 1, 1, 400, 64).unbind()
-    weights = attention_weights(query, key)[0, 0]
-    # The weights' logarithms are the scores up to a constant of each row.
-    variances = [weights[i, : i + 1].log().var().item() for i in range(200, 400)]
-    assert sum(variances) / len(variances) == pytest.approx(1, rel=0.1)
+    for scoring in (DotProduct(), Bilinear(1, 64, 64).double()):
+        assert scoring.scores(query, key).var().item() == pytest.approx(1, rel=0.2)
+
+
+def test_shapes_that_do_not_match_are_named() -> None:
+    scores = random(2, 4, 5)
+    for wrong in (torch.ones(3), torch.ones(2, 5), torch.ones(2, 4, 5)):
+        with pytest.raises(ValueError, match=r"expected valid_lens of shape \(2,\) or \(2, 4\), got"):
+            masked_softmax(scores, wrong)
+    query, key = random(1, H, 5, 4), random(1, H, 5, 2)
+    for scoring in (DotProduct(), Distance(), Additive(H, 4)):
+        with pytest.raises(ValueError, match="expected queries and keys of one size, got 4 and 2"):
+            AttentionPooling(scoring)(query, key, key)
+    with pytest.raises(ValueError, match=r"expected queries of size 3 and keys of size 2, got 4 and 2"):
+        AttentionPooling(Bilinear(H, 3, 2))(query, key, key)
+    with pytest.raises(ValueError, match="expected as many keys as queries in causal attention, got 3 and 5"):
+        AttentionPooling()(query, query[:, :, :3], query[:, :, :3])
+    with pytest.raises(ValueError, match="expected as many values as keys, got 3 and 5"):
+        AttentionPooling()(query, query, query[:, :, :3])
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_multi_head_is_its_heads_one_by_one_concatenated_and_projected(bias: bool) -> None:
-    C, H = 12, 3
-    together = MultiHeadAttention(C, H, bias=False).double()
+@of_each_scoring
+def test_multi_head_is_its_heads_one_by_one_concatenated_and_projected(
+    make: Callable[..., Scoring], bias: bool
+) -> None:
+    C = 12
+    together = MultiHeadAttention(C, H, bias, AttentionPooling(make(head_size=C // H))).double()
+    mean = isinstance(together.pooling.scoring, Mean)
+    inputs = together.value if mean else together.query_key_value
     if bias:
-        together = MultiHeadAttention(C, H, bias=True).double()
-        torch.nn.init.zeros_(together.query_key_value.bias)  # single heads have none there
+        nn.init.zeros_(inputs.bias)  # single heads have none there
     x = random(2, 7, C)
-    query, key, value = together.query_key_value.weight.view(3, H, C // H, C)
+    matrices = dict(zip(("value",) if mean else ("query", "key", "value"), inputs.weight.split(C), strict=True))
     heads = []
     for h in range(H):
-        head = SingleHeadAttention(C, C // H).double()
-        head.load_state_dict({"query.weight": query[h], "key.weight": key[h], "value.weight": value[h]})
+        alone = AttentionPooling(make(heads=1, head_size=C // H))
+        head = SingleHeadAttention(C, C // H, alone).double()
+        state = {f"{name}.weight": matrix.view(H, C // H, C)[h] for name, matrix in matrices.items()}
+        state |= {name: p[h : h + 1] for name, p in together.named_parameters() if name.startswith("pooling")}
+        head.load_state_dict(state)
         torch.testing.assert_close(together.weights(x)[:, h], head.weights(x)[:, 0])
         heads.append(head(x))
     torch.testing.assert_close(together(x), together.output(torch.cat(heads, dim=-1)))
 
 
-def test_multi_head_agrees_with_torchs_own() -> None:
-    C, H, T = 12, 3, 7
-    ours, theirs = MultiHeadAttention(C, H, bias=True).double(), torch.nn.MultiheadAttention(C, H, batch_first=True)
+@pytest.mark.parametrize("valid_lens", [None, torch.tensor([3, 5])])
+def test_pooling_agrees_with_torchs_own_kernel(valid_lens: Tensor | None) -> None:
+    query, key, value = random(3, 2, H, 7, 4).unbind()
+    mask = torch.ones(2, 1, 7, 7, dtype=torch.bool).tril()
+    if valid_lens is not None:
+        mask = mask & (torch.arange(7) < valid_lens[:, None])[:, None, None]
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    pooling = AttentionPooling()
+    torch.testing.assert_close(pooling(query, key, value, valid_lens), expected)
+    torch.testing.assert_close(pooling.weights(query, key, valid_lens) @ value, expected)
+
+
+@pytest.mark.parametrize("valid_lens", [None, torch.tensor([3, 5])])
+def test_multi_head_agrees_with_torchs_own(valid_lens: Tensor | None) -> None:
+    C, T = 12, 7
+    ours, theirs = MultiHeadAttention(C, H, bias=True).double(), nn.MultiheadAttention(C, H, batch_first=True)
     theirs = theirs.double()
     theirs.load_state_dict(
         {
@@ -76,7 +279,33 @@ def test_multi_head_agrees_with_torchs_own() -> None:
     )
     x = random(2, T, C)
     future = torch.ones(T, T, dtype=torch.bool).triu(1)
-    output, weights = theirs(x, x, x, attn_mask=future, average_attn_weights=False)
+    padding = None if valid_lens is None else torch.arange(T) >= valid_lens[:, None]
+    output, weights = theirs(x, x, x, key_padding_mask=padding, attn_mask=future, average_attn_weights=False)
+    torch.testing.assert_close(ours(x, valid_lens), output)
+    torch.testing.assert_close(ours.weights(x, valid_lens), weights)
+
+
+def test_multi_head_agrees_with_the_attention_of_gpt_2_in_transformers() -> None:
+    pytest.importorskip("transformers", reason="the oracles extra is not installed")
+    from transformers import GPT2Config
+    from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
+
+    C, T = 12, 7
+    config = GPT2Config(n_embd=C, n_head=H, n_positions=T, attn_pdrop=0, resid_pdrop=0, attn_implementation="eager")
+    theirs = GPT2Attention(config, layer_idx=0).double()
+    nn.init.normal_(theirs.c_attn.bias)
+    ours = MultiHeadAttention(C, H, bias=True).double()
+    ours.load_state_dict(
+        {
+            "query_key_value.weight": theirs.c_attn.weight.T,  # their maps are stored transposed
+            "query_key_value.bias": theirs.c_attn.bias,
+            "output.weight": theirs.c_proj.weight.T,
+            "output.bias": theirs.c_proj.bias,
+        }
+    )
+    x = random(2, T, C)
+    future = torch.full((T, T), torch.finfo(torch.float64).min, dtype=torch.float64).triu(1)
+    output, weights = theirs(x, attention_mask=future[None, None])[:2]
     torch.testing.assert_close(ours(x), output)
     torch.testing.assert_close(ours.weights(x), weights)
 
