@@ -3,10 +3,17 @@
 import sys
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conf.command import command
 from conf.schema import SampleConfig
 from errors import UserError
+
+if TYPE_CHECKING:
+    from data.vocabulary import Vocabulary
+    from training.checkpoint import Checkpoint
+
+KNOWN = "\t(in the training set)"  # behind a line that is
 
 
 @command("sample", free_text=("checkpoint", "prompt", "prompt_file"))
@@ -14,33 +21,58 @@ def main(config: SampleConfig, _: Path) -> None:
     """Print `config.count` continuations of the prompt, each behind it. Progress goes to standard error."""
     # Imported here, so that help and completion need not wait for torch.
     from data.vocabulary import Vocabulary
-    from model.generate import generate
     from training.checkpoint import find_checkpoint, load_checkpoint
 
     prompt = read_prompt(config)
     file = find_checkpoint(config.checkpoint)
     checkpoint = load_checkpoint(file)
     vocabulary = Vocabulary(checkpoint.vocabulary)
-    ids = vocabulary.encode(prompt or vocabulary.opening, "prompt").tolist()
-    print(f"{file}, trained for {checkpoint.step} steps", file=sys.stderr)
+    trained_for = f"{file}, trained for {checkpoint.step} steps"
+    if checkpoint.training_lines is None:
+        write_text(config, prompt, checkpoint, vocabulary, trained_for)
+    else:
+        write_lines(config, prompt.removesuffix("\n"), checkpoint, vocabulary, trained_for)
 
-    samples = generate(
-        checkpoint.decoder(),
-        ids,
-        count=config.count,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        seed=config.seed,
-    )
-    steps = islice(samples, config.length)
+
+def write_text(
+    config: SampleConfig, prompt: str, checkpoint: "Checkpoint", vocabulary: "Vocabulary", trained_for: str
+) -> None:
+    """Text that goes on and on: one sample as it is written, several when all are."""
+    from model.generate import continuations, generate
+
+    ids = vocabulary.encode(prompt or vocabulary.opening, "prompt").tolist()
+    print(trained_for, file=sys.stderr)
+    decoder, choice = checkpoint.decoder(), config.choice()
     if config.count == 1:
         print(prompt, end="", flush=True)
-        for step in steps:
+        for step in islice(generate(decoder, ids, **choice), config.length):
             print(vocabulary.decode(step), end="", flush=True)
         print()
     else:
-        for number, written in enumerate(zip(*steps, strict=True), start=1):
+        samples = continuations(decoder, ids, config.length, count=config.count, **choice)
+        for number, written in enumerate(samples, start=1):
             print(f"--- {number} of {config.count} ---\n{prompt}{vocabulary.decode(written)}")
+
+
+def write_lines(
+    config: SampleConfig, prompt: str, checkpoint: "Checkpoint", vocabulary: "Vocabulary", trained_for: str
+) -> None:
+    """A line a sample, from its beginning to its end; those that were learned from are marked."""
+    from data.lines import is_among
+    from model.generate import continuations
+
+    assert checkpoint.training_lines is not None
+    most = checkpoint.model.context - 1  # the line break before a line has a place too
+    if "\n" in prompt or len(prompt) > most:
+        raise UserError(f"prompt: expected the beginning of one line, at most {most} characters, got {prompt[:100]!r}")
+    ids = vocabulary.encode(vocabulary.opening + prompt, "prompt").tolist()
+    print(trained_for, file=sys.stderr)
+    samples = continuations(checkpoint.decoder(), ids, config.length, end=ids[0], count=config.count, **config.choice())
+    lines = [prompt + vocabulary.decode(written) for written in samples]
+    known = [is_among(line, checkpoint.training_lines.numpy()) for line in lines]
+    for line, is_known in zip(lines, known, strict=True):
+        print(line + KNOWN if is_known else line)
+    print(f"{sum(known)} of {len(lines)} were in the training set", file=sys.stderr)
 
 
 def read_prompt(config: SampleConfig) -> str:

@@ -2,12 +2,13 @@
 
 import json
 import math
+import platform
 import shlex
 import shutil
 import sys
 from contextlib import closing
 from dataclasses import asdict
-from itertools import islice
+from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from conf.command import command
 from conf.schema import TrainConfig
+from data.config import Unit
 from errors import UserError
 from files import replacing
 
@@ -24,9 +26,19 @@ if TYPE_CHECKING:
 
 PROBE_LENGTH = 64  # characters, where the user names no probe
 FINAL_SAMPLE_LENGTH = 400
+FINAL_SAMPLE_LINES = 10
 
 
-@command("train", free_text=("data.path", "board.probe"), keeps_runs=True)
+def compare_runs(runs: list[Path]) -> None:
+    """Print a sweep's runs side by side, and keep the table beside them."""
+    from training.comparison import compare, keep, table
+
+    rows, folder = compare(runs), runs[0].parent
+    keep(rows, folder)
+    print(f"\n{table(rows)}\n\nkept as {shown(folder / 'comparison.md')}, with what it comes from as comparison.json")
+
+
+@command("train", free_text=("data.path", "board.probe"), keeps_runs=True, after_sweep=compare_runs)
 def main(config: TrainConfig, directory: Path) -> float:
     """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
     # Imported here, so that help and completion need not wait for torch.
@@ -36,11 +48,11 @@ def main(config: TrainConfig, directory: Path) -> float:
     from data.corpus import Corpus
     from data.sources import load_text
     from model.decoder import Decoder
-    from model.generate import generate
+    from model.generate import continuations
     from training.board import Board
     from training.checkpoint import CheckpointFolder, load_checkpoint
     from training.loop import fit
-    from training.runtime import choose_runtime
+    from training.runtime import choose_runtime, hardware
 
     runtime = choose_runtime(config.runtime)
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
@@ -50,34 +62,42 @@ def main(config: TrainConfig, directory: Path) -> float:
 
     decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
     torch.manual_seed(seed + 1)  # torch's default generators serve dropout and nothing else
-    batches = Batches(corpus.training, config.training.batch_size, config.model.context, seed)
-    source = config.data.path or config.data.source
-    print(f"text     {len(corpus.ids):,} characters, {len(vocabulary)} distinct, from {source}")
+    batches = Batches(corpus.training, config.training.batch_size, seed)
+    print(f"text     {corpus.described}, from {config.data.path or config.data.source}")
     print(f"decoder  {decoder.parameter_count():,} parameters")
     print(f"runs on  {runtime.reason}")
     print(f"folder   {directory}", flush=True)
 
-    with closing(Board(directory, config.board, vocabulary.decode, probe, opening)) as board:
+    end = opening[0] if config.data.unit == Unit.line else None
+    with closing(Board(directory, config.board, vocabulary.decode, probe, opening, end)) as board:
         board.begin(decoder, json.dumps(asdict(config), indent=2, ensure_ascii=False))
-        checkpoints = CheckpointFolder(directory / "checkpoints", vocabulary.characters, seed, corpus.sha256)
-        outcome = fit(decoder, batches, corpus.scored, config.training, runtime, board, checkpoints)
+        checkpoints = CheckpointFolder(
+            directory / "checkpoints", vocabulary.characters, seed, corpus.sha256, corpus.training_lines
+        )
+        outcome = fit(decoder, batches, corpus.held_out, config.training, runtime, board, checkpoints)
         board.finish(settings, asdict(outcome))
     summary = asdict(outcome) | {
         "parameters": decoder.parameter_count(),
         "bits_per_character": outcome.best_validation_loss / math.log(2),
+        "settings": {name: str(value) for name, value in settings.items()},
+        "seed": seed,
+        "corpus_sha256": corpus.sha256,
         "device": str(runtime.device),
+        "hardware": hardware(runtime.device),
+        "threads": torch.get_num_threads(),
         "precision": str(runtime.precision),
         "torch": torch.__version__,
-        "corpus_sha256": corpus.sha256,
-        "seed": seed,
+        "python": platform.python_version(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     with replacing(directory / "summary.json") as stream:
         stream.write(json.dumps(summary, indent=2).encode() + b"\n")
 
     best = load_checkpoint(directory / "checkpoints" / "best.pt").decoder()
     # Another seed than sample.py's own, which is to write something new.
-    sample = [ids[0] for ids in islice(generate(best, opening, temperature=0.8, seed=seed + 1), FINAL_SAMPLE_LENGTH)]
-    print(f"\n{vocabulary.decode(sample)}\n")
+    count = 1 if end is None else FINAL_SAMPLE_LINES
+    samples = continuations(best, opening, FINAL_SAMPLE_LENGTH, end=end, count=count, temperature=0.8, seed=seed + 1)
+    print("", *map(vocabulary.decode, samples), "", sep="\n")
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory
     print("look inside: ", shlex.join([typed_as("tensorboard"), "--logdir", str(runs)]))
@@ -86,10 +106,12 @@ def main(config: TrainConfig, directory: Path) -> float:
 
 
 def choose_probe(config: TrainConfig, corpus: "Corpus") -> list[int]:
-    """The ids of the text whose attention is shown: the user's, or the start of the validation split."""
+    """The ids of the text whose attention is shown: the user's, or one that was held out."""
     probe, context = config.board.probe, config.model.context
     if probe is None:
-        return corpus.validation[: min(PROBE_LENGTH, context)].tolist()
+        return corpus.probe(min(PROBE_LENGTH, context)).tolist()
+    if config.data.unit == Unit.line:
+        probe = corpus.vocabulary.opening + probe  # as every line is read
     if len(probe) > context:
         raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(probe)}")
     return corpus.vocabulary.encode(probe, "board.probe").tolist()

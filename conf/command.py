@@ -16,7 +16,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from conf.mistakes import MISTAKES, described, find_mistakes, typed
+from conf.mistakes import MISTAKES, described, find_mistakes, spelled_out, typed
 from conf.schema import CONF, register
 from errors import UserError
 
@@ -24,17 +24,26 @@ Main = Callable[[Any, Path], Any]
 Decorator = Callable[[Main], Callable[[], None]]
 
 
-def command(name: str, free_text: Iterable[str] = (), keeps_runs: bool = False) -> Decorator:
+def command(
+    name: str,
+    free_text: Iterable[str] = (),
+    keeps_runs: bool = False,
+    after_sweep: Callable[[list[Path]], None] | None = None,
+) -> Decorator:
     """Decorate `main(config, directory)`: its typed configuration and the folder of the run, if it keeps one.
 
     What `main` returns is what a sweep optimizes. A mistake of the user's ends the process with one line on standard
     error and exit code 2; any other error keeps its traceback. Outside sweeps the values of the names in `free_text`
-    are taken as they are typed, whatever commas, colons or quotes they hold.
+    are taken as they are typed, whatever commas, colons or quotes they hold. `after_sweep` gets the folders of the runs
+    that a sweep has finished.
     """
 
     def decorate(main: Main) -> Callable[[], None]:
         failed_jobs: list[int] = []
-        sweep = not {"-m", "--multirun"}.isdisjoint(sys.argv)
+        finished: list[Path] = []
+
+        def is_sweep() -> bool:
+            return not {"-m", "--multirun"}.isdisjoint(sys.argv)
 
         @functools.wraps(main)
         def job(composed: DictConfig) -> Any:
@@ -46,6 +55,7 @@ def command(name: str, free_text: Iterable[str] = (), keeps_runs: bool = False) 
                 with _claimed(directory, composed) if keeps_runs else nullcontext():
                     result = main(config, directory)
                 sys.stdout.flush()
+                finished.append(directory)
                 return result
             except BrokenPipeError:
                 # Whoever read the output has seen enough. Python must not fail again when it flushes at exit.
@@ -54,7 +64,7 @@ def command(name: str, free_text: Iterable[str] = (), keeps_runs: bool = False) 
             except MISTAKES as mistake:
                 _remove_empty(directory)
                 failed_jobs.append(_say(name, [described(mistake, name)]))
-                if sweep:
+                if is_sweep():
                     return math.inf
                 # Hydra would announce an exception in words of its own, but lets this one pass.
                 sys.exit(2)
@@ -63,11 +73,12 @@ def command(name: str, free_text: Iterable[str] = (), keeps_runs: bool = False) 
         def run() -> None:
             register()
             _speak_utf8()
-            if sweep and not keeps_runs:
+            if is_sweep() and not keeps_runs:
                 sys.exit(_say(name, ["expected one set of values, got a sweep; only training sweeps"]))
-            if not sweep:
+            if not is_sweep():
                 sys.argv[1:] = [_literal(argument, free_text) for argument in sys.argv[1:]]
-            elif mistakes := find_mistakes(name, sys.argv[1:]):
+            sys.argv[1:] = spelled_out(name, sys.argv[1:])
+            if is_sweep() and (mistakes := find_mistakes(name, sys.argv[1:])):
                 sys.exit(_say(name, mistakes))
             # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
             os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -78,6 +89,8 @@ def command(name: str, free_text: Iterable[str] = (), keeps_runs: bool = False) 
             except KeyboardInterrupt:
                 print("\ninterrupted", file=sys.stderr)
                 sys.exit(130)
+            if after_sweep and is_sweep() and finished:
+                after_sweep(finished)
             sys.exit(2 if failed_jobs else 0)
 
         return run

@@ -8,6 +8,7 @@ from itertools import islice, product
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -56,6 +57,22 @@ def find_mistakes(command: str, arguments: Sequence[str]) -> list[str]:
             except MISTAKES as mistake:
                 found.append(described(mistake, command))
     return list(dict.fromkeys(found))
+
+
+def spelled_out(command: str, arguments: Sequence[str]) -> list[str]:
+    """`arguments`, or, if they choose a preset that is a sweep, the sweep that it stands for."""
+    preset = [argument for argument in arguments if argument.startswith("experiment=")]
+    if not preset:
+        return list(arguments)
+    with hydra.initialize_config_dir(CONF, version_base="1.3"):
+        try:
+            settings = hydra.compose(command, preset, return_hydra_config=True).hydra
+        except MISTAKES:  # it is said later, with all others
+            return list(arguments)
+    if settings.mode != RunMode.MULTIRUN:
+        return list(arguments)
+    given = {argument.partition("=")[0] for argument in arguments}
+    return ["--multirun", *arguments, *(f"{k}={v}" for k, v in settings.sweeper.params.items() if k not in given)]
 
 
 def _choices(argument: str) -> list[str]:

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -47,6 +48,10 @@ class SampleConfig:
     temperature: float = 0.8  # below 1: more likely characters; 0: always the likeliest
     top_k: int | None = None  # choose among the k likeliest characters only
     seed: int = 0
+
+    def choice(self) -> dict[str, Any]:
+        """How each character is chosen, as `model.generate` takes it."""
+        return {"temperature": self.temperature, "top_k": self.top_k, "seed": self.seed}
 
     def problems(self) -> list[str]:
         """Everything that is wrong with these values, one entry each."""

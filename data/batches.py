@@ -1,6 +1,8 @@
 """Batches as a pure function of seed and step, so that any run can be repeated or resumed exactly."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
@@ -8,52 +10,147 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NO_TARGET = -100  # where a sequence has ended: the target that torch's cross-entropy ignores
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences side by side, the shorter ones padded at their ends; the target of a character is the one after it."""
+
+    inputs: Tensor  # (B, T) int64
+    targets: Tensor  # (B, T) int64, NO_TARGET in the padding
+    valid_lens: Tensor | None = None  # (B,): the length of each sequence, if they differ
+
+    @property
+    def characters(self) -> int:
+        """How many there are to predict."""
+        return self.targets.numel() if self.valid_lens is None else int(self.valid_lens.sum())
+
+    def split(self, size: int) -> "Iterator[Batch]":
+        """Batches of `size` sequences; the last may be smaller."""
+        for start in range(0, len(self.inputs), size):
+            part = slice(start, start + size)
+            lens = None if self.valid_lens is None else self.valid_lens[part]
+            yield Batch(self.inputs[part], self.targets[part], lens)
+
+    def to(self, device: torch.device) -> "Batch":
+        lens = None if self.valid_lens is None else self.valid_lens.to(device)
+        return Batch(self.inputs.to(device), self.targets.to(device), lens)
+
+
+class Sequences(ABC):
+    """A text as sequences of at most `context` characters: what an epoch visits once, and evaluation reads in order."""
+
+    ids: np.ndarray
+    context: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Sequences in an epoch."""
+
+    @abstractmethod
+    def order(self, random: np.random.Generator) -> np.ndarray:
+        """The sequences of one epoch, shuffled: whatever `batch` knows them by, shape (len(self),)."""
+
+    @abstractmethod
+    def batch(self, chosen: np.ndarray) -> Batch:
+        """The sequences `chosen` from an order."""
+
+    @abstractmethod
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Cover the text, each character but the first a target exactly once, `batch_size` sequences at a time."""
+
+
+class Windows(Sequences):
+    """A stream of text as windows of `context` characters.
+
+    In training it is a ring. Each epoch starts cutting it at a place of its own; the few characters that do not fill a
+    window (fewer than `context`) are others each epoch.
+    """
+
+    def __init__(self, ids: np.ndarray, context: int) -> None:
+        self.ids, self.context = ids, context
+
+    def __len__(self) -> int:
+        return len(self.ids) // self.context
+
+    def order(self, random: np.random.Generator) -> np.ndarray:
+        """Where each window starts."""
+        phase = random.integers(len(self.ids))
+        return (phase + self.context * random.permutation(len(self))) % len(self.ids)
+
+    def batch(self, chosen: np.ndarray) -> Batch:
+        places = (chosen[:, None] + np.arange(self.context + 1)) % len(self.ids)  # (B, T + 1)
+        window = torch.from_numpy(self.ids[places].astype(np.int64))
+        return Batch(window[:, :-1], window[:, 1:])
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """The last window is as long as what is left, in a batch of its own."""
+        last = len(self.ids) - 1  # the last character is a target only
+        whole = last - last % self.context
+        ends = [*range(0, whole, batch_size * self.context), whole, last]
+        for start, end in pairwise(ends):
+            if start < end:
+                span = torch.from_numpy(self.ids[start : end + 1].astype(np.int64))
+                shape = (-1, min(self.context, end - start))
+                yield Batch(span[:-1].view(shape), span[1:].view(shape))
+
+
+class Lines(Sequences):
+    """Each line by itself: from the line break before it, which opens it, to the one after it, which it must predict.
+
+    Of a line that is longer than the context the first `context` characters are predicted, and no end.
+    """
+
+    def __init__(self, ids: np.ndarray, context: int, line_break: int) -> None:
+        """`ids` begin and end with a line break, and no line in them is empty."""
+        self.ids, self.context, self.line_break = ids, context, line_break
+        breaks = np.flatnonzero(ids == line_break)
+        self.starts = breaks[:-1]
+        self.lengths = np.minimum(np.diff(breaks), context)  # (lines,), of the inputs
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def order(self, random: np.random.Generator) -> np.ndarray:
+        """The numbers of the lines."""
+        return random.permutation(len(self))
+
+    def batch(self, chosen: np.ndarray) -> Batch:
+        """As wide as the longest of the lines."""
+        lens = self.lengths[chosen]
+        columns = np.arange(lens.max())
+        places = np.minimum(self.starts[chosen, None] + columns, len(self.ids) - 2)  # (B, T); beyond is padding
+        valid = columns < lens[:, None]
+        inputs = np.where(valid, self.ids[places], self.line_break).astype(np.int64)
+        targets = np.where(valid, self.ids[places + 1].astype(np.int64), NO_TARGET)
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(lens))
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Short lines first, as lines of one length need no padding."""
+        numbers = np.argsort(self.lengths, kind="stable")
+        for start in range(0, len(self), batch_size):
+            yield self.batch(numbers[start : start + batch_size])
+
 
 class Batches:
-    """`batches(step)` gives the inputs and targets of one training step.
+    """`batches(step)` is the batch of one training step. An epoch visits each sequence once; batches run on across."""
 
-    The text is a ring cut into windows of `context` characters. An epoch visits its windows once, in an order of
-    its own, and starts cutting at a place of its own; the few characters that do not fill a window (fewer than
-    `context`) are others each epoch. Batches run on across epochs.
-    """
-
-    def __init__(self, ids: np.ndarray, batch_size: int, context: int, seed: int) -> None:
-        if len(ids) < context + 1:
-            raise ValueError(f"expected at least context + 1 = {context + 1} characters, got {len(ids)}")
-        self.ids, self.batch_size, self.context, self.seed = ids, batch_size, context, seed
-        self.windows = len(ids) // context  # in an epoch
+    def __init__(self, sequences: Sequences, batch_size: int, seed: int) -> None:
+        if not len(sequences):
+            raise ValueError(f"expected at least context = {sequences.context} characters, got {len(sequences.ids)}")
+        self.sequences, self.batch_size, self.seed = sequences, batch_size, seed
         # A batch reaches into two epochs at the most, unless it is larger than an epoch.
-        self._epoch = lru_cache(maxsize=2)(self._epoch_starts)
+        self._epoch = lru_cache(maxsize=2)(self._epoch_order)
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of `step`, both (B, T) int64; the target of a character is the one after it."""
-        starts = self.starts(step)
-        places = (starts[:, None] + np.arange(self.context + 1)) % len(self.ids)  # (B, T + 1)
-        window = torch.from_numpy(self.ids[places].astype(np.int64))
-        return window[:, :-1], window[:, 1:]
+    def __call__(self, step: int) -> Batch:
+        return self.sequences.batch(self.chosen(step))
 
-    def starts(self, step: int) -> np.ndarray:
-        """Where in the text each window of `step` begins, shape (B,)."""
+    def chosen(self, step: int) -> np.ndarray:
+        """The sequences of `step`, shape (B,)."""
         numbers = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs, places = np.divmod(numbers, self.windows)
+        epochs, places = np.divmod(numbers, len(self.sequences))
         return np.concatenate([self._epoch(int(e))[places[epochs == e]] for e in np.unique(epochs)])
 
-    def _epoch_starts(self, epoch: int) -> np.ndarray:
-        random = np.random.default_rng([self.seed, epoch])
-        phase = random.integers(len(self.ids))
-        return (phase + self.context * random.permutation(self.windows)) % len(self.ids)
-
-
-def in_order(ids: np.ndarray, batch_size: int, context: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cover `ids` from front to back, each character but the first a target exactly once: (B, T) pairs.
-
-    The last window is as long as what is left, in a batch of its own.
-    """
-    last = len(ids) - 1  # the last character is a target only
-    whole = last - last % context
-    ends = [*range(0, whole, batch_size * context), whole, last]
-    for start, end in pairwise(ends):
-        if start < end:
-            span = torch.from_numpy(ids[start : end + 1].astype(np.int64))
-            shape = (-1, min(context, end - start))
-            yield span[:-1].view(shape), span[1:].view(shape)
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        return self.sequences.order(np.random.default_rng([self.seed, epoch]))

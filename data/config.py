@@ -11,13 +11,30 @@ class Source(StrEnum):
     tiny_shakespeare = "tiny_shakespeare"
 
 
+class Unit(StrEnum):
+    """What the model reads at a time."""
+
+    window = "window"  # a stretch of the text, cut anywhere
+    line = "line"  # one line, from its beginning to its end
+
+
+class LongLines(StrEnum):
+    """What becomes of lines that do not fit in the context."""
+
+    error = "error"
+    skip = "skip"
+    cut = "cut"  # the model sees their beginnings
+
+
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
     """The text to learn and how it is divided."""
 
     source: Source
     path: str | None = None  # a file, a folder or a glob of the user's own; wins over `source`
-    validation_fraction: float = 0.1  # the end of the text, held out
+    unit: Unit = Unit.window
+    long_lines: LongLines = LongLines.error
+    validation_fraction: float = 0.1  # the end of the text, held out; of lines, a random part
     max_vocabulary: int = 20_000  # more distinct characters than this is taken for a mistake
 
     def problems(self) -> list[str]:

@@ -1,6 +1,8 @@
 """Ids from a decoder, one at a time. Knows no text; the decoder knows nothing of sampling."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +36,25 @@ def generate(
         chosen = choose_next(next_probabilities(logits, temperature, top_k), generators)
         yield chosen.tolist()
         ids = torch.cat((ids, chosen[:, None].to(device)), dim=1)
+
+
+def continuations(
+    decoder: Decoder, prompt: Sequence[int], length: int, *, end: int | None = None, count: int = 1, **options: Any
+) -> list[list[int]]:
+    """`count` continuations of one prompt by `length` ids. `options` are those of `generate`.
+
+    With an id `end` each goes as far as that, which is left out, or as the places of the context if they are fewer.
+    """
+    room = length if end is None else max(0, min(length, decoder.config.context - len(prompt) + 1))
+    written: list[list[int]] = [[] for _ in range(count)]
+    growing = set(range(count))
+    for ids in islice(generate(decoder, prompt, count=count, **options), room):
+        growing -= {i for i in growing if ids[i] == end}
+        if not growing:
+            break
+        for i in growing:
+            written[i].append(ids[i])
+    return written
 
 
 def next_probabilities(logits: Tensor, temperature: float, top_k: int | None) -> Tensor:

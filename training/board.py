@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from model.capture import attention_maps
 from model.decoder import Decoder
-from model.generate import generate
+from model.generate import continuations
 from model.position import LearnedPosition, SinusoidalPosition
 from training.config import BoardConfig
 from training.pictures import attention_grid, enlarged, heat_map
@@ -22,6 +21,7 @@ from training.progress import Reading
 
 Decode = Callable[[Sequence[int]], str]
 ATTENTION_TAG = "attention/layers_down_heads_across"
+SAMPLE_LINES = 10  # where lines are learned
 ENCODING_PIXELS = 4  # a side of each number in the picture of the encoding
 
 
@@ -29,11 +29,17 @@ class Board:
     """The event file of one run, to be closed."""
 
     def __init__(
-        self, directory: Path, config: BoardConfig, decode: Decode, probe: Sequence[int], prompt: Sequence[int]
+        self,
+        directory: Path,
+        config: BoardConfig,
+        decode: Decode,
+        probe: Sequence[int],
+        prompt: Sequence[int],
+        end: int | None = None,
     ) -> None:
-        """`probe`: ids of the text whose attention is shown. `prompt`: ids that samples go on from."""
+        """`probe`: ids of the text whose attention is shown. `prompt`: ids that samples go on from, up to `end`."""
         self.writer = SummaryWriter(str(directory))
-        self.config, self.decode, self.probe, self.prompt = config, decode, probe, prompt
+        self.config, self.decode, self.probe, self.prompt, self.end = config, decode, probe, prompt, end
 
     def begin(self, decoder: Decoder, config_text: str) -> None:
         """What stays the same throughout a run: its configuration, the probe and the positional encoding."""
@@ -55,9 +61,9 @@ class Board:
         self._loss("validation", step, loss)
         if isinstance(decoder.position, LearnedPosition):
             self.encoding(step, decoder.position.table)
-        sample = (ids[0] for ids in generate(decoder, self.prompt))
-        text = self.decode(list(islice(sample, self.config.sample_length)))
-        self.writer.add_text("sample", _verbatim(text), step)
+        count = 1 if self.end is None else SAMPLE_LINES
+        samples = continuations(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
+        self.writer.add_text("sample", _verbatim("\n".join(map(self.decode, samples))), step)
         self.writer.flush()
 
     def attention_due(self, step: int, at_evaluation: bool) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,7 @@ class Checkpoint:
     step: int  # steps taken
     seed: int
     corpus_sha256: str
+    training_lines: Tensor | None  # where sequences are lines: fingerprints of those trained on (n,) int64
     best_validation_loss: float
     evaluations_since_best: int
     optimizer: dict[str, Any]
@@ -54,6 +56,7 @@ class CheckpointFolder:
     vocabulary: str
     seed: int
     corpus_sha256: str
+    training_lines: np.ndarray | None = None
 
     def save(
         self,
@@ -72,6 +75,7 @@ class CheckpointFolder:
             step=step,
             seed=self.seed,
             corpus_sha256=self.corpus_sha256,
+            training_lines=None if self.training_lines is None else torch.from_numpy(self.training_lines),
             best_validation_loss=best_validation_loss,
             evaluations_since_best=evaluations_since_best,
             optimizer=optimizer.state_dict(),

@@ -4,18 +4,18 @@ import math
 from contextlib import closing
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
-from data.batches import Batches, in_order
+from data.batches import NO_TARGET, Batch, Batches, Sequences
 from errors import UserError
 from model.decoder import Decoder, inference
 from training.board import Board
 from training.checkpoint import CheckpointFolder
 from training.config import Precision, TrainingConfig
+from training.memory import peak_bytes
 from training.optimizer import make_optimizer, set_learning_rate
 from training.progress import Progress
 from training.runtime import Runtime
@@ -32,6 +32,7 @@ class Outcome:
     characters: int  # trained on, repetitions counted
     seconds: float  # of the whole loop, with evaluation and logging
     characters_per_second: float  # of the training steps alone
+    step_bytes: int  # the most that a step's activations and gradients take at once
     best_validation_loss: float
     final_validation_loss: float
 
@@ -39,7 +40,7 @@ class Outcome:
 def fit(
     decoder: Decoder,
     batches: Batches,
-    held_out: np.ndarray,
+    held_out: Sequences,
     config: TrainingConfig,
     runtime: Runtime,
     board: Board,
@@ -53,10 +54,12 @@ def fit(
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
     best, evaluations_since_best = math.inf, 0
     decoder.train()
-    with closing(Progress(config.steps, batches.batch_size * batches.context)) as progress:
+    with closing(Progress(config.steps)) as progress:
         for step in range(1, config.steps + 1):
             rate = set_learning_rate(optimizer, step - 1, config)
-            progress.stepped(*train_step(decoder, optimizer, scaler, batches(step - 1), config, runtime))
+            batch = batches(step - 1)
+            loss, norm = train_step(decoder, optimizer, scaler, batch, config, runtime)
+            progress.stepped(loss, norm, batch.characters)
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
                 reading = progress.read()
@@ -77,15 +80,24 @@ def fit(
             if evaluations_since_best == config.patience:
                 progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
                 break
-    characters = step * batches.batch_size * batches.context
     return Outcome(
         steps=step,
-        characters=characters,
+        characters=progress.characters,
         seconds=progress.seconds(),
-        characters_per_second=characters / progress.training_seconds(),
+        characters_per_second=progress.characters / progress.training_seconds(),
+        step_bytes=step_bytes(decoder, batch, config, runtime),
         best_validation_loss=best,
         final_validation_loss=validation,
     )
+
+
+def step_bytes(decoder: Decoder, batch: Batch, config: TrainingConfig, runtime: Runtime) -> int:
+    """The most bytes that the forward and backward pass of a step take at once, beside weights and optimizer state."""
+    decoder.zero_grad(set_to_none=True)
+    micro_batch = next(batch.split(config.micro_batch_size or len(batch.inputs)))
+    taken = peak_bytes(lambda: summed_loss(decoder, micro_batch, runtime).backward())
+    decoder.zero_grad(set_to_none=True)
+    return taken
 
 
 def check_finite(loss: float, step: int, config: TrainingConfig) -> None:
@@ -101,7 +113,7 @@ def train_step(
     decoder: Decoder,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    batch: tuple[Tensor, Tensor],
+    batch: Batch,
     config: TrainingConfig,
     runtime: Runtime,
 ) -> tuple[Tensor, Tensor]:
@@ -109,13 +121,11 @@ def train_step(
 
     Returns the mean loss in nats/char and the gradient's norm before clipping, both still on the device.
     """
-    inputs, targets = batch
-    micro_batch_size = config.micro_batch_size or len(inputs)
     total = torch.zeros((), device=runtime.device)
     optimizer.zero_grad(set_to_none=True)
-    for x, y in zip(inputs.split(micro_batch_size), targets.split(micro_batch_size), strict=True):
+    for micro_batch in batch.split(config.micro_batch_size or len(batch.inputs)):
         # Each micro-batch counts by its share of the batch, so that the last one may be smaller.
-        loss = summed_loss(decoder, x, y, runtime) / inputs.numel()
+        loss = summed_loss(decoder, micro_batch, runtime) / batch.characters
         scaler.scale(loss).backward()
         total += loss.detach()
     scaler.unscale_(optimizer)
@@ -125,24 +135,27 @@ def train_step(
     return total, norm
 
 
-def evaluate(decoder: Decoder, ids: np.ndarray, runtime: Runtime) -> float:
-    """Mean loss in nats/char over all of `ids` but the first, each scored once.
+def evaluate(decoder: Decoder, held_out: Sequences, runtime: Runtime) -> float:
+    """Mean loss in nats/char over all characters held out but the first, each scored once.
 
-    The ids are read in windows of one context that do not overlap, so a character has between one and `context`
-    characters before it to go by: the same protocol as the mean over random windows that peers report.
+    A text is read in windows of one context that do not overlap, so a character has between one and `context`
+    characters before it to go by: the same protocol as the mean over random windows that peers report. A line is read
+    from its beginning, and its end is one of the characters scored.
     """
     context, vocabulary_size = decoder.config.context, decoder.output.out_features
     batch_size = min(256, max(1, EVALUATION_LOGITS // (context * vocabulary_size)))
-    total = torch.zeros((), dtype=torch.float64)
+    total, characters = torch.zeros((), dtype=torch.float64), 0
     with inference(decoder):
-        for inputs, targets in in_order(ids, batch_size, context):
-            total += summed_loss(decoder, inputs, targets, runtime).cpu()
-    return total.item() / (len(ids) - 1)
+        for batch in held_out.in_order(batch_size):
+            total += summed_loss(decoder, batch, runtime).cpu()
+            characters += batch.characters
+    return total.item() / characters
 
 
-def summed_loss(decoder: Decoder, inputs: Tensor, targets: Tensor, runtime: Runtime) -> Tensor:
-    """Cross-entropy in nats, summed over (B, T) targets."""
-    inputs, targets = inputs.to(runtime.device), targets.to(runtime.device)
+def summed_loss(decoder: Decoder, batch: Batch, runtime: Runtime) -> Tensor:
+    """Cross-entropy in nats, summed over the targets that there are."""
+    batch = batch.to(runtime.device)
     with runtime.autocast():
-        logits = decoder(inputs)
-    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
+        logits = decoder(batch.inputs, batch.valid_lens)
+    targets = batch.targets.flatten()
+    return F.cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=NO_TARGET, reduction="sum")

@@ -26,8 +26,9 @@ class Reading:
 class Progress:
     """A progress bar, and a clock that keeps training apart from all else; to be closed."""
 
-    def __init__(self, steps: int, characters_per_step: int) -> None:
-        self._steps, self._characters_per_step = steps, characters_per_step
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self.characters = 0  # trained on so far
         self._bar = tqdm(total=steps, bar_format=BAR, dynamic_ncols=True, disable=None)
         self._losses: list[Tensor] = []  # on the device until they are read
         self._norm = torch.zeros(())
@@ -35,10 +36,11 @@ class Progress:
         self._reading = Reading(math.nan, math.nan, math.nan)
         self._started = time.perf_counter()
         self._paused_seconds = 0.0
-        self._read_at = 0.0  # training seconds at the last reading
+        self._read_at = 0.0, 0  # training seconds and characters at the last reading
 
-    def stepped(self, loss: Tensor, norm: Tensor) -> None:
+    def stepped(self, loss: Tensor, norm: Tensor, characters: int) -> None:
         """Note one training step without waiting for the device."""
+        self.characters += characters
         self._losses.append(loss)
         self._norm = norm
         self._bar.update()
@@ -46,9 +48,9 @@ class Progress:
     def read(self) -> Reading:
         """The reading of the steps since the last one, at least one. Waits for the device."""
         loss, norm = torch.stack(self._losses).mean().item(), self._norm.item()
-        now = self.training_seconds()
-        speed = len(self._losses) * self._characters_per_step / (now - self._read_at)
-        self._read_at = now
+        now, (then, characters) = self.training_seconds(), self._read_at
+        speed = (self.characters - characters) / (now - then)
+        self._read_at = now, self.characters
         self._losses.clear()
         self._reading = Reading(loss, norm, speed)
         best = f", best validation {self._best_validation:.3f}" if self._best_validation < math.inf else ""

@@ -1,7 +1,9 @@
 """Where a run computes and how precisely, chosen with a reason that is printed."""
 
+import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -21,6 +23,21 @@ class Runtime:
         """Inside, matrix products are computed in the chosen precision."""
         enabled = self.precision is not Precision.fp32
         return torch.autocast(self.device.type, _DTYPES[self.precision], enabled=enabled)
+
+
+def hardware(device: torch.device) -> str:
+    """What `device` is, in its maker's words where they can be had."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    names = (line.partition(":")[2].strip() for line in _cpu_information() if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _cpu_information() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return []
 
 
 def choose_runtime(config: RuntimeConfig) -> Runtime:

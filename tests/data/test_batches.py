@@ -4,26 +4,45 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.batches import Batches, in_order
+from data.batches import NO_TARGET, Batch, Batches, Lines, Windows
 
 IDS = np.arange(1000, dtype=np.uint16)
+BREAK = 0
+# Lines of 1 to 5 characters; the fourth digit of a character's id is the number of its line.
+LINES = [
+    [1000 * n + place for place in range(1, 1 + length)] for n, length in enumerate([3, 1, 5, 2, 5, 4, 1], start=1)
+]
+LINE_IDS = np.array([BREAK, *(id_ for line in LINES for id_ in (*line, BREAK))], dtype=np.uint16)
 
 
-def test_a_batch_depends_on_seed_and_step_alone() -> None:
-    forwards, backwards = (Batches(IDS, 4, 16, seed=1) for _ in range(2))
+def lines(context: int = 6) -> Lines:
+    return Lines(LINE_IDS, context, BREAK)
+
+
+def predicted(batch: Batch) -> list[list[int]]:
+    """The targets of each sequence, without padding."""
+    return [[target for target in row if target != NO_TARGET] for row in batch.targets.tolist()]
+
+
+@pytest.mark.parametrize("sequences", [Windows(IDS, 16), lines()], ids=["windows", "lines"])
+def test_a_batch_depends_on_seed_and_step_alone(sequences: Windows | Lines) -> None:
+    forwards, backwards = (Batches(sequences, 4, seed=1) for _ in range(2))
     first = [forwards(step) for step in range(40)]
     for step in reversed(range(40)):
-        for left, right in zip(first[step], backwards(step), strict=True):
-            torch.testing.assert_close(left, right, rtol=0, atol=0)
-    assert not torch.equal(first[0][0], Batches(IDS, 4, 16, seed=2)(0)[0])
-    assert not torch.equal(first[0][0], first[1][0])
+        again = backwards(step)
+        assert torch.equal(first[step].inputs, again.inputs)
+        assert torch.equal(first[step].targets, again.targets)
+    assert predicted(first[0]) != predicted(Batches(sequences, 4, seed=2)(0))
+    assert predicted(first[0]) != predicted(first[1])
 
 
 def test_a_target_is_the_character_after_its_input() -> None:
-    inputs, targets = Batches(IDS, 8, 16, seed=0)(3)
-    assert inputs.shape == targets.shape == (8, 16)
-    assert inputs.dtype == targets.dtype == torch.int64
-    torch.testing.assert_close(targets, (inputs + 1) % 1000)
+    batch = Batches(Windows(IDS, 16), 8, seed=0)(3)
+    assert batch.inputs.shape == batch.targets.shape == (8, 16)
+    assert batch.inputs.dtype == batch.targets.dtype == torch.int64
+    assert batch.valid_lens is None
+    assert batch.characters == 8 * 16
+    torch.testing.assert_close(batch.targets, (batch.inputs + 1) % 1000)
 
 
 @given(st.integers(5, 200), st.integers(1, 20), st.integers(1, 9), st.integers(0, 3))
@@ -31,31 +50,75 @@ def test_an_epoch_uses_every_character_once_but_for_less_than_a_window(
     length: int, context: int, batch_size: int, epoch: int
 ) -> None:
     context = min(context, length - 1)
-    batches = Batches(np.arange(length), batch_size, context, seed=5)
-    first, last = epoch * batches.windows, (epoch + 1) * batches.windows  # windows of this epoch
-    starts = np.concatenate([batches.starts(step) for step in range(last // batch_size + 1)])[first:last]
+    windows = Windows(np.arange(length), context)
+    batches = Batches(windows, batch_size, seed=5)
+    first, last = epoch * len(windows), (epoch + 1) * len(windows)  # windows of this epoch
+    starts = np.concatenate([batches.chosen(step) for step in range(last // batch_size + 1)])[first:last]
     used = (starts[:, None] + np.arange(context)).ravel() % length
     assert len(set(used)) == len(used)
     assert length - len(used) < context
 
 
 def test_windows_are_shuffled_and_cut_elsewhere_each_epoch() -> None:
-    batches = Batches(np.arange(1024), 64, 16, seed=0)  # a step is an epoch
-    epochs = [batches.starts(step) for step in range(8)]
+    batches = Batches(Windows(np.arange(1024), 16), 64, seed=0)  # a step is an epoch
+    epochs = [batches.chosen(step) for step in range(8)]
     assert all(len(set(np.diff(starts))) > 2 for starts in epochs)  # in order: one step, and one back to the start
     assert len({starts[0] % 16 for starts in epochs}) > 1
 
 
 def test_text_shorter_than_a_window_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least context"):
-        Batches(IDS[:16], 4, 16, seed=0)
+    with pytest.raises(ValueError, match="expected at least context = 16 characters, got 15"):
+        Batches(Windows(IDS[:15], 16), 4, seed=0)
 
 
 @given(st.integers(2, 300), st.integers(1, 20), st.integers(1, 7))
 def test_reading_in_order_scores_each_character_but_the_first_once(length: int, context: int, batch_size: int) -> None:
-    pairs = list(in_order(np.arange(length, dtype=np.uint16), batch_size, context))
-    assert torch.cat([targets.flatten() for _, targets in pairs]).tolist() == list(range(1, length))
-    for inputs, targets in pairs:
-        torch.testing.assert_close(inputs + 1, targets)
-        assert inputs.shape[0] <= batch_size
-        assert inputs.shape[1] <= context
+    batches = list(Windows(np.arange(length, dtype=np.uint16), context).in_order(batch_size))
+    assert torch.cat([batch.targets.flatten() for batch in batches]).tolist() == list(range(1, length))
+    for batch in batches:
+        torch.testing.assert_close(batch.inputs + 1, batch.targets)
+        assert batch.inputs.shape[0] <= batch_size
+        assert batch.inputs.shape[1] <= context
+
+
+def test_a_line_is_read_from_the_break_before_it_and_predicts_the_break_after_it() -> None:
+    batch = lines().batch(np.array([1, 0, 2]))
+    assert batch.inputs.tolist() == [
+        [BREAK, 2001, BREAK, BREAK, BREAK, BREAK],
+        [BREAK, 1001, 1002, 1003, BREAK, BREAK],
+        [BREAK, 3001, 3002, 3003, 3004, 3005],
+    ]
+    assert predicted(batch) == [[2001, BREAK], [1001, 1002, 1003, BREAK], [3001, 3002, 3003, 3004, 3005, BREAK]]
+    assert batch.valid_lens is not None
+    assert batch.valid_lens.tolist() == [2, 4, 6]
+    assert batch.characters == 12
+
+
+def test_a_line_longer_than_the_context_has_no_end() -> None:
+    batch = lines(context=3).batch(np.array([0, 1]))
+    assert batch.inputs.tolist() == [[BREAK, 1001, 1002], [BREAK, 2001, BREAK]]
+    assert predicted(batch) == [[1001, 1002, 1003], [2001, BREAK]]
+
+
+@given(st.integers(1, 9), st.integers(0, 3))
+def test_an_epoch_of_lines_is_every_line_once(batch_size: int, epoch: int) -> None:
+    batches = Batches(lines(), batch_size, seed=5)
+    first, last = epoch * len(LINES), (epoch + 1) * len(LINES)
+    read = [line for step in range(last // batch_size + 1) for line in predicted(batches(step))]
+    assert sorted(read[first:last]) == sorted([*line, BREAK] for line in LINES)
+
+
+@given(st.integers(1, 9))
+def test_lines_in_order_are_each_scored_once(batch_size: int) -> None:
+    batches = list(lines().in_order(batch_size))
+    assert sorted(line for batch in batches for line in predicted(batch)) == sorted([*line, BREAK] for line in LINES)
+    assert sum(batch.characters for batch in batches) == len(LINE_IDS) - 1
+
+
+@given(st.integers(1, 9))
+def test_a_batch_can_be_split_and_put_together(size: int) -> None:
+    whole = lines().batch(np.arange(7))
+    parts = list(whole.split(size))
+    assert [row for part in parts for row in predicted(part)] == predicted(whole)
+    assert sum(part.characters for part in parts) == whole.characters
+    assert all(len(part.inputs) <= size for part in parts)

@@ -1,28 +1,33 @@
 import hashlib
+from typing import Any
 
 import pytest
 
-from data.config import DataConfig, Source
+from data.batches import Lines
+from data.config import DataConfig, LongLines, Source, Unit
 from data.corpus import Corpus
+from data.lines import is_among
 from errors import UserError
 
 
-def config(**changes: float) -> DataConfig:
-    return DataConfig(source=Source.python_stdlib, **changes)  # type: ignore[arg-type]
+def config(**changes: Any) -> DataConfig:
+    return DataConfig(source=Source.python_stdlib, **changes)
 
 
 def test_the_end_of_the_text_is_held_out() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
     corpus = Corpus.of(text, config(), context=8)
-    assert corpus.vocabulary.decode(corpus.training) == text[:900]
-    assert corpus.vocabulary.decode(corpus.validation) == text[900:]
-    assert corpus.vocabulary.decode(corpus.scored) == text[899:]
+    assert corpus.vocabulary.decode(corpus.training.ids) == text[:900]
+    assert corpus.vocabulary.decode(corpus.held_out.ids) == text[899:]
+    assert corpus.vocabulary.decode(corpus.probe(10)) == text[900:910]
+    assert corpus.described == "1,000 characters, 26 distinct"
+    assert corpus.training_lines is None
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_fraction_is_the_users() -> None:
     corpus = Corpus.of("ab" * 50, config(validation_fraction=0.25), context=8)
-    assert (len(corpus.training), len(corpus.validation)) == (75, 25)
+    assert (len(corpus.training.ids), len(corpus.held_out.ids)) == (75, 26)
 
 
 def test_an_empty_text_is_a_clear_error() -> None:
@@ -41,3 +46,36 @@ def test_too_many_distinct_characters_are_taken_for_a_mistake() -> None:
     text = "".join(map(chr, range(0x4E00, 0x4E00 + 100)))
     with pytest.raises(UserError, match=r"at most data\.max_vocabulary=99 distinct characters, got 100"):
         Corpus.of(text, config(max_vocabulary=99), context=8)
+
+
+NAMES = "\n".join(f"{a}{b}" for a in "abcdefghij" for b in "klmno")
+
+
+def test_lines_are_learned_one_by_one_and_some_are_held_out() -> None:
+    corpus = Corpus.of(NAMES, config(unit=Unit.line), context=8)
+    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.held_out)]
+    assert [len(part) for part in parts] == [45, 5]
+    assert sorted(parts[0] + parts[1]) == NAMES.split()
+    assert isinstance(corpus.training, Lines)
+    assert len(corpus.training) == 45
+    assert corpus.training_lines is not None
+    assert [is_among(name, corpus.training_lines) for name in parts[0] + parts[1]] == [True] * 45 + [False] * 5
+    assert corpus.described == "50 lines, 16 distinct characters"
+
+
+def test_the_probe_is_the_longest_line_held_out() -> None:
+    corpus = Corpus.of("\n".join("a" * n for n in range(1, 21)), config(unit=Unit.line), context=30)
+    longest = max(len(line) for line in corpus.vocabulary.decode(corpus.held_out.ids).split())
+    assert corpus.vocabulary.decode(corpus.probe(64)) == "\n" + "a" * longest
+    assert corpus.vocabulary.decode(corpus.probe(2)) == "\na"
+
+
+def test_what_became_of_long_lines_is_described() -> None:
+    corpus = Corpus.of(NAMES + "\nzzzz", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
+    assert corpus.described == ("50 lines, 16 distinct characters; 1 of 51 lines were skipped, as they are too long")
+
+
+@pytest.mark.parametrize(("text", "part"), [("a\nb\nc", "validation"), ("\n\n", "training")])
+def test_each_part_needs_a_line(text: str, part: str) -> None:
+    with pytest.raises(UserError, match=f"expected at least one line in the {part} split, got none of"):
+        Corpus.of(text, config(unit=Unit.line), context=8)

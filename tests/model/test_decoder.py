@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.config import AttentionKind, DecoderConfig
+from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder, inference
 
 SINGLE, MULTI = AttentionKind.single, AttentionKind.multi
@@ -15,6 +15,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "odd width": {"width": 15, "heads": 3},
     "bias": {"bias": True},
     "feed-forward": {"feed_forward": 24},
+    **{f"{scoring} scoring": {"scoring": scoring, "attention": [SINGLE, MULTI, SINGLE]} for scoring in ScoringKind},
+    **{f"{position} position": {"position": position} for position in PositionKind},
 }
 
 
@@ -48,12 +50,23 @@ def test_every_parameter_learns(changes: dict[str, Any]) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_position_matters() -> None:
-    model, x = decoder(layers=1), ids(1, 9)  # two layers could tell by the causal mask alone
+@pytest.mark.parametrize("position", PositionKind)
+def test_the_order_of_what_came_before_matters_if_positions_are_told(position: PositionKind) -> None:
+    # In one layer: from the second on, the causal mask alone tells places apart.
+    model, x = decoder(layers=1, position=position).double(), ids(1, 9)
     swapped = x.clone()
     swapped[0, [0, 1]] = torch.tensor([3, 4])
     x[0, [0, 1]] = torch.tensor([4, 3])
-    assert not torch.allclose(model(x)[0, -1], model(swapped)[0, -1])
+    same = torch.allclose(model(x)[0, -1], model(swapped)[0, -1])
+    assert same == (position is PositionKind.none)
+
+
+@pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
+def test_padding_changes_nothing_for_what_is_there(changes: dict[str, Any]) -> None:
+    model, x, lens = decoder(**changes).double(), ids(3, 9), torch.tensor([4, 9, 1])
+    together = model(x, lens)
+    for i, length in enumerate(lens):
+        torch.testing.assert_close(together[i, :length], model(x[i : i + 1, :length])[0])
 
 
 def test_embedding_and_encoding_are_of_comparable_size() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from model.generate import generate, next_probabilities
+from model.generate import continuations, generate, next_probabilities
 
 MODEL = Decoder(DecoderConfig(layers=1, heads=2, width=16, context=6), 7, torch.Generator().manual_seed(0))
 
@@ -70,3 +70,16 @@ def test_writing_leaves_gradients_and_mode_as_they_were() -> None:
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one id"):
         next(generate(MODEL, []))
+
+
+def test_continuations_are_what_is_generated() -> None:
+    assert continuations(MODEL, [1, 2], 40, count=3, seed=5) == write(40, count=3, seed=5)
+
+
+@pytest.mark.parametrize("end", range(7))
+def test_a_continuation_goes_up_to_its_end_or_as_far_as_the_context(end: int) -> None:
+    everything = write(5, count=40, seed=5)  # six places, two of them taken: the fifth id needs no place
+    expected = [ids[: ids.index(end)] if end in ids else ids for ids in everything]
+    assert any(end in ids for ids in everything)
+    assert continuations(MODEL, [1, 2], 40, end=end, count=40, seed=5) == expected
+    assert continuations(MODEL, [1, 2], 2, end=end, count=40, seed=5) == [ids[:2] for ids in expected]

@@ -2,8 +2,11 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
-from model.position import sinusoidal_encoding
+from model.attention import AttentionPooling
+from model.position import RotaryPosition, angles, rotate, sinusoidal_encoding
+from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 32, 33])
@@ -20,3 +23,71 @@ def test_the_table_is_the_formula_for_every_width(width: int) -> None:
 def test_far_positions_are_as_exact_as_near_ones() -> None:
     assert sinusoidal_encoding(100_001, 2)[100_000, 0].item() == pytest.approx(math.sin(100_000), abs=1e-6)
     assert sinusoidal_encoding(2, 2).dtype == torch.float32
+
+
+# Rotary positions: Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding", section 3.2.
+
+T, D = 24, 8
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def turned(x: Tensor) -> Tensor:
+    """Each row by its place, in float64 throughout."""
+    angle = angles(x.shape[-2], x.shape[-1])[:, : x.shape[-1] // 2]
+    return rotate(x, angle.cos(), angle.sin())
+
+
+def test_turning_is_multiplying_by_a_complex_number_of_length_one() -> None:
+    x = random(2, 3, T, D)
+    numbers = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    expected = torch.view_as_real(numbers * torch.exp(1j * angles(T, D))).flatten(-2)
+    torch.testing.assert_close(turned(x), expected)
+    torch.testing.assert_close(RotaryPosition(T + 1, D)(x.float()), expected.float(), rtol=0, atol=1e-5)
+
+
+def test_turning_keeps_every_norm() -> None:
+    x = random(2, 3, T, D)
+    torch.testing.assert_close(turned(x).norm(dim=-1), x.norm(dim=-1))
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_turning_leaves_an_odd_last_column_as_it_is(size: int) -> None:
+    x = random(2, 3, T, size)
+    assert torch.equal(turned(x)[..., -1], x[..., -1])
+    assert torch.equal(turned(x)[..., 0, :], x[..., 0, :])  # the first place is turned by nothing
+    assert (turned(x)[..., 1:, : size - 1] != x[..., 1:, : size - 1]).all()
+
+
+def test_the_product_of_a_turned_query_and_key_depends_on_their_distance_alone() -> None:
+    query, key = random(2, D)
+    products = turned(query.expand(T, D)) @ turned(key.expand(T, D)).T  # (m, n)
+    for offset in range(-T + 1, T):
+        along = products.diagonal(offset)
+        torch.testing.assert_close(along, along[:1].expand_as(along))
+    assert products[0].std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("scoring", "relative"),
+    [
+        pytest.param(DotProduct(), True, id="dot"),
+        pytest.param(Distance(), True, id="distance"),
+        pytest.param(Additive(1, D), False, id="additive"),
+        pytest.param(Bilinear(1, D, D), False, id="bilinear"),
+    ],
+)
+def test_turning_makes_dot_products_and_distances_relative_but_not_the_others(scoring: Scoring, relative: bool) -> None:
+    query, key = turned(random(2, 1, 1, 1, D).expand(2, 1, 1, T, D))
+    scores = scoring.double().scores(query, key)[0, 0]
+    change = (scores[1:, 1:] - scores[:-1, :-1]).abs().max().item()
+    assert change < 1e-12 if relative else change > 1e-2
+
+
+def test_a_mean_takes_no_notice_of_turning() -> None:
+    query, key, value = random(3, 1, 1, T, D)
+    poolings = [AttentionPooling(Mean(), rotary=rotary) for rotary in (None, RotaryPosition(T, D))]
+    assert torch.equal(*(pooling.weights(query, key) for pooling in poolings))
+    assert torch.equal(*(pooling(query, key, value) for pooling in poolings))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.batches import Batches
+from data.batches import Batches, Windows
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.board import Board
@@ -42,9 +42,9 @@ def train(
     shown_as = board or BoardConfig(sample_length=5)
     with closing(Board(directory, shown_as, decode, probe=IDS[:8].tolist(), prompt=[0])) as shown:
         shown.begin(model, "steps: 40")
-        batches = Batches(IDS[:256], config.batch_size, model.config.context, seed=0)
+        batches = Batches(Windows(IDS[:256], model.config.context), config.batch_size, seed=0)
         folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, seed=0, corpus_sha256="0" * 64)
-        outcome = fit(model, batches, IDS[255:], config, chosen, shown, folder)
+        outcome = fit(model, batches, Windows(IDS[255:], model.config.context), config, chosen, shown, folder)
         shown.finish(
             {"training.steps": 40, "model.attention": ["multi"]}, {"best_validation_loss": outcome.best_validation_loss}
         )

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from data.batches import Batch, Lines, Windows
 from errors import UserError
+from model.capture import attention_maps
+from model.config import PositionKind, ScoringKind
 from model.decoder import Decoder
 from tests.training.helpers import CPU, IDS, decoder, train
 from training import loop
+from training.checkpoint import load_checkpoint
 from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
-from training.loop import evaluate, train_step
+from training.loop import evaluate, summed_loss, train_step
 from training.optimizer import make_optimizer
 
 NO_SCALING = torch.amp.GradScaler("cpu", enabled=False)
@@ -22,7 +26,18 @@ def same_weights(left: Decoder, right: Decoder) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left.parameters(), right.parameters(), strict=True))
 
 
-def step(model: Decoder, batch: tuple[torch.Tensor, torch.Tensor], **changes: Any) -> float:
+def random_batch(B: int) -> Batch:
+    ids = torch.randint(8, (B, 9), generator=torch.Generator().manual_seed(3))
+    return Batch(ids[:, :-1], ids[:, 1:])
+
+
+def line_batch() -> Batch:
+    """Three lines, of 2, 7 and 3 characters, each before a line break (0)."""
+    lines = Lines(np.array([0, 1, 2, 0, 3, 4, 5, 6, 7, 1, 2, 0, 4, 4, 3, 0], dtype=np.uint8), 8, line_break=0)
+    return lines.batch(np.arange(3))
+
+
+def step(model: Decoder, batch: Batch, **changes: Any) -> float:
     config = TrainingConfig(**{"steps": 1, "batch_size": 6, "learning_rate": 1e-2, "evaluate_every": 1} | changes)
     loss, _ = train_step(model, make_optimizer(model, config), NO_SCALING, batch, config, CPU)
     return loss.item()
@@ -31,31 +46,53 @@ def step(model: Decoder, batch: tuple[torch.Tensor, torch.Tensor], **changes: An
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_one_small_batch_is_learned_by_heart(kind: str) -> None:
     model = decoder(attention=[kind], width=32)
-    batch = torch.randint(8, (4, 9), generator=torch.Generator().manual_seed(3))
-    batch[:, 0] = torch.arange(4)  # what follows the same first character could not be known
-    inputs, targets = batch[:, :-1], batch[:, 1:]
+    batch = random_batch(4)
+    batch.inputs[:, 0] = torch.arange(4)  # what follows the same first character could not be known
     config = TrainingConfig(steps=1, batch_size=4, learning_rate=1e-2, evaluate_every=1, weight_decay=0.0)
     optimizer = make_optimizer(model, config)
-    losses = [train_step(model, optimizer, NO_SCALING, (inputs, targets), config, CPU)[0].item() for _ in range(200)]
+    losses = [train_step(model, optimizer, NO_SCALING, batch, config, CPU)[0].item() for _ in range(200)]
     assert losses[0] > 1.5
     assert losses[-1] < 0.01
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 6, 100])
 def test_micro_batches_take_the_step_of_the_whole_batch(micro_batch_size: int) -> None:
-    batch = torch.randint(8, (6, 9), generator=torch.Generator().manual_seed(3))
+    batch = random_batch(6)
     whole, parts = decoder().double(), decoder().double()
-    loss = step(whole, (batch[:, :-1], batch[:, 1:]))
-    assert step(parts, (batch[:, :-1], batch[:, 1:]), micro_batch_size=micro_batch_size) == pytest.approx(loss)
+    loss = step(whole, batch)
+    assert step(parts, batch, micro_batch_size=micro_batch_size) == pytest.approx(loss)
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("micro_batch_size", [1, 2])
+def test_micro_batches_of_lines_count_by_their_characters(micro_batch_size: int) -> None:
+    whole, parts = decoder().double(), decoder().double()
+    loss = step(whole, line_batch())
+    assert step(parts, line_batch(), micro_batch_size=micro_batch_size) == pytest.approx(loss)
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_padding_has_no_part_in_the_loss() -> None:
+    model, batch = decoder(), line_batch()
+    lines = [[0, 1, 2, 0], [0, 3, 4, 5, 6, 7, 1, 2, 0], [0, 4, 4, 3, 0]]
+    alone = [
+        F.cross_entropy(model(torch.tensor([line[:-1]]))[0], torch.tensor(line[1:]), reduction="sum") for line in lines
+    ]
+    together = summed_loss(model, batch, CPU)
+    torch.testing.assert_close(together, torch.stack(alone).sum())
+    padded = batch.inputs.clone()
+    assert batch.valid_lens is not None
+    padded[torch.arange(8) >= batch.valid_lens[:, None]] = 5
+    assert torch.equal(summed_loss(model, Batch(padded, batch.targets, batch.valid_lens), CPU), together)
+
+
 def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
-    batch = torch.randint(8, (6, 9), generator=torch.Generator().manual_seed(3))
+    batch = random_batch(6)
     model = decoder()
     config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1, gradient_clip=1e-3)
-    _, norm = train_step(model, make_optimizer(model, config), NO_SCALING, (batch[:, :-1], batch[:, 1:]), config, CPU)
+    _, norm = train_step(model, make_optimizer(model, config), NO_SCALING, batch, config, CPU)
     clipped = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
     assert norm.item() > 1e-2
     assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
@@ -72,14 +109,14 @@ def test_evaluation_is_the_mean_over_every_character_scored_once() -> None:
     model.train()
     expected = torch.cat(losses)
     assert len(expected) == 59
-    assert evaluate(model, IDS[:60], CPU) == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert evaluate(model, Windows(IDS[:60], 8), CPU) == pytest.approx(expected.mean().item(), rel=1e-5)
     assert model.training
 
 
 def test_a_run_learns_and_says_what_it_came_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, outcome = train(tmp_path)
     assert (outcome.steps, outcome.characters) == (40, 40 * 4 * 8)
-    assert outcome.final_validation_loss == pytest.approx(evaluate(model, IDS[255:], CPU))
+    assert outcome.final_validation_loss == pytest.approx(evaluate(model, Windows(IDS[255:], 8), CPU))
     assert outcome.best_validation_loss < 0.5 < math.log(8)
     assert 0 < outcome.characters / outcome.characters_per_second < outcome.seconds
     lines = capsys.readouterr().out.splitlines()
@@ -104,6 +141,25 @@ def test_lower_precisions_learn_as_well(tmp_path: Path, precision: Precision) ->
     _, exact = train(tmp_path / "fp32")
     _, rounded = train(tmp_path / "other", runtime=RuntimeConfig(device=Device.cpu, precision=precision))
     assert rounded.best_validation_loss == pytest.approx(exact.best_validation_loss, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+@pytest.mark.parametrize("scoring", ScoringKind)
+@pytest.mark.parametrize("position", PositionKind)
+def test_every_scoring_learns_with_every_position(
+    tmp_path: Path, kind: str, scoring: ScoringKind, position: PositionKind
+) -> None:
+    model = decoder(attention=[kind], scoring=scoring, position=position, layers=1)
+    untrained = evaluate(model, Windows(IDS[255:], 8), CPU)
+    _, outcome = train(tmp_path, model, steps=20, evaluate_every=20)
+    assert outcome.best_validation_loss < untrained - 0.5
+    again = load_checkpoint(tmp_path / "checkpoints" / "last.pt").decoder()
+    model.eval()
+    ids = torch.from_numpy(IDS[None, :8].astype(np.int64))
+    assert torch.equal(again(ids), model(ids))
+    (maps,) = attention_maps(again, ids[0])
+    assert maps.shape == (1 if kind == "single" else 2, 8, 8)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:2]))
 
 
 def test_a_run_stops_when_patience_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,65 @@
+"""A text as a collection of lines, each a sequence of its own: names, molecules, passwords, words."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from data.config import DataConfig, LongLines
+from errors import UserError
+
+LINE_BREAK = "\n"
+
+
+def usable_lines(text: str, config: DataConfig, context: int) -> tuple[list[str], str]:
+    """The lines of `text` without the empty ones, and in words how many were too long and what became of them.
+
+    A line and the line break before it must fit in the context. Raises UserError as `config.long_lines` says.
+    """
+    lines = [line for line in text.split(LINE_BREAK) if line]
+    short = [line for line in lines if len(line) < context]
+    too_long = len(lines) - len(short)
+    if not too_long:
+        return lines, ""
+    among = f"{too_long:,} of {len(lines):,} lines"
+    match config.long_lines:
+        case LongLines.error:
+            longest = max(map(len, lines))
+            raise UserError(
+                f"data.unit=line: expected lines of at most model.context - 1 = {context - 1} characters, got {among} "
+                f"that are longer (the longest has {longest}); give data.long_lines=skip, data.long_lines=cut or a "
+                "larger model.context"
+            )
+        case LongLines.skip:
+            return short, f"{among} were skipped, as they are too long"
+        case LongLines.cut:
+            return lines, f"{among} were cut to {context} characters"
+
+
+def parted(lines: Sequence[str], validation_fraction: float) -> tuple[list[str], list[str]]:
+    """Lines to train on and lines held out, at random, since collections are often sorted; the same for every seed."""
+    order = np.random.default_rng(0).permutation(len(lines))
+    split = len(lines) - round(len(lines) * validation_fraction)
+    return [lines[i] for i in order[:split]], [lines[i] for i in order[split:]]
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Every line between line breaks."""
+    return LINE_BREAK + "".join(line + LINE_BREAK for line in lines)
+
+
+def fingerprints(lines: Iterable[str]) -> np.ndarray:
+    """A number for each distinct line, sorted, int64: by these a checkpoint knows what it was trained on."""
+    return np.unique(np.fromiter(map(_fingerprint, lines), dtype=np.int64))
+
+
+def is_among(line: str, known: np.ndarray) -> bool:
+    """Whether `line` is one of those whose fingerprints are `known`; wrong once in 2^64 / len(known) new lines."""
+    fingerprint = _fingerprint(line)
+    place = np.searchsorted(known, fingerprint)
+    return bool(place < len(known) and known[place] == fingerprint)
+
+
+def _fingerprint(line: str) -> int:
+    digest = hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)

@@ -1,0 +1,37 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands.helpers import ROOT, run
+
+
+@pytest.mark.parametrize("command", ["train", "sample"])
+def test_help_is_a_page_for_a_newcomer(tmp_path: Path, command: str) -> None:
+    done = run(command, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"python {command}.py [name=value ...]")
+    assert "Examples:" in done.stdout
+    if command == "train":
+        assert "data: python_stdlib, tiny_shakespeare\n" in done.stdout
+        assert "experiment: laptop, position_study, scoring_study, shakespeare_cpu, shakespeare_gpu\n" in done.stdout
+    assert len(done.stdout.splitlines()) <= 52
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("model.wi", ["model.width="]), ("experiment=shakespeare_c", ["experiment=shakespeare_cpu"])],
+)
+def test_the_shell_completes_names_and_presets(tmp_path: Path, typed: str, completed: list[str]) -> None:
+    line = f"train.py {typed}"
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", "-sc", "query=bash"],
+        cwd=tmp_path,
+        env={"COMP_LINE": line, "COMP_POINT": str(len(line))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == completed, done.stderr

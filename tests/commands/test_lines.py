@@ -1,0 +1,76 @@
+"""Both commands where each line of the text is a sequence of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data.lines import fingerprints, parted
+from tests.commands.helpers import run
+from training.checkpoint import find_checkpoint, load_checkpoint
+
+NAMES = [first + middle + last for first in "bdfkl" for middle in ("a", "ee", "ou") for last in ("n", "na", "ris")]
+SMALL = ["runtime.device=cpu", "data.path=names.txt", "data.unit=line", "model.layers=1", "model.width=32"]
+SMALL += ["model.context=8", "training.steps=150", "training.learning_rate=1e-2", "training.evaluate_every=75"]
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with names and a run that has learned them."""
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "names.txt").write_text("\n".join(NAMES))
+    done = run("train", *SMALL, "board.probe=bana", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "text     45 lines, 14 distinct characters, from names.txt\n" in done.stdout
+    return folder
+
+
+def test_lines_are_learned_from_their_beginning_to_their_end(names: Path) -> None:
+    (summary,) = names.glob("runs/*/*/summary.json")
+    outcome = json.loads(summary.read_text())
+    assert outcome["best_validation_loss"] < 1.1  # nats/char; by the frequency of characters alone 2.3
+
+
+def test_sampling_gives_lines_and_marks_those_of_the_training_set(names: Path) -> None:
+    done = run("sample", "count=40", "temperature=1.5", folder=names)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 40
+    training = parted(NAMES, 0.1)[0]
+    for line in lines:
+        name, tab, mark = line.partition("\t")
+        assert (tab + mark == "\t(in the training set)") == (name in training)
+    marked = sum("\t" in line for line in lines)
+    assert 0 < marked < 40
+    assert done.stderr.splitlines()[-1] == f"{marked} of 40 were in the training set"
+
+
+def test_a_prompt_is_the_beginning_of_a_line(names: Path) -> None:
+    given = run("sample", "prompt=kou", "count=5", folder=names)
+    assert given.returncode == 0, given.stderr
+    assert all(line.startswith("kou") for line in given.stdout.splitlines())
+    piped = run("sample", "prompt_file=-", "count=5", folder=names, stdin="kou\n")
+    assert piped.stdout == given.stdout
+
+
+@pytest.mark.parametrize("prompt", ["a\nb", "bananas!"])
+def test_a_prompt_that_is_no_beginning_of_a_line_is_a_clear_error(names: Path, prompt: str) -> None:
+    done = run("sample", "prompt_file=-", folder=names, stdin=prompt)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "prompt: expected the beginning of one line, at most 7 characters, got" in done.stderr
+
+
+def test_long_lines_are_an_error_that_counts_them_or_what_the_user_says(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join([*NAMES, "maximilian"]))
+    done = run("train", *SMALL, folder=tmp_path)
+    assert done.returncode == 2
+    assert "at most model.context - 1 = 7 characters, got 1 of 46 lines that are longer" in done.stderr
+    done = run("train", *SMALL, "data.long_lines=skip", "training.steps=1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "45 lines, 14 distinct characters; 1 of 46 lines were skipped, as they are too long" in done.stdout
+
+
+def test_a_checkpoint_knows_its_training_lines_by_number(names: Path) -> None:
+    checkpoint = load_checkpoint(find_checkpoint(None, names / "runs"))
+    assert checkpoint.training_lines is not None
+    assert checkpoint.training_lines.tolist() == fingerprints(parted(NAMES, 0.1)[0]).tolist()

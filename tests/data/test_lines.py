@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from data.config import DataConfig, LongLines, Source, Unit
+from data.lines import fingerprints, is_among, joined, parted, usable_lines
+from errors import UserError
+
+
+def config(long_lines: LongLines = LongLines.error) -> DataConfig:
+    return DataConfig(source=Source.python_stdlib, unit=Unit.line, long_lines=long_lines)
+
+
+def test_empty_lines_are_left_out() -> None:
+    assert usable_lines("\nab\n\n\nc\n", config(), context=3) == (["ab", "c"], "")
+
+
+def test_a_line_and_the_break_before_it_must_fit_in_the_context() -> None:
+    with pytest.raises(
+        UserError, match=r"at most model\.context - 1 = 2 characters, got 2 of 3 lines .* longest has 4"
+    ):
+        usable_lines("ab\nabc\nabcd", config(), context=3)
+
+
+def test_long_lines_are_skipped_or_cut_as_asked_and_counted() -> None:
+    text = "ab\nabc\nabcd"
+    assert usable_lines(text, config(LongLines.skip), context=3) == (
+        ["ab"],
+        "2 of 3 lines were skipped, as they are too long",
+    )
+    assert usable_lines(text, config(LongLines.cut), context=3) == (
+        ["ab", "abc", "abcd"],
+        "2 of 3 lines were cut to 3 characters",
+    )
+
+
+def test_lines_are_parted_at_random_but_always_alike() -> None:
+    lines = [f"{i:03}" for i in range(100)]
+    training, held_out = parted(lines, 0.2)
+    assert sorted(training + held_out) == lines
+    assert len(held_out) == 20
+    assert not set(held_out) <= set(lines[80:])
+    assert parted(lines, 0.2) == (training, held_out)
+
+
+def test_lines_are_joined_between_breaks() -> None:
+    assert joined(["a", "bc"]) == "\na\nbc\n"
+
+
+def test_a_line_is_known_by_its_fingerprint() -> None:
+    lines = ["emma", "olivia", "émile", "emma", "\udcff"]
+    known = fingerprints(lines)
+    assert known.dtype == np.int64
+    assert len(known) == 4
+    assert all(is_among(line, known) for line in lines)
+    assert not any(is_among(line, known) for line in ("", "emm", "emma ", "Olivia"))
+    assert not is_among("emma", fingerprints([]))
