@@ -20,6 +20,7 @@ from conf.schema import TrainConfig
 from data.config import Unit
 from errors import UserError
 from files import replacing
+from model.config import PositionKind, ScoringKind
 
 if TYPE_CHECKING:
     from data.corpus import Corpus
@@ -65,6 +66,8 @@ def main(config: TrainConfig, directory: Path) -> float:
     batches = Batches(corpus.training, config.training.batch_size, seed)
     print(f"text     {corpus.described}, from {config.data.path or config.data.source}")
     print(f"decoder  {decoder.parameter_count():,} parameters")
+    if (config.model.scoring, config.model.position) == (ScoringKind.mean, PositionKind.rotary):
+        print("         the mean asks with no queries, so there is nothing to rotate: only the mask tells positions")
     print(f"runs on  {runtime.reason}")
     print(f"folder   {directory}", flush=True)
 

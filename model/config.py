@@ -78,4 +78,8 @@ class DecoderConfig:
                 f"model.heads: expected a divisor of model.width={self.width}, got {self.heads}: "
                 "every head takes an equal share of the width"
             )
+        elif self.heads >= 1 and self.position is PositionKind.rotary:
+            smallest = min(self.heads_and_size(kind)[1] for kind in self.attention)
+            if smallest < 2:
+                found.append(f"model.position: expected heads of at least two columns to rotate, got {smallest}")
         return found

@@ -121,6 +121,21 @@ def test_every_problem_of_a_config_is_named_at_once() -> None:
     assert str(error.value).count(";") == 3
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"scoring": ScoringKind.mean, "attention_dropout": 0.1},
+            "model.attention_dropout: expected 0 with .* got 0.1",
+        ),
+        ({"position": PositionKind.rotary, "heads": 16}, "model.position: expected heads of at least two columns"),
+    ],
+)
+def test_what_does_not_go_together_is_named(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        decoder(**changes)
+
+
 def test_parameters_are_counted() -> None:
     C, L = 16, 3
     assert decoder().parameter_count() == 2 * V * C + L * 12 * C * C
