@@ -60,9 +60,11 @@ class AttentionPooling(nn.Module):
         causal: bool = True,
         dropout: float = 0.0,
     ) -> None:
-        """`scoring`: by default the scaled dot product."""
+        """`scoring`: by default the scaled dot product. Raises ValueError for dropout with a mean."""
         super().__init__()
         self.scoring = scoring or DotProduct()
+        if dropout and isinstance(self.scoring, Mean):
+            raise ValueError(f"expected no dropout with a mean, which forms no weights to drop, got {dropout}")
         self.rotary = rotary
         self.causal = causal
         self.dropout = dropout
@@ -166,7 +168,7 @@ def running_mean(value: Tensor, valid_lens: Tensor | None, queries: int) -> Tens
     if valid_lens is None:
         return value.mean(2, keepdim=True).expand(-1, -1, queries, -1)
     sums = F.pad(value.cumsum(2), (0, 0, 1, 0))  # of the first 0, 1, ..., K values: (B, H, K + 1, D)
-    lens = valid_lens.clamp(max=K).reshape(B, 1, -1, 1).expand(-1, H, queries, D)
+    lens = valid_lens.clamp(0, K).reshape(B, 1, -1, 1).expand(-1, H, queries, D)
     return sums.gather(2, lens) / lens.clamp(min=1)
 
 

@@ -67,7 +67,8 @@ class Distance(InnerProduct):
     """-|q - k|^2 / 2 / sqrt(D), up to the query's own norm: the softmax is a Gaussian kernel around the query.
 
     -|q - k|^2 / 2 = q.k - |k|^2 / 2 - |q|^2 / 2, whose last term is the same for every key: only the norms of the keys
-    are needed, as one more column (Zhang et al. 2023, Dive into Deep Learning, section 11.3.1 and its exercise 1).
+    are needed, as one more column. It costs digits where keys are much longer than they are apart: layer norms keep
+    them from that (Zhang et al. 2023, Dive into Deep Learning, section 11.3.1 and its exercise 1).
     """
 
     def factors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:

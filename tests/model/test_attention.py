@@ -210,6 +210,11 @@ def test_scores_of_unit_variance_inputs_have_unit_variance() -> None:
         assert scoring.scores(query, key).var().item() == pytest.approx(1, rel=0.2)
 
 
+def test_a_mean_has_no_weights_to_drop() -> None:
+    with pytest.raises(ValueError, match=r"expected no dropout with a mean, .* got 0\.5"):
+        AttentionPooling(Mean(), dropout=0.5)
+
+
 def test_shapes_that_do_not_match_are_named() -> None:
     scores = random(2, 4, 5)
     for wrong in (torch.ones(3), torch.ones(2, 5), torch.ones(2, 4, 5)):
