@@ -32,17 +32,19 @@ def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:
 
 def visible_keys(valid_lens: Tensor, B: int, Q: int, K: int) -> Tensor:
     """Which keys each query sees: booleans, (B, 1, K) for `valid_lens` (B,) and (B, Q, K) for (B, Q)."""
+    return torch.arange(K, device=valid_lens.device) < checked_lens(valid_lens, B, Q).view(B, -1, 1)
+
+
+def checked_lens(valid_lens: Tensor, B: int, Q: int) -> Tensor:
+    """`valid_lens` itself, of shape (B,) or (B, Q). Raises ValueError if it is not."""
     if valid_lens.shape not in ((B,), (B, Q)):
         raise ValueError(f"expected valid_lens of shape {(B,)} or {(B, Q)}, got {tuple(valid_lens.shape)}")
-    return torch.arange(K, device=valid_lens.device) < valid_lens.view(B, -1, 1)
+    return valid_lens
 
 
-def causal_lens(batch: int, length: int, valid_lens: Tensor | None, device: torch.device) -> Tensor:
-    """`valid_lens` for queries that see no key beyond their own place: (B, Q)."""
-    lens = torch.arange(1, length + 1, device=device).expand(batch, -1)
-    if valid_lens is None:
-        return lens
-    return torch.minimum(lens, valid_lens if valid_lens.dim() == 2 else valid_lens[:, None])
+def causal_lens(T: int, device: torch.device) -> Tensor:
+    """The lengths (T,) that let each of T queries see the keys up to its own place."""
+    return torch.arange(1, T + 1, device=device)
 
 
 class AttentionPooling(nn.Module):
@@ -103,7 +105,13 @@ class AttentionPooling(nn.Module):
         return (query, key) if self.rotary is None else (self.rotary(query), self.rotary(key))
 
     def _lens(self, query: Tensor, valid_lens: Tensor | None) -> Tensor | None:
-        return causal_lens(len(query), query.shape[-2], valid_lens, query.device) if self.causal else valid_lens
+        """How many keys each query sees, (B, Q); None for all."""
+        B, Q = len(query), query.shape[2]
+        lens = None if valid_lens is None else checked_lens(valid_lens, B, Q).view(B, -1).expand(B, Q)
+        if not self.causal:
+            return lens
+        own = causal_lens(Q, query.device).expand(B, Q)
+        return own if lens is None else torch.minimum(own, lens)
 
 
 def fused(
@@ -125,7 +133,7 @@ def fused(
         query, key, value = (F.pad(x, (0, max(sizes) - x.shape[-1])) for x in (query, key, value))
     mask = None
     if valid_lens is not None:
-        mask = visible_keys(valid_lens, len(query), query.shape[-2], key.shape[-2]).unsqueeze(1)  # (B, 1, 1 or Q, K)
+        mask = visible_keys(valid_lens, len(query), query.shape[2], key.shape[2]).unsqueeze(1)  # (B, 1, 1 or Q, K)
     pooled = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal, scale=scale)
     return pooled[..., : sizes[2]]
 
@@ -139,7 +147,7 @@ def in_blocks(
     causal: bool,
     dropout: float,
 ) -> Tensor:
-    """`dropout(masked_softmax(scores, valid_lens)) @ value`, a few queries at a time.
+    """`dropout(masked_softmax(scores, valid_lens)) @ value`, a few queries at a time; `valid_lens` None or (B, Q).
 
     For as many queries as keep B * H * queries * K * D within ADDITIVE_SUMS, but at least one. The backward pass forms
     each block's scores anew instead of keeping them, so the same bound holds there.
@@ -156,19 +164,19 @@ def in_blocks(
     for start in range(0, Q, rows):
         stop = min(start + rows, Q)
         seen = stop if causal else K  # by any query of the block
-        lens = valid_lens[:, start:stop] if valid_lens is not None and valid_lens.dim() == 2 else valid_lens
+        lens = None if valid_lens is None else valid_lens[:, start:stop]
         inputs = query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], lens
         pooled.append(checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=dropout > 0))
     return torch.cat(pooled, dim=2)
 
 
 def running_mean(value: Tensor, valid_lens: Tensor | None, queries: int) -> Tensor:
-    """The mean of the first `valid_lens` values of each query, without a weight being formed; zeros for none."""
+    """The mean of the first `valid_lens` (B, Q) values, or of all; zeros for none. No weight is formed."""
     B, H, K, D = value.shape
     if valid_lens is None:
         return value.mean(2, keepdim=True).expand(-1, -1, queries, -1)
     sums = F.pad(value.cumsum(2), (0, 0, 1, 0))  # of the first 0, 1, ..., K values: (B, H, K + 1, D)
-    lens = valid_lens.clamp(0, K).reshape(B, 1, -1, 1).expand(-1, H, queries, D)
+    lens = valid_lens.clamp(0, K)[:, None, :, None].expand(B, H, queries, D)
     return sums.gather(2, lens) / lens.clamp(min=1)
 
 

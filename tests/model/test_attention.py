@@ -228,6 +228,9 @@ def test_shapes_that_do_not_match_are_named() -> None:
         AttentionPooling(Bilinear(H, 3, 2))(query, key, key)
     with pytest.raises(ValueError, match="expected as many keys as queries in causal attention, got 3 and 5"):
         AttentionPooling()(query, query[:, :, :3], query[:, :, :3])
+    for kind in ScoringKind:
+        with pytest.raises(ValueError, match=r"expected valid_lens of shape \(1,\) or \(1, 5\), got \(2,\)"):
+            AttentionPooling(make_scoring(kind, H, 4).double())(query, query, query, torch.tensor([1, 2]))
     with pytest.raises(ValueError, match="expected as many values as keys, got 3 and 5"):
         AttentionPooling()(query, query, query[:, :, :3])
 
