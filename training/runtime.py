@@ -29,15 +29,10 @@ def hardware(device: torch.device) -> str:
     """What `device` is, in its maker's words where they can be had."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    names = (line.partition(":")[2].strip() for line in _cpu_information() if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def _cpu_information() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return []
+    cpuinfo = Path("/proc/cpuinfo")  # Linux alone has it, and there platform knows no more than the architecture
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def choose_runtime(config: RuntimeConfig) -> Runtime:

@@ -12,7 +12,6 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 LINKS = LINK.findall(TEXT)
 FILES = sorted({target for _, target in LINKS if not target.startswith(("#", "http"))})
 NAMES = sorted({(label.strip("`"), target) for label, target in LINKS if label.startswith("`")})
-MEASURED = "../bench/results/"  # by a benchmark that takes its time, so not everywhere
 
 
 def definitions(file: Path) -> set[str]:
@@ -28,8 +27,6 @@ def definitions(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("target", FILES)
 def test_a_file_or_picture_that_the_page_links_to_exists(target: str) -> None:
-    if target.startswith(MEASURED) and not (PAGE.parent / target).exists():
-        pytest.skip("not measured yet: python -m bench.scaling")
     assert (PAGE.parent / target).is_file()
 
 

@@ -1,0 +1,71 @@
+"""What a measurement ran on, how its times are taken, and how fast the machine is at best."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+
+from training.runtime import hardware
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How often a step is repeated for one time. Its median counts, which one interruption does not move."""
+
+    warm_up: int = 1  # calls that are not timed: they compile kernels and fill caches
+    repeats: int = 5  # timed calls, at least
+    seconds: float = 0.2  # that the timed calls last together, at least
+
+
+def machine() -> dict[str, str | int | None]:
+    """The machine and its software, with today's date (UTC). `gpu` is None without one."""
+    return {
+        "cpu": hardware(torch.device("cpu")),
+        "cores": torch.get_num_threads(),  # that torch uses
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def median_seconds(step: Step, device: torch.device, protocol: Protocol) -> float:
+    """The median time of one call of `step`, until the device has finished it."""
+    for _ in range(protocol.warm_up):
+        _seconds(step, device)
+    times: list[float] = []
+    while len(times) < protocol.repeats or sum(times) < protocol.seconds:
+        times.append(_seconds(step, device))
+    return statistics.median(times)
+
+
+def _seconds(step: Step, device: torch.device) -> float:
+    _finish(device)
+    start = time.perf_counter()
+    step()
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def copy_rate(device: torch.device, size: int, protocol: Protocol) -> float:
+    """Bytes read and written in a second by copying `size` bytes, which should exceed every cache."""
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / median_seconds(lambda: target.copy_(source), device, protocol)
+
+
+def product_rate(device: torch.device, size: int, protocol: Protocol) -> float:
+    """FLOP in a second by the fp32 product of two matrices of (size, size): 2 size^3 of them."""
+    left, right, product = torch.randn(3, size, size, device=device)
+    return 2 * size**3 / median_seconds(lambda: torch.mm(left, right, out=product), device, protocol)

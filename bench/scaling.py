@@ -1,0 +1,225 @@
+"""How the time and memory of layers and of attention scoring grow with their sizes, beside what the textbooks say.
+
+    python -m bench.scaling [--quick] [--device cpu|cuda] [--output bench/results]
+
+Layers: forward and backward pass of one sequence in fp32, causal. Attention has one head and takes queries, keys and
+values as they are, so that projections, which cost n d^2 themselves, stay out. Scoring: forward pass alone, not causal.
+A time is the median of repeated calls after a warm-up (`bench.machine.Protocol`), memory that of tensors
+(`training.memory.peak_bytes`), and an exponent the slope of a line through the upper part of its range
+(`bench.curves.exponent`).
+
+On Linux the C library hands tensors beyond 32 MiB back to the system at once, and explicit attention may wait for fresh
+pages as long as it computes. To keep them, and so measure without, set GLIBC_TUNABLES to
+glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592. The setting is recorded.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from bench.curves import FITTED, Case, Curve, doubling, measure, prepare
+from bench.machine import Protocol, copy_rate, machine, median_seconds, product_rate
+from files import replacing
+
+STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D"))  # colours of Okabe and Ito 2008
+SOURCES = {
+    "time": "Vaswani et al. 2017, table 1; Zhang et al. 2023, Dive into Deep Learning, sections 11.3 and 11.6.2",
+    "memory": "Dao et al. 2022, theorem 1, for attention; activations of n d numbers for the others",
+}
+
+Row = dict[str, object]
+
+# Stated by the sources of time, not measured. n: length, d: width, k: kernel size.
+FACTS: tuple[Row, ...] = (
+    {"layer": "convolution", "time": "O(k n d^2)", "sequential operations": "O(1)", "maximum path length": "O(n / k)"},
+    {"layer": "recurrence", "time": "O(n d^2)", "sequential operations": "O(n)", "maximum path length": "O(n)"},
+    {"layer": "self-attention", "time": "O(n^2 d)", "sequential operations": "O(1)", "maximum path length": "O(1)"},
+)
+
+
+# At the upper end arithmetic outweighs the calling of kernels. Explicit attention stops before memory runs out.
+LAYERS = (
+    Case("convolution", "n", doubling(64, 16384), {"d": 64, "k": 3}, time=1, memory=1),
+    Case("recurrence", "n", doubling(64, 16384), {"d": 64}, time=1, memory=1),
+    Case("explicit attention", "n", doubling(64, 8192), {"d": 64}, time=2, memory=2),
+    Case("fused attention", "n", doubling(64, 16384), {"d": 64}, time=2, memory=1),
+    Case("convolution", "d", doubling(32, 2048), {"n": 256, "k": 3}, time=2),
+    Case("recurrence", "d", doubling(32, 2048), {"n": 256}, time=2),
+    Case("explicit attention", "d", doubling(32, 2048), {"n": 256}, time=1),
+    Case("fused attention", "d", doubling(32, 2048), {"n": 256}, time=1, memory=1),
+    Case("convolution", "k", doubling(1, 64), {"n": 512, "d": 128}, time=1),
+)
+# The cost is Q K (D + V): D is one while V grows, and V while D does, or the constant term would hide the growing one.
+SCORING = tuple(
+    Case(operation, varied, doubling(64, 4096), fixed, time=1)
+    for varied, fixed in (
+        ("Q", {"K": 512, "D": 64, "V": 64}),
+        ("K", {"Q": 512, "D": 64, "V": 64}),
+        ("D", {"Q": 256, "K": 256, "V": 1}),
+        ("V", {"Q": 256, "K": 256, "D": 1}),
+    )
+    for operation in ("explicit dot product", "fused dot product", "additive")
+)
+
+
+def bandwidth(device: torch.device, n: int, protocol: Protocol, copied: float, multiplied: float) -> list[Row]:
+    """How near attention of Q = n queries to K = n keys comes to the bytes/s copied and the FLOP/s multiplied at best.
+
+    At least 4 ((Q + K) D + K V + Q V) bytes move: queries, keys and values are read, the output is written. Explicit
+    attention moves 16 Q K more, as scores and weights are written and read. The products take 2 Q K (D + V) FLOP; the
+    softmax is not counted.
+    """
+    rows: list[Row] = []
+    for operation, bytes_per_pair in (("explicit dot product", 16), ("fused dot product", 0)):
+        for d in (16, 64, 256):
+            seconds = median_seconds(prepare(operation, device, Q=n, K=n, D=d, V=d), device, protocol)
+            moved, flop = 16 * n * d + bytes_per_pair * n * n, 4 * n * n * d
+            case: Row = {"operation": operation, "Q = K": n, "D = V": d, "ms": 1e3 * seconds, "FLOP/byte": flop / moved}
+            speed: Row = {"GB/s": moved / seconds / 1e9, "GFLOP/s": flop / seconds / 1e9}
+            shares: Row = {"of copying": moved / seconds / copied, "of multiplying": flop / seconds / multiplied}
+            rows.append(case | speed | shares)
+    return rows
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What scaling.json holds."""
+
+    machine: dict[str, str | int | None]
+    device: str
+    protocol: Protocol
+    copied_bytes_per_second: float  # at best, read and written
+    multiplied_flop_per_second: float  # at best
+    bandwidth: list[Row]
+    layers: list[Curve]
+    scoring: list[Curve]
+    malloc: str | None = os.environ.get("GLIBC_TUNABLES")
+    fitted: str = f"sizes of at least the largest / {FITTED}"
+    sources: dict[str, str] = field(default_factory=lambda: SOURCES)
+    facts: tuple[Row, ...] = FACTS
+
+    def where(self) -> str:
+        cpu = f"{self.machine['cpu']} (cores: {self.machine['cores']})"
+        processor = self.machine["gpu"] if self.device == "cuda" else cpu
+        return f"{processor}, torch {self.machine['torch']}, {self.machine['date']}"
+
+
+def find(device: torch.device, quick: bool) -> Findings:
+    """Measure everything."""
+    protocol = Protocol(repeats=1, seconds=0) if quick else Protocol()
+    copied = copy_rate(device, 2**20 if quick else 2**28, protocol)
+    multiplied = product_rate(device, 64 if quick else 2048, protocol)
+    traffic = bandwidth(device, 64 if quick else 4096, protocol, copied, multiplied)
+    cases = [case.quick() if quick else case for case in LAYERS + SCORING]
+    curves = [measure(case, device, protocol) for case in tqdm(cases, unit="case", disable=None)]
+    layers, scoring = curves[: len(LAYERS)], curves[len(LAYERS) :]
+    return Findings(machine(), device.type, protocol, copied, multiplied, traffic, layers, scoring)
+
+
+def markdown(found: Findings) -> str:
+    """What scaling.md holds."""
+    bytes_per_second, flop_per_second = found.copied_bytes_per_second, found.multiplied_flop_per_second
+    return f"""# How cost grows with size
+
+{found.where()}, fp32, GLIBC_TUNABLES={found.malloc}. Exponents are fitted to {found.fitted}.
+
+- Time: {SOURCES["time"]}.
+- Memory: {SOURCES["memory"]}.
+
+## Layers, forward and backward
+
+{table([summary(curve) for curve in found.layers])}
+
+As the textbooks state, not measured:
+
+{table(FACTS)}
+
+## Attention scoring, forward
+
+{table([summary(curve) for curve in found.scoring])}
+
+## Memory bandwidth of attention, forward
+
+At best the machine copies {bytes_per_second / 1e9:.1f} GB/s, read and written, and multiplies matrices at
+{flop_per_second / 1e9:.1f} GFLOP/s. What takes fewer than {flop_per_second / bytes_per_second:.1f} FLOP/byte cannot
+reach the latter: memory bounds it. Where both shares are small, neither bounds: the softmax does, or fresh pages from
+the system.
+
+{table(found.bandwidth)}
+"""
+
+
+def summary(curve: Curve) -> Row:
+    """The exponents of a curve beside those of the sources."""
+    case = curve.case
+    return {
+        "operation": case.operation,
+        "growing": f"{case.varied} to {case.sizes[-1]}",
+        "fixed": ", ".join(f"{name} = {size}" for name, size in case.fixed.items()),
+        "time: textbook": case.time,
+        "time: fitted": curve.time,
+        "memory: expected": "" if case.memory is None else case.memory,
+        "memory: fitted": curve.memory,
+    }
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows of the same keys in Markdown."""
+    cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in ([*rows[0]], ["---"] * len(rows[0]), *cells))
+
+
+def plot(curves: Sequence[Curve], title: str, file: Path) -> None:
+    """Time and memory against n and d, all axes logarithmic. Raises ModuleNotFoundError without matplotlib."""
+    from matplotlib.figure import Figure  # measuring does without it
+
+    styles = dict(zip(dict.fromkeys(curve.case.operation for curve in curves), STYLES, strict=True))
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(2, 2, sharex="col")
+    for varied, (time, memory) in zip(("n", "d"), panels.T, strict=True):
+        for curve in (curve for curve in curves if curve.case.varied == varied):
+            case = curve.case
+            colour, marker = styles[case.operation]
+            for axes, values, fitted in (time, curve.seconds, curve.time), (memory, curve.peak_bytes, curve.memory):
+                label = f"{case.operation}, ${varied}^{{{fitted:.2f}}}$"
+                axes.loglog(case.sizes, values, color=colour, marker=marker, label=label)
+        for axes, quantity in (time, "time (s)"), (memory, "peak memory (bytes)"):
+            axes.set_xscale("log", base=2)  # sizes double
+            axes.set(xlabel=varied, ylabel=quantity)
+            axes.grid(alpha=0.3)
+            axes.legend()
+    with replacing(file) as stream:
+        figure.savefig(stream, format="png", dpi=100)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, each timed once: to try the command itself")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"), metavar="FOLDER")
+    options = parser.parse_args(argv)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device: expected cpu, got cuda on a machine without it")
+    torch.manual_seed(0)
+
+    found = find(torch.device(options.device), options.quick)
+    text = markdown(found)
+    print(text)
+    for name, content in ("scaling.json", json.dumps(asdict(found), indent=2) + "\n"), ("scaling.md", text):
+        with replacing(options.output / name) as stream:
+            stream.write(content.encode())
+    try:
+        plot(found.layers, f"Forward and backward pass of one layer: {found.where()}", options.output / "scaling.png")
+    except ModuleNotFoundError:
+        print("No plot: it needs matplotlib, pip install --editable '.[bench]'")
+
+
+if __name__ == "__main__":
+    main()
