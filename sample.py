@@ -31,7 +31,7 @@ def main(config: SampleConfig, _: Path) -> None:
     if checkpoint.training_lines is None:
         write_text(config, prompt, checkpoint, vocabulary, trained_for)
     else:
-        write_lines(config, prompt.removesuffix("\n"), checkpoint, vocabulary, trained_for)
+        write_lines(config, prompt.rstrip("\r\n"), checkpoint, vocabulary, trained_for)
 
 
 def write_text(
@@ -58,21 +58,21 @@ def write_lines(
     config: SampleConfig, prompt: str, checkpoint: "Checkpoint", vocabulary: "Vocabulary", trained_for: str
 ) -> None:
     """A line a sample, from its beginning to its end; those that were learned from are marked."""
-    from data.lines import is_among
+    from data.lines import is_among, line_beginning
     from model.generate import continuations
 
     assert checkpoint.training_lines is not None
-    most = checkpoint.model.context - 1  # the line break before a line has a place too
-    if "\n" in prompt or len(prompt) > most:
-        raise UserError(f"prompt: expected the beginning of one line, at most {most} characters, got {prompt[:100]!r}")
-    ids = vocabulary.encode(vocabulary.opening + prompt, "prompt").tolist()
+    ids = line_beginning(prompt, vocabulary, checkpoint.model.context, "prompt")
     print(trained_for, file=sys.stderr)
     samples = continuations(checkpoint.decoder(), ids, config.length, end=ids[0], count=config.count, **config.choice())
-    lines = [prompt + vocabulary.decode(written) for written in samples]
-    known = [is_among(line, checkpoint.training_lines.numpy()) for line in lines]
-    for line, is_known in zip(lines, known, strict=True):
+    known = 0
+    for written in samples:
+        line = prompt + vocabulary.decode(written)
+        # What was stopped by `length` is no whole line yet.
+        is_known = len(written) < config.length and is_among(line, checkpoint.training_lines.numpy())
+        known += is_known
         print(line + KNOWN if is_known else line)
-    print(f"{sum(known)} of {len(lines)} were in the training set", file=sys.stderr)
+    print(f"{known} of {config.count} were in the training set", file=sys.stderr)
 
 
 def read_prompt(config: SampleConfig) -> str:

@@ -2,16 +2,14 @@
 
 import json
 import math
-import platform
 import shlex
 import shutil
 import sys
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -27,14 +25,13 @@ if TYPE_CHECKING:
 
 PROBE_LENGTH = 64  # characters, where the user names no probe
 FINAL_SAMPLE_LENGTH = 400
-FINAL_SAMPLE_LINES = 10
 
 
-def compare_runs(runs: list[Path]) -> None:
-    """Print a sweep's runs side by side, and keep the table beside them."""
+def compare_runs(folder: Path) -> None:
+    """Print the runs of a sweep side by side, and keep the table beside them."""
     from training.comparison import compare, keep, table
 
-    rows, folder = compare(runs), runs[0].parent
+    rows = compare(folder)
     keep(rows, folder)
     print(f"\n{table(rows)}\n\nkept as {shown(folder / 'comparison.md')}, with what it comes from as comparison.json")
 
@@ -50,15 +47,17 @@ def main(config: TrainConfig, directory: Path) -> float:
     from data.sources import load_text
     from model.decoder import Decoder
     from model.generate import continuations
-    from training.board import Board
+    from training.board import SAMPLE_LINES, Board
     from training.checkpoint import CheckpointFolder, load_checkpoint
     from training.loop import fit
-    from training.runtime import choose_runtime, hardware
+    from training.runtime import choose_runtime, machine
 
     runtime = choose_runtime(config.runtime)
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
     vocabulary, seed = corpus.vocabulary, config.seed
-    probe, opening = choose_probe(config, corpus), vocabulary.encode(vocabulary.opening).tolist()
+    opening = vocabulary.encode(vocabulary.opening).tolist()
+    end = opening[0] if config.data.unit == Unit.line else None
+    probe = choose_probe(config, corpus)
     settings = chosen_settings(config)
 
     decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
@@ -71,7 +70,6 @@ def main(config: TrainConfig, directory: Path) -> float:
     print(f"runs on  {runtime.reason}")
     print(f"folder   {directory}", flush=True)
 
-    end = opening[0] if config.data.unit == Unit.line else None
     with closing(Board(directory, config.board, vocabulary.decode, probe, opening, end)) as board:
         board.begin(decoder, json.dumps(asdict(config), indent=2, ensure_ascii=False))
         checkpoints = CheckpointFolder(
@@ -82,23 +80,19 @@ def main(config: TrainConfig, directory: Path) -> float:
     summary = asdict(outcome) | {
         "parameters": decoder.parameter_count(),
         "bits_per_character": outcome.best_validation_loss / math.log(2),
-        "settings": {name: str(value) for name, value in settings.items()},
+        "settings": settings,
         "seed": seed,
         "corpus_sha256": corpus.sha256,
         "device": str(runtime.device),
-        "hardware": hardware(runtime.device),
-        "threads": torch.get_num_threads(),
         "precision": str(runtime.precision),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
+    summary |= machine(runtime.device)
     with replacing(directory / "summary.json") as stream:
         stream.write(json.dumps(summary, indent=2).encode() + b"\n")
 
     best = load_checkpoint(directory / "checkpoints" / "best.pt").decoder()
     # Another seed than sample.py's own, which is to write something new.
-    count = 1 if end is None else FINAL_SAMPLE_LINES
+    count = 1 if end is None else SAMPLE_LINES
     samples = continuations(best, opening, FINAL_SAMPLE_LENGTH, end=end, count=count, temperature=0.8, seed=seed + 1)
     print("", *map(vocabulary.decode, samples), "", sep="\n")
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
@@ -110,23 +104,32 @@ def main(config: TrainConfig, directory: Path) -> float:
 
 def choose_probe(config: TrainConfig, corpus: "Corpus") -> list[int]:
     """The ids of the text whose attention is shown: the user's, or one that was held out."""
-    probe, context = config.board.probe, config.model.context
+    probe, context, vocabulary = config.board.probe, config.model.context, corpus.vocabulary
     if probe is None:
-        return corpus.probe(min(PROBE_LENGTH, context)).tolist()
+        return corpus.held_out.probe(min(PROBE_LENGTH, context)).tolist()
     if config.data.unit == Unit.line:
-        probe = corpus.vocabulary.opening + probe  # as every line is read
+        from data.lines import line_beginning
+
+        return line_beginning(probe, vocabulary, context, "board.probe")
     if len(probe) > context:
         raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(probe)}")
-    return corpus.vocabulary.encode(probe, "board.probe").tolist()
+    return vocabulary.encode(probe, "board.probe").tolist()
 
 
-def chosen_settings(config: TrainConfig) -> dict[str, Any]:
+def chosen_settings(config: TrainConfig) -> dict[str, int | float | str]:
     """What the user set on the command line, and the preset: this is how runs differ."""
     hydra = HydraConfig.get()
     named = [override.partition("=")[0].lstrip("+") for override in hydra.overrides.task]
-    values = {name: attrgetter(name)(config) for name in ("seed", *named) if name not in hydra.runtime.choices}
+    values = {name: plain(attrgetter(name)(config)) for name in ("seed", *named) if name not in hydra.runtime.choices}
     groups = {name: hydra.runtime.choices[name] for name in ("experiment", *named) if name in hydra.runtime.choices}
     return groups | values
+
+
+def plain(setting: object) -> int | float | str:
+    """What TensorBoard and JSON can hold."""
+    if isinstance(setting, list):
+        return ", ".join(map(str, setting))
+    return setting if isinstance(setting, int | float) else str(setting)
 
 
 def shown(path: Path) -> Path:

@@ -1,15 +1,11 @@
-"""What a measurement ran on, how its times are taken, and how fast the machine is at best."""
+"""How times are taken, and how fast the machine is at best."""
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import torch
-
-from training.runtime import hardware
 
 Step = Callable[[], object]
 
@@ -21,18 +17,6 @@ class Protocol:
     warm_up: int = 1  # calls that are not timed: they compile kernels and fill caches
     repeats: int = 5  # timed calls, at least
     seconds: float = 0.2  # that the timed calls last together, at least
-
-
-def machine() -> dict[str, str | int | None]:
-    """The machine and its software, with today's date (UTC). `gpu` is None without one."""
-    return {
-        "cpu": hardware(torch.device("cpu")),
-        "cores": torch.get_num_threads(),  # that torch uses
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
 
 
 def median_seconds(step: Step, device: torch.device, protocol: Protocol) -> float:

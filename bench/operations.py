@@ -42,15 +42,15 @@ def recurrence(n: int, d: int) -> Pass:
 
 
 def self_attention(attend: Callable[..., Tensor], n: int, d: int) -> Pass:
-    """Causal attention to (1, 1, n, d)."""
+    """A sequence to itself: (1, 1, n, d)."""
     inputs = tuple(torch.randn(1, 1, n, d, requires_grad=True) for _ in range(3))
-    return Pass(lambda: attend(*inputs, causal=True), inputs)
+    return Pass(lambda: attend(*inputs), inputs)
 
 
 def cross_attention(attend: Callable[..., Tensor], Q: int, K: int, D: int, V: int) -> Pass:
     """Q queries to K keys of size D and values of size V: (1, 1, Q, V)."""
     inputs = torch.randn(1, 1, Q, D), torch.randn(1, 1, K, D), torch.randn(1, 1, K, V)
-    return Pass(lambda: attend(*inputs, causal=False))
+    return Pass(lambda: attend(*inputs))
 
 
 def explicit(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
@@ -65,18 +65,17 @@ def fused_dot_product(query: Tensor, key: Tensor, value: Tensor, causal: bool) -
     return fused(query, key, value, query.shape[-1] ** -0.5, causal=causal)
 
 
-def additive(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
+def additive(Q: int, K: int, D: int, V: int) -> Pass:
     """Additive scores, formed for a few queries at a time."""
-    scoring = Additive(1, query.shape[-1]).to(query.device)
-    return AttentionPooling(scoring, causal=causal)(query, key, value)
+    return cross_attention(AttentionPooling(Additive(1, D), causal=False), Q, K, D, V)
 
 
 OPERATIONS: dict[str, Callable[..., Pass]] = {
     "convolution": convolution,
     "recurrence": recurrence,
-    "explicit attention": partial(self_attention, explicit),
-    "fused attention": partial(self_attention, fused_dot_product),
-    "explicit dot product": partial(cross_attention, explicit),
-    "fused dot product": partial(cross_attention, fused_dot_product),
-    "additive": partial(cross_attention, additive),
+    "explicit attention": partial(self_attention, partial(explicit, causal=True)),
+    "fused attention": partial(self_attention, partial(fused_dot_product, causal=True)),
+    "explicit dot product": partial(cross_attention, partial(explicit, causal=False)),
+    "fused dot product": partial(cross_attention, partial(fused_dot_product, causal=False)),
+    "additive": additive,
 }

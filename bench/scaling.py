@@ -24,8 +24,10 @@ import torch
 from tqdm import tqdm
 
 from bench.curves import FITTED, Case, Curve, doubling, measure, prepare
-from bench.machine import Protocol, copy_rate, machine, median_seconds, product_rate
+from bench.machine import Protocol, copy_rate, median_seconds, product_rate
 from files import replacing
+from training.comparison import markdown_table
+from training.runtime import machine
 
 STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D"))  # colours of Okabe and Ito 2008
 SOURCES = {
@@ -91,7 +93,7 @@ def bandwidth(device: torch.device, n: int, protocol: Protocol, copied: float, m
 class Findings:
     """What scaling.json holds."""
 
-    machine: dict[str, str | int | None]
+    machine: dict[str, str | int]
     device: str
     protocol: Protocol
     copied_bytes_per_second: float  # at best, read and written
@@ -105,9 +107,8 @@ class Findings:
     facts: tuple[Row, ...] = FACTS
 
     def where(self) -> str:
-        cpu = f"{self.machine['cpu']} (cores: {self.machine['cores']})"
-        processor = self.machine["gpu"] if self.device == "cuda" else cpu
-        return f"{processor}, torch {self.machine['torch']}, {self.machine['date']}"
+        threads = "" if self.device == "cuda" else f", {self.machine['threads']} threads"
+        return f"{self.machine['hardware']}{threads}, torch {self.machine['torch']}, {self.machine['date']}"
 
 
 def find(device: torch.device, quick: bool) -> Findings:
@@ -119,7 +120,7 @@ def find(device: torch.device, quick: bool) -> Findings:
     cases = [case.quick() if quick else case for case in LAYERS + SCORING]
     curves = [measure(case, device, protocol) for case in tqdm(cases, unit="case", disable=None)]
     layers, scoring = curves[: len(LAYERS)], curves[len(LAYERS) :]
-    return Findings(machine(), device.type, protocol, copied, multiplied, traffic, layers, scoring)
+    return Findings(machine(device), device.type, protocol, copied, multiplied, traffic, layers, scoring)
 
 
 def markdown(found: Findings) -> str:
@@ -172,7 +173,7 @@ def summary(curve: Curve) -> Row:
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows of the same keys in Markdown."""
     cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in ([*rows[0]], ["---"] * len(rows[0]), *cells))
+    return markdown_table([[*rows[0]], *cells])
 
 
 def plot(curves: Sequence[Curve], title: str, file: Path) -> None:

@@ -28,19 +28,19 @@ def command(
     name: str,
     free_text: Iterable[str] = (),
     keeps_runs: bool = False,
-    after_sweep: Callable[[list[Path]], None] | None = None,
+    after_sweep: Callable[[Path], None] | None = None,
 ) -> Decorator:
     """Decorate `main(config, directory)`: its typed configuration and the folder of the run, if it keeps one.
 
     What `main` returns is what a sweep optimizes. A mistake of the user's ends the process with one line on standard
     error and exit code 2; any other error keeps its traceback. Outside sweeps the values of the names in `free_text`
-    are taken as they are typed, whatever commas, colons or quotes they hold. `after_sweep` gets the folders of the runs
-    that a sweep has finished.
+    are taken as they are typed, whatever commas, colons or quotes they hold. `after_sweep` gets the folder of a
+    sweep that has finished a run, however it ended.
     """
 
     def decorate(main: Main) -> Callable[[], None]:
         failed_jobs: list[int] = []
-        finished: list[Path] = []
+        sweep_folders: set[Path] = set()  # one at the most
 
         def is_sweep() -> bool:
             return not {"-m", "--multirun"}.isdisjoint(sys.argv)
@@ -55,7 +55,8 @@ def command(
                 with _claimed(directory, composed) if keeps_runs else nullcontext():
                     result = main(config, directory)
                 sys.stdout.flush()
-                finished.append(directory)
+                if is_sweep():
+                    sweep_folders.add(directory.parent)
                 return result
             except BrokenPipeError:
                 # Whoever read the output has seen enough. Python must not fail again when it flushes at exit.
@@ -77,7 +78,10 @@ def command(
                 sys.exit(_say(name, ["expected one set of values, got a sweep; only training sweeps"]))
             if not is_sweep():
                 sys.argv[1:] = [_literal(argument, free_text) for argument in sys.argv[1:]]
-            sys.argv[1:] = spelled_out(name, sys.argv[1:])
+            try:
+                sys.argv[1:] = spelled_out(name, sys.argv[1:])
+            except UserError as mistake:
+                sys.exit(_say(name, [str(mistake)]))
             if is_sweep() and (mistakes := find_mistakes(name, sys.argv[1:])):
                 sys.exit(_say(name, mistakes))
             # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
@@ -89,8 +93,10 @@ def command(
             except KeyboardInterrupt:
                 print("\ninterrupted", file=sys.stderr)
                 sys.exit(130)
-            if after_sweep and is_sweep() and finished:
-                after_sweep(finished)
+            finally:
+                for folder in sweep_folders:
+                    if after_sweep:
+                        after_sweep(folder)
             sys.exit(2 if failed_jobs else 0)
 
         return run

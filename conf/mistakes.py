@@ -60,19 +60,27 @@ def find_mistakes(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def spelled_out(command: str, arguments: Sequence[str]) -> list[str]:
-    """`arguments`, or, if they choose a preset that is a sweep, the sweep that it stands for."""
-    preset = [argument for argument in arguments if argument.startswith("experiment=")]
-    if not preset:
+    """`arguments`, or, if they choose a preset that is a sweep, the sweep that it stands for.
+
+    Raises UserError if they choose others beside it.
+    """
+    chosen = [argument for argument in arguments if argument.startswith("experiment=")]
+    if not chosen or not {"--cfg", "-c", "--info", "-i"}.isdisjoint(arguments):
         return list(arguments)
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
-        try:
-            settings = hydra.compose(command, preset, return_hydra_config=True).hydra
-        except MISTAKES:  # it is said later, with all others
-            return list(arguments)
-    if settings.mode != RunMode.MULTIRUN:
+    try:
+        presets = [choice for argument in chosen for choice in _choices(argument)]
+        with hydra.initialize_config_dir(CONF, version_base="1.3"):
+            settings = [hydra.compose(command, [preset], return_hydra_config=True).hydra for preset in presets]
+    except MISTAKES:  # it is said later, with all others
         return list(arguments)
+    sweeps = [setting.sweeper.params for setting in settings if setting.mode == RunMode.MULTIRUN]
+    if not sweeps:
+        return list(arguments)
+    if len(presets) > 1:
+        raise UserError(f"experiment: expected one where it is a sweep by itself, got {', '.join(chosen)}")
     given = {argument.partition("=")[0] for argument in arguments}
-    return ["--multirun", *arguments, *(f"{k}={v}" for k, v in settings.sweeper.params.items() if k not in given)]
+    swept = [f"{name}={values}" for name, values in sweeps[0].items() if name not in given]
+    return ["--multirun", *swept, *(argument for argument in arguments if argument not in ("-m", "--multirun"))]
 
 
 def _choices(argument: str) -> list[str]:

@@ -19,7 +19,7 @@ class Batch:
 
     inputs: Tensor  # (B, T) int64
     targets: Tensor  # (B, T) int64, NO_TARGET in the padding
-    valid_lens: Tensor | None = None  # (B,): the length of each sequence, if they differ
+    valid_lens: Tensor | None = None  # (B,): the length of each sequence, if there is padding
 
     @property
     def characters(self) -> int:
@@ -58,7 +58,11 @@ class Sequences(ABC):
 
     @abstractmethod
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Cover the text, each character but the first a target exactly once, `batch_size` sequences at a time."""
+        """Every sequence, `batch_size` at a time, so that each character but the first is a target exactly once."""
+
+    @abstractmethod
+    def probe(self, longest: int) -> np.ndarray:
+        """Ids of a piece to look at, of at most `longest` characters."""
 
 
 class Windows(Sequences):
@@ -95,11 +99,15 @@ class Windows(Sequences):
                 shape = (-1, min(self.context, end - start))
                 yield Batch(span[:-1].view(shape), span[1:].view(shape))
 
+    def probe(self, longest: int) -> np.ndarray:
+        """From the second character on: the first of a text held out belongs to what came before it."""
+        return self.ids[1 : longest + 1]
+
 
 class Lines(Sequences):
     """Each line by itself: from the line break before it, which opens it, to the one after it, which it must predict.
 
-    Of a line that is longer than the context the first `context` characters are predicted, and no end.
+    A line of `context` characters fills all places, so that its end is not predicted: thus long lines may be cut.
     """
 
     def __init__(self, ids: np.ndarray, context: int, line_break: int) -> None:
@@ -124,13 +132,19 @@ class Lines(Sequences):
         valid = columns < lens[:, None]
         inputs = np.where(valid, self.ids[places], self.line_break).astype(np.int64)
         targets = np.where(valid, self.ids[places + 1].astype(np.int64), NO_TARGET)
-        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(lens))
+        lens_needed = None if valid.all() else torch.from_numpy(lens)
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), lens_needed)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Short lines first, as lines of one length need no padding."""
         numbers = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(self), batch_size):
             yield self.batch(numbers[start : start + batch_size])
+
+    def probe(self, longest: int) -> np.ndarray:
+        """The longest line, behind its line break."""
+        start = self.starts[self.lengths.argmax()]
+        return self.ids[start : start + min(longest, self.lengths.max())]
 
 
 class Batches:

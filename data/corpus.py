@@ -57,22 +57,14 @@ class Corpus:
         for part, found in zip(("training", "validation"), parts, strict=True):
             if not found:
                 raise UserError(
-                    f"expected at least one line in the {part} split, got none of {len(lines)}; "
-                    "give more text or another data.validation_fraction"
+                    f"expected at least one line in the {part} split, got none of {len(lines)}"
+                    f"{remark and f' ({remark})'}; give more text or another data.validation_fraction"
                 )
         vocabulary = _vocabulary(joined(lines), config)
         line_break = int(vocabulary.encode(LINE_BREAK)[0])
         training, held_out = (Lines(vocabulary.encode(joined(part)), context, line_break) for part in parts)
         described = f"{len(lines):,} lines, {len(vocabulary)} distinct characters" + (remark and f"; {remark}")
         return cls(vocabulary, training, held_out, fingerprints(parts[0]), _sha256(text), described)
-
-    def probe(self, longest: int) -> np.ndarray:
-        """Ids of a held-out text of at most `longest` characters: the start of it, or its longest line."""
-        if isinstance(self.held_out, Windows):
-            return self.held_out.ids[1 : longest + 1]
-        assert isinstance(self.held_out, Lines)
-        start = self.held_out.starts[self.held_out.lengths.argmax()]
-        return self.held_out.ids[start : start + min(longest, self.held_out.lengths.max())]
 
 
 def _vocabulary(text: str, config: DataConfig) -> Vocabulary:

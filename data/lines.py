@@ -6,17 +6,18 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from data.config import DataConfig, LongLines
+from data.vocabulary import Vocabulary
 from errors import UserError
 
 LINE_BREAK = "\n"
 
 
 def usable_lines(text: str, config: DataConfig, context: int) -> tuple[list[str], str]:
-    """The lines of `text` without the empty ones, and in words how many were too long and what became of them.
+    """The lines of `text` but the empty ones, without their ends, and in words what became of those that are too long.
 
     A line and the line break before it must fit in the context. Raises UserError as `config.long_lines` says.
     """
-    lines = [line for line in text.split(LINE_BREAK) if line]
+    lines = [line for line in (line.removesuffix("\r") for line in text.split(LINE_BREAK)) if line]
     short = [line for line in lines if len(line) < context]
     too_long = len(lines) - len(short)
     if not too_long:
@@ -33,19 +34,36 @@ def usable_lines(text: str, config: DataConfig, context: int) -> tuple[list[str]
         case LongLines.skip:
             return short, f"{among} were skipped, as they are too long"
         case LongLines.cut:
-            return lines, f"{among} were cut to {context} characters"
+            return [line[:context] for line in lines], f"{among} were cut to {context} characters"
 
 
 def parted(lines: Sequence[str], validation_fraction: float) -> tuple[list[str], list[str]]:
-    """Lines to train on and lines held out, at random, since collections are often sorted; the same for every seed."""
-    order = np.random.default_rng(0).permutation(len(lines))
-    split = len(lines) - round(len(lines) * validation_fraction)
-    return [lines[i] for i in order[:split]], [lines[i] for i in order[split:]]
+    """Lines to train on and lines held out, at random, since collections are often sorted; the same for every seed.
+
+    Where lines repeat, all copies of a line are on one side: what was learned by heart must not count as foreseen.
+    """
+    distinct = list(dict.fromkeys(lines))
+    order = np.random.default_rng(0).permutation(len(distinct))
+    held_out = {distinct[i] for i in order[: round(len(distinct) * validation_fraction)]}
+    return [line for line in lines if line not in held_out], [line for line in lines if line in held_out]
 
 
 def joined(lines: Iterable[str]) -> str:
     """Every line between line breaks."""
     return LINE_BREAK + "".join(line + LINE_BREAK for line in lines)
+
+
+def line_beginning(text: str, vocabulary: Vocabulary, context: int, name: str) -> list[int]:
+    """Ids of the beginning of a line, behind the line break that opens it.
+
+    Raises UserError, which calls the text `name`, if it goes beyond one line, the context or the vocabulary.
+    """
+    if LINE_BREAK in text or len(text) >= context:
+        raise UserError(
+            f"{name}: expected the beginning of one line, at most model.context - 1 = {context - 1} characters, "
+            f"got {text[:100]!r}"
+        )
+    return [*vocabulary.encode(LINE_BREAK).tolist(), *vocabulary.encode(text, name).tolist()]
 
 
 def fingerprints(lines: Iterable[str]) -> np.ndarray:
@@ -61,5 +79,5 @@ def is_among(line: str, known: np.ndarray) -> bool:
 
 
 def _fingerprint(line: str) -> int:
-    digest = hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = hashlib.blake2b(line.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)

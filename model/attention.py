@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from model.position import RotaryPosition
 from model.scoring import Additive, DotProduct, InnerProduct, Mean, Scoring
 
-ADDITIVE_SUMS = 2**20  # sums of a query and a key, over all columns, in memory at once
+ADDITIVE_SUMS = 2**20  # numbers that additive attention forms at once: the fastest on a CPU (bench/LOG.md)
 
 
 def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:
@@ -65,7 +65,7 @@ class AttentionPooling(nn.Module):
         """`scoring`: by default the scaled dot product. Raises ValueError for dropout with a mean."""
         super().__init__()
         self.scoring = scoring or DotProduct()
-        if dropout and isinstance(self.scoring, Mean):
+        if dropout and not self.scoring.asks:
             raise ValueError(f"expected no dropout with a mean, which forms no weights to drop, got {dropout}")
         self.rotary = rotary
         self.causal = causal
@@ -102,7 +102,9 @@ class AttentionPooling(nn.Module):
         if self.causal and query.shape[2] != key.shape[2]:
             got = f"{key.shape[2]} and {query.shape[2]}"
             raise ValueError(f"expected as many keys as queries in causal attention, got {got}")
-        return (query, key) if self.rotary is None else (self.rotary(query), self.rotary(key))
+        if self.rotary is None or not self.scoring.asks:
+            return query, key
+        return self.rotary(query), self.rotary(key)
 
     def _lens(self, query: Tensor, valid_lens: Tensor | None) -> Tensor | None:
         """How many keys each query sees, (B, Q); None for all."""
@@ -128,9 +130,11 @@ def fused(
     Of `causal` and `valid_lens` at most one; causality alone is faster as a flag.
     """
     sizes = query.shape[-1], key.shape[-1], value.shape[-1]
-    # The fastest kernels want one size for all three, and columns of zeros change nothing.
+    # The fastest kernels want one size for all three, on GPUs a multiple of eight. Columns of zeros change nothing.
     if len(set(sizes)) > 1:
-        query, key, value = (F.pad(x, (0, max(sizes) - x.shape[-1])) for x in (query, key, value))
+        multiple = 8 if query.is_cuda else 1
+        common = -(-max(sizes) // multiple) * multiple
+        query, key, value = (F.pad(x, (0, common - x.shape[-1])) for x in (query, key, value))
     mask = None
     if valid_lens is not None:
         mask = visible_keys(valid_lens, len(query), query.shape[2], key.shape[2]).unsqueeze(1)  # (B, 1, 1 or Q, K)
@@ -149,8 +153,9 @@ def in_blocks(
 ) -> Tensor:
     """`dropout(masked_softmax(scores, valid_lens)) @ value`, a few queries at a time; `valid_lens` None or (B, Q).
 
-    For as many queries as keep B * H * queries * K * D within ADDITIVE_SUMS, but at least one. The backward pass forms
-    each block's scores anew instead of keeping them, so the same bound holds there.
+    No tensor gets larger than max(ADDITIVE_SUMS, B * H * K * D) numbers, however many queries there are: a block is as
+    many queries as fit, at least one. Two or three such tensors are alive at once. The backward pass forms each block's
+    sums anew instead of keeping them, so the same bound holds there.
     """
     B, H, Q, D = query.shape
     K = key.shape[-2]
@@ -187,7 +192,7 @@ class SingleHeadAttention(nn.Module):
         """`pooling`: by default causal, by scaled dot products."""
         super().__init__()
         self.pooling = pooling or AttentionPooling()
-        if not isinstance(self.pooling.scoring, Mean):
+        if self.pooling.scoring.asks:
             self.key = nn.Linear(width, head_size, bias=False)
             self.query = nn.Linear(width, head_size, bias=False)
         self.value = nn.Linear(width, head_size, bias=False)
@@ -207,7 +212,7 @@ class SingleHeadAttention(nn.Module):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value = self.value(x).unsqueeze(1)  # (B, 1, T, D)
-        if isinstance(self.pooling.scoring, Mean):
+        if not self.pooling.scoring.asks:
             return value, value, value  # of queries and keys only the shape is read
         return self.query(x).unsqueeze(1), self.key(x).unsqueeze(1), value
 
@@ -222,10 +227,10 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"expected heads to divide the width of {width}, got {heads}")
         self.heads = heads
         self.pooling = pooling or AttentionPooling()
-        if isinstance(self.pooling.scoring, Mean):
-            self.value = nn.Linear(width, width, bias=bias)
-        else:
+        if self.pooling.scoring.asks:
             self.query_key_value = nn.Linear(width, 3 * width, bias=bias)  # three maps in one product
+        else:
+            self.value = nn.Linear(width, width, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
 
     def forward(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
@@ -244,8 +249,7 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, T, C = x.shape
-        mean = isinstance(self.pooling.scoring, Mean)
-        projected = self.value(x) if mean else self.query_key_value(x)  # (B, T, C or 3C)
-        split = projected.view(B, T, -1, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (1 or 3, B, H, T, D)
-        query, key, value = split.expand(3, -1, -1, -1, -1)  # a mean reads only the shape of queries and keys
+        projected = self.query_key_value(x) if self.pooling.scoring.asks else self.value(x)  # (B, T, 3C or C)
+        split = projected.view(B, T, -1, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (3 or 1, B, H, T, D)
+        query, key, value = split.expand(3, -1, -1, -1, -1)  # of a mean's only the shapes are read
         return query, key, value

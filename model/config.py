@@ -63,7 +63,7 @@ class DecoderConfig:
             for name in ("dropout", "attention_dropout")
             if not 0 <= (value := getattr(self, name)) < 1
         ]
-        if self.attention_dropout and self.scoring is ScoringKind.mean:
+        if self.attention_dropout and self.scoring == ScoringKind.mean:
             found.append(
                 f"model.attention_dropout: expected 0 with model.scoring=mean, got {self.attention_dropout}: "
                 "a running mean has no weights to drop"
@@ -78,8 +78,8 @@ class DecoderConfig:
                 f"model.heads: expected a divisor of model.width={self.width}, got {self.heads}: "
                 "every head takes an equal share of the width"
             )
-        elif self.heads >= 1 and self.position is PositionKind.rotary:
-            smallest = min(self.heads_and_size(kind)[1] for kind in self.attention)
+        elif self.heads >= 1 and self.position == PositionKind.rotary:
+            smallest = min((self.heads_and_size(kind)[1] for kind in self.attention), default=self.width)
             if smallest < 2:
                 found.append(f"model.position: expected heads of at least two columns to rotate, got {smallest}")
         return found

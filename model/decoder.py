@@ -43,7 +43,7 @@ class Block(nn.Module):
         heads, head_size = config.heads_and_size(kind)
         pooling = AttentionPooling(
             make_scoring(config.scoring, heads, head_size),
-            rotary=RotaryPosition(config.context, head_size) if config.position is PositionKind.rotary else None,
+            rotary=RotaryPosition(config.context, head_size) if config.position == PositionKind.rotary else None,
             dropout=config.attention_dropout,
         )
         self.attention: SingleHeadAttention | MultiHeadAttention
@@ -89,7 +89,8 @@ class Decoder(nn.Module):
     def forward(self, ids: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """Ids (B, T) -> logits (B, T, V) of the character after each. Raises ValueError if T exceeds the context.
 
-        Where sequences are padded at the end, `valid_lens` (B,) says how long each is.
+        Where sequences are padded at the end, `valid_lens` (B,) says how long each is, and no character attends to
+        padding. Causality alone would keep the logits of what is there from it, but not those of the padding.
         """
         x = self.embed(ids)
         for block in self.blocks:
@@ -115,12 +116,8 @@ class Decoder(nn.Module):
                     nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
-                case Bilinear():
-                    nn.init.normal_(module.matrix, std=module.matrix.shape[1] ** -0.5, generator=generator)
-                case Additive():
-                    nn.init.normal_(module.vector, std=module.vector.shape[1] ** -0.5, generator=generator)
-                case LearnedPosition():
-                    nn.init.normal_(module.table, std=0.5**0.5, generator=generator)
+                case Bilinear() | Additive() | LearnedPosition():
+                    module.initialise(generator)
         nn.init.normal_(self.embedding.weight, std=self.config.width**-0.5, generator=generator)
         # Every block adds to the stream twice (Radford et al. 2019, section 2.3).
         share = (2 * self.config.layers) ** -0.5

@@ -54,7 +54,12 @@ class LearnedPosition(nn.Module):
 
     def __init__(self, positions: int, width: int) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(positions, width))
+        self.table = nn.Parameter(torch.empty(positions, width))
+        self.initialise()
+
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        """As large as the sinusoidal encoding, which did best (bench/LOG.md)."""
+        nn.init.normal_(self.table, std=0.5**0.5, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""

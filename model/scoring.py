@@ -17,6 +17,8 @@ from model.config import ScoringKind
 class Scoring(nn.Module):
     """The base of all: a score for every pair of a query and a key."""
 
+    asks = True  # whether scores depend on queries and keys at all
+
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -51,15 +53,16 @@ class Bilinear(InnerProduct):
 
     def __init__(self, heads: int, query_size: int, key_size: int, scale: float | None = None) -> None:
         super().__init__(scale)
-        self.matrix = nn.Parameter(torch.randn(heads, query_size, key_size) / math.sqrt(query_size))
+        self.matrix = nn.Parameter(torch.empty(heads, query_size, key_size))
+        self.initialise()
+
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        nn.init.normal_(self.matrix, std=self.matrix.shape[1] ** -0.5, generator=generator)
 
     def factors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        sizes = self.matrix.shape[1:]
-        if (query.shape[-1], key.shape[-1]) != sizes:
-            raise ValueError(
-                f"expected queries of size {sizes[0]} and keys of size {sizes[1]}, "
-                f"got {query.shape[-1]} and {key.shape[-1]}"
-            )
+        heads, query_size, key_size = self.matrix.shape
+        check_shape("queries", query, heads, query_size)
+        check_shape("keys", key, heads, key_size)
         return query @ self.matrix, key
 
 
@@ -67,8 +70,8 @@ class Distance(InnerProduct):
     """-|q - k|^2 / 2 / sqrt(D), up to the query's own norm: the softmax is a Gaussian kernel around the query.
 
     -|q - k|^2 / 2 = q.k - |k|^2 / 2 - |q|^2 / 2, whose last term is the same for every key: only the norms of the keys
-    are needed, as one more column. It costs digits where keys are much longer than they are apart: layer norms keep
-    them from that (Zhang et al. 2023, Dive into Deep Learning, section 11.3.1 and its exercise 1).
+    are needed, as one more column. Digits are lost where keys are much longer than they are apart, the more so in bf16
+    (Zhang et al. 2023, Dive into Deep Learning, section 11.3.1 and its exercise 1).
     """
 
     def factors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,16 +89,23 @@ class Additive(Scoring):
 
     def __init__(self, heads: int, size: int) -> None:
         super().__init__()
-        self.vector = nn.Parameter(torch.randn(heads, size) / math.sqrt(size))
+        self.vector = nn.Parameter(torch.empty(heads, size))
+        self.initialise()
+
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        nn.init.normal_(self.vector, std=self.vector.shape[1] ** -0.5, generator=generator)
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        check_sizes(query, key)
+        check_shape("queries", query, *self.vector.shape)
+        check_shape("keys", key, *self.vector.shape)
         sums = query.unsqueeze(-2) + key.unsqueeze(-3)  # (B, H, Q, K, D)
         return torch.einsum("bhqkd,hd->bhqk", sums.tanh(), self.vector)
 
 
 class Mean(Scoring):
     """Every key alike, so that the result is the mean of the values: attention that cannot choose."""
+
+    asks = False
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         return query.new_zeros(*query.shape[:-1], key.shape[-2])
@@ -105,6 +115,12 @@ def check_sizes(query: Tensor, key: Tensor) -> None:
     """Raise ValueError unless queries and keys are of one size."""
     if query.shape[-1] != key.shape[-1]:
         raise ValueError(f"expected queries and keys of one size, got {query.shape[-1]} and {key.shape[-1]}")
+
+
+def check_shape(name: str, x: Tensor, heads: int, size: int) -> None:
+    """Raise ValueError unless `x` (B, H, T, D) has as many heads and columns as the parameters."""
+    if (x.shape[1], x.shape[3]) != (heads, size):
+        raise ValueError(f"expected {name} of {heads} heads of size {size}, got {x.shape[1]} of size {x.shape[3]}")
 
 
 def make_scoring(kind: ScoringKind, heads: int, head_size: int) -> Scoring:

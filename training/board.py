@@ -1,13 +1,10 @@
 """All that is written to TensorBoard."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -22,6 +19,7 @@ from training.progress import Reading
 Decode = Callable[[Sequence[int]], str]
 ATTENTION_TAG = "attention/layers_down_heads_across"
 SAMPLE_LINES = 10  # where lines are learned
+LEARNED_LARGEST = 2.0  # what is beyond has the last colour: with one scale for all steps they can be compared
 ENCODING_PIXELS = 4  # a side of each number in the picture of the encoding
 
 
@@ -45,8 +43,7 @@ class Board:
         """What stays the same throughout a run: its configuration, the probe and the positional encoding."""
         self.writer.add_text("config", _verbatim(config_text), 0)
         self.writer.add_text("attention/probe", _verbatim(self.decode(self.probe)), 0)
-        if isinstance(decoder.position, SinusoidalPosition | LearnedPosition):
-            self.encoding(0, decoder.position.table)
+        self.positions(0, decoder)
         self.attention(0, decoder)
 
     def training(self, step: int, reading: Reading, learning_rate: float) -> None:
@@ -60,7 +57,7 @@ class Board:
         """The loss of the whole validation split in nats/char, and a sample to go with it."""
         self._loss("validation", step, loss)
         if isinstance(decoder.position, LearnedPosition):
-            self.encoding(step, decoder.position.table)
+            self.positions(step, decoder)
         count = 1 if self.end is None else SAMPLE_LINES
         samples = continuations(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
         self.writer.add_text("sample", _verbatim("\n".join(map(self.decode, samples))), step)
@@ -76,19 +73,25 @@ class Board:
         layers = [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)]
         self.writer.add_image(ATTENTION_TAG, attention_grid(layers), step, dataformats="HWC")
 
-    def encoding(self, step: int, table: Tensor) -> None:
-        """What is added to the embedding for each position (positions, C), as a picture: the middle colour is zero."""
-        values = table.detach().cpu().numpy()
-        picture = enlarged(heat_map((values / np.abs(values).max() + 1) / 2), ENCODING_PIXELS)
+    def positions(self, step: int, decoder: Decoder) -> None:
+        """What is added to the embedding at each position, if anything is, as a picture: the middle colour is zero."""
+        match decoder.position:
+            case SinusoidalPosition(table=table):
+                largest = 1.0
+            case LearnedPosition(table=table):
+                largest = LEARNED_LARGEST
+            case _:
+                return
+        values = table.detach().cpu().numpy()  # (positions, C)
+        picture = enlarged(heat_map((values / largest + 1) / 2), ENCODING_PIXELS)
         self.writer.add_image("encoding/positions_down_columns_across", picture, step, dataformats="HWC")
 
-    def finish(self, settings: dict[str, Any], results: dict[str, float]) -> None:
+    def finish(self, settings: Mapping[str, int | float | str], results: dict[str, float]) -> None:
         """A row for the HParams tab, which compares runs: what was set, what came of it."""
-        plain = {name: _plain(value) for name, value in settings.items()}
         metrics = {f"result/{name}": value for name, value in results.items()}
         # SummaryWriter.add_hparams would open a second run for them. And of the three summaries the first, which lists
         # columns, is left out: TensorBoard would take one run's list for all, where it can find the columns by itself.
-        for summary in hparams(plain, metrics)[1:]:
+        for summary in hparams(settings, metrics)[1:]:
             self.writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
             self.writer.add_scalar(name, value)
@@ -99,12 +102,6 @@ class Board:
     def _loss(self, split: str, step: int, nats: float) -> None:
         self.writer.add_scalar(f"loss/{split}", nats, step)
         self.writer.add_scalar(f"bits_per_character/{split}", nats / math.log(2), step)
-
-
-def _plain(setting: object) -> int | float | str:
-    if isinstance(setting, list):
-        return ", ".join(map(str, setting))
-    return setting if isinstance(setting, int | float) else str(setting)
 
 
 def _verbatim(text: str) -> str:

@@ -38,21 +38,21 @@ class Row:
         return [*map(str, self.settings.values()), str(len(self.losses)), losses, speed, memory, f"{self.parameters:,}"]
 
 
-def compare(runs: Sequence[Path]) -> list[Row]:
-    """A row for each choice of settings, lowest mean loss first, from the runs' summaries."""
-    summaries = [json.loads((run / "summary.json").read_text(encoding="utf-8")) for run in runs]
-    names = [name for name in summaries[0]["settings"] if name != "seed"]
-    varied = [name for name in names if len({str(summary["settings"][name]) for summary in summaries}) > 1]
+def compare(folder: Path) -> list[Row]:
+    """A row for each choice of settings, lowest mean loss first, from the summaries of the runs in a sweep's folder."""
+    summaries = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/summary.json"))]
+    names = dict.fromkeys(name for summary in summaries for name in summary["settings"] if name != "seed")
+    varied = [name for name in names if len({str(summary["settings"].get(name)) for summary in summaries}) > 1]
     groups: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
-        groups.setdefault(str([summary["settings"][name] for name in varied]), []).append(summary)
+        groups.setdefault(str([summary["settings"].get(name) for name in varied]), []).append(summary)
     rows = [_row(group, varied) for group in groups.values()]
     return sorted(rows, key=lambda row: mean(row.losses))
 
 
 def _row(group: Sequence[dict[str, Any]], varied: Sequence[str]) -> Row:
     return Row(
-        settings={name: group[0]["settings"][name] for name in varied},
+        settings={name: group[0]["settings"].get(name) for name in varied},
         losses=[summary["best_validation_loss"] for summary in group],
         characters_per_second=median(summary["characters_per_second"] for summary in group),
         step_bytes=max(summary["step_bytes"] for summary in group),
@@ -62,15 +62,18 @@ def _row(group: Sequence[dict[str, Any]], varied: Sequence[str]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown, aligned so that it reads as plain text too."""
-    heads = [*rows[0].settings, *COLUMNS]
-    lines = [heads, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    """Rows in Markdown."""
+    return markdown_table([[*rows[0].settings, *COLUMNS], *(row.cells() for row in rows)])
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Cells, those of the head first, in Markdown that reads as plain text too."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width for width in widths]
     aligned = (
-        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (heads, rule, *lines[1:])
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (lines[0], rule, *lines[1:])
     )
-    return "\n".join("| " + " | ".join(line) + " |" for line in aligned)
+    return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
 
 
 def keep(rows: Sequence[Row], folder: Path) -> None:

@@ -64,7 +64,9 @@ class RuntimeConfig:
 class BoardConfig:
     """What TensorBoard gets besides curves."""
 
-    probe: str | None = None  # the text whose attention is shown; by default the start of the validation split
+    probe: str | None = (
+        None  # whose attention is shown; by default the start of the validation split, or its longest line
+    )
     attention_every: int | None = None  # steps between attention maps; by default at each evaluation
     sample_length: int = 200  # characters written at each evaluation
 

@@ -95,7 +95,9 @@ def step_bytes(decoder: Decoder, batch: Batch, config: TrainingConfig, runtime: 
     """The most bytes that the forward and backward pass of a step take at once, beside weights and optimizer state."""
     decoder.zero_grad(set_to_none=True)
     micro_batch = next(batch.split(config.micro_batch_size or len(batch.inputs)))
-    taken = peak_bytes(lambda: summed_loss(decoder, micro_batch, runtime).backward())
+    gpus = [runtime.device] if runtime.device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):  # dropout goes on as if nobody had looked
+        taken = peak_bytes(lambda: summed_loss(decoder, micro_batch, runtime).backward())
     decoder.zero_grad(set_to_none=True)
     return taken
 

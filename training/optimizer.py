@@ -7,7 +7,7 @@ from training.config import TrainingConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices but not vectors (biases), fused into one kernel."""
+    """AdamW that decays all weights but biases, fused into one kernel."""
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},

@@ -3,6 +3,7 @@
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -23,6 +24,17 @@ class Runtime:
         """Inside, matrix products are computed in the chosen precision."""
         enabled = self.precision is not Precision.fp32
         return torch.autocast(self.device.type, _DTYPES[self.precision], enabled=enabled)
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """What results depend on besides the code, with today's date (UTC)."""
+    return {
+        "hardware": hardware(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
 
 
 def hardware(device: torch.device) -> str:

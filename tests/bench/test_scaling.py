@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -6,7 +7,6 @@ import pytest
 import torch
 
 from bench.curves import Case, doubling, exponent, prepare
-from bench.machine import machine
 from bench.operations import OPERATIONS, Pass
 from bench.scaling import LAYERS, SCORING, main
 from training.memory import peak_bytes
@@ -101,13 +101,6 @@ def test_every_case_has_sizes_enough_for_a_fit(case: Case) -> None:
 # The command
 
 
-def test_the_machine_tells_its_name_and_the_day() -> None:
-    ran_on = machine()
-    assert ran_on["cpu"]
-    assert ran_on["cores"] == torch.get_num_threads()
-    assert len(str(ran_on["date"])) == len("2026-01-31")
-
-
 def test_a_quick_run_writes_all_that_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--quick", "--output", str(tmp_path)])
     found = json.loads((tmp_path / "scaling.json").read_text(encoding="utf-8"))
@@ -118,7 +111,8 @@ def test_a_quick_run_writes_all_that_it_measured(tmp_path: Path, capsys: pytest.
     assert {"machine", "protocol", "sources", "facts", "bandwidth"} <= found.keys()
     text = (tmp_path / "scaling.md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out
-    assert all(f"| {case.operation} | {case.varied} to " in text for case in LAYERS + SCORING)
+    for case in LAYERS + SCORING:
+        assert re.search(rf"^\| {case.operation} +\| {case.varied} to ", text, re.M)
 
 
 def test_a_quick_run_draws_a_plot(tmp_path: Path) -> None:

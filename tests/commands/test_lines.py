@@ -57,7 +57,7 @@ def test_a_prompt_is_the_beginning_of_a_line(names: Path) -> None:
 def test_a_prompt_that_is_no_beginning_of_a_line_is_a_clear_error(names: Path, prompt: str) -> None:
     done = run("sample", "prompt_file=-", folder=names, stdin=prompt)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "prompt: expected the beginning of one line, at most 7 characters, got" in done.stderr
+    assert "prompt: expected the beginning of one line, at most model.context - 1 = 7 characters, got" in done.stderr
 
 
 def test_long_lines_are_an_error_that_counts_them_or_what_the_user_says(tmp_path: Path) -> None:

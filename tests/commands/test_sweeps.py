@@ -2,6 +2,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -52,3 +53,29 @@ def test_a_mistake_in_a_preset_that_is_a_sweep_is_told_before_it_starts(tmp_path
     assert done.returncode == 2
     assert re.fullmatch(r"train\.py: model\.heads: expected a divisor of model\.width=8, got 3: .*\n", done.stderr)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["experiment=scoring_study", "-m"], ["-m", "experiment=scoring_study"]])
+def test_a_preset_that_is_a_sweep_may_be_called_one(tmp_path: Path, arguments: list[str]) -> None:
+    done = run("train", *arguments, "model.scoring=mean", "seed=0", *SHORTEST, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/scoring_study/*/*/summary.json"))) == 1
+
+
+def test_a_preset_that_is_a_sweep_can_be_read(tmp_path: Path) -> None:
+    done = run("train", "experiment=scoring_study", "--cfg", "job", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "name: scoring_study" in done.stdout
+
+
+def test_a_preset_that_is_a_sweep_stands_alone(tmp_path: Path) -> None:
+    done = run("train", "-m", "experiment=laptop,scoring_study", *SHORTEST, folder=tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"train\.py: experiment: expected one where it is a sweep by itself, got .*\n", done.stderr)
+
+
+def test_lists_are_told_apart_in_the_table(tmp_path: Path) -> None:
+    done = run("train", "-m", "model.attention=[single],[multi]", "name=kinds", *SHORTEST, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| single +\| 1 ", done.stdout, re.M)
+    assert re.search(r"^\| multi +\| 1 ", done.stdout, re.M)

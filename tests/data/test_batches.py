@@ -94,6 +94,11 @@ def test_a_line_is_read_from_the_break_before_it_and_predicts_the_break_after_it
     assert batch.characters == 12
 
 
+def test_lines_of_one_length_need_no_mask() -> None:
+    assert lines().batch(np.array([2, 4])).valid_lens is None
+    assert lines().batch(np.array([2, 4])).characters == 12
+
+
 def test_a_line_longer_than_the_context_has_no_end() -> None:
     batch = lines(context=3).batch(np.array([0, 1]))
     assert batch.inputs.tolist() == [[BREAK, 1001, 1002], [BREAK, 2001, BREAK]]

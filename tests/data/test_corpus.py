@@ -19,7 +19,7 @@ def test_the_end_of_the_text_is_held_out() -> None:
     corpus = Corpus.of(text, config(), context=8)
     assert corpus.vocabulary.decode(corpus.training.ids) == text[:900]
     assert corpus.vocabulary.decode(corpus.held_out.ids) == text[899:]
-    assert corpus.vocabulary.decode(corpus.probe(10)) == text[900:910]
+    assert corpus.vocabulary.decode(corpus.held_out.probe(10)) == text[900:910]
     assert corpus.described == "1,000 characters, 26 distinct"
     assert corpus.training_lines is None
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
@@ -66,13 +66,18 @@ def test_lines_are_learned_one_by_one_and_some_are_held_out() -> None:
 def test_the_probe_is_the_longest_line_held_out() -> None:
     corpus = Corpus.of("\n".join("a" * n for n in range(1, 21)), config(unit=Unit.line), context=30)
     longest = max(len(line) for line in corpus.vocabulary.decode(corpus.held_out.ids).split())
-    assert corpus.vocabulary.decode(corpus.probe(64)) == "\n" + "a" * longest
-    assert corpus.vocabulary.decode(corpus.probe(2)) == "\na"
+    assert corpus.vocabulary.decode(corpus.held_out.probe(64)) == "\n" + "a" * longest
+    assert corpus.vocabulary.decode(corpus.held_out.probe(2)) == "\na"
 
 
 def test_what_became_of_long_lines_is_described() -> None:
     corpus = Corpus.of(NAMES + "\nzzzz", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
     assert corpus.described == ("50 lines, 16 distinct characters; 1 of 51 lines were skipped, as they are too long")
+
+
+def test_lines_that_are_all_too_long_are_the_reason_given() -> None:
+    with pytest.raises(UserError, match=r"got none of 0 \(2 of 2 lines were skipped, as they are too long\)"):
+        Corpus.of("abc\nabd", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
 
 
 @pytest.mark.parametrize(("text", "part"), [("a\nb\nc", "validation"), ("\n\n", "training")])

@@ -221,11 +221,19 @@ def test_shapes_that_do_not_match_are_named() -> None:
         with pytest.raises(ValueError, match=r"expected valid_lens of shape \(2,\) or \(2, 4\), got"):
             masked_softmax(scores, wrong)
     query, key = random(1, H, 5, 4), random(1, H, 5, 2)
-    for scoring in (DotProduct(), Distance(), Additive(H, 4)):
+    for scoring in (DotProduct(), Distance()):
         with pytest.raises(ValueError, match="expected queries and keys of one size, got 4 and 2"):
             AttentionPooling(scoring)(query, key, key)
-    with pytest.raises(ValueError, match=r"expected queries of size 3 and keys of size 2, got 4 and 2"):
-        AttentionPooling(Bilinear(H, 3, 2))(query, key, key)
+    learned: list[tuple[Scoring, str]] = [
+        (Bilinear(H, 3, 2), f"expected queries of {H} heads of size 3, got {H} of size 4"),
+        (Bilinear(H, 4, 3), f"expected keys of {H} heads of size 3, got {H} of size 2"),
+        (Bilinear(1, 4, 2), f"expected queries of 1 heads of size 4, got {H} of size 4"),
+        (Additive(H, 4), f"expected keys of {H} heads of size 4, got {H} of size 2"),
+        (Additive(1, 4), f"expected queries of 1 heads of size 4, got {H} of size 4"),
+    ]
+    for with_parameters, message in learned:
+        with pytest.raises(ValueError, match=message):
+            AttentionPooling(with_parameters)(query, key, key)
     with pytest.raises(ValueError, match="expected as many keys as queries in causal attention, got 3 and 5"):
         AttentionPooling()(query, query[:, :, :3], query[:, :, :3])
     for kind in ScoringKind:

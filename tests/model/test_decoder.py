@@ -50,6 +50,16 @@ def test_every_parameter_learns(changes: dict[str, Any]) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
+@pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
+def test_nothing_attends_to_padding_not_even_padding(changes: dict[str, Any]) -> None:
+    model, before, lens = decoder(**changes).double(), ids(2, 9), torch.tensor([3, 9])
+    after = before.clone()
+    after[0, 5] = (after[0, 5] + 1) % V
+    elsewhere = torch.arange(9) != 5
+    torch.testing.assert_close(model(after, lens)[:, elsewhere], model(before, lens)[:, elsewhere], rtol=0, atol=0)
+    assert not torch.allclose(model(after)[:, elsewhere], model(before)[:, elsewhere])  # places 6 to 8, without lengths
+
+
 @pytest.mark.parametrize("position", PositionKind)
 def test_the_order_of_what_came_before_matters_if_positions_are_told(position: PositionKind) -> None:
     # In one layer: from the second on, the causal mask alone tells places apart.
@@ -128,6 +138,7 @@ def test_every_problem_of_a_config_is_named_at_once() -> None:
             {"scoring": ScoringKind.mean, "attention_dropout": 0.1},
             "model.attention_dropout: expected 0 with .* got 0.1",
         ),
+        ({"position": PositionKind.rotary, "attention": []}, "model.attention: expected one kind or one for each"),
         ({"position": PositionKind.rotary, "heads": 16}, "model.position: expected heads of at least two columns"),
     ],
 )

@@ -46,7 +46,7 @@ def train(
         folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, seed=0, corpus_sha256="0" * 64)
         outcome = fit(model, batches, Windows(IDS[255:], model.config.context), config, chosen, shown, folder)
         shown.finish(
-            {"training.steps": 40, "model.attention": ["multi"]}, {"best_validation_loss": outcome.best_validation_loss}
+            {"training.steps": 40, "model.attention": "multi"}, {"best_validation_loss": outcome.best_validation_loss}
         )
     return model, outcome
 

@@ -85,10 +85,20 @@ def test_the_attention_image_is_the_decoders_and_lower_triangular(tmp_path: Path
             assert np.array_equal(grey, np.triu(np.ones((8, 8), dtype=bool), 1))
 
 
-def test_the_encoding_is_shown_once(tmp_path: Path) -> None:
-    model, _ = train(tmp_path)
-    (image,) = events(tmp_path).Images("encoding/positions_down_columns_across")
-    assert (image.height, image.width) == (4 * model.config.context, 4 * model.config.width)
+@pytest.mark.parametrize(
+    ("position", "steps"), [("sinusoidal", [0]), ("learned", [0, 20, 40]), ("rotary", []), ("none", [])]
+)
+def test_positions_are_shown_where_they_are_added_and_again_where_they_learn(
+    tmp_path: Path, position: str, steps: list[int]
+) -> None:
+    model, _ = train(tmp_path, decoder(position=position))
+    tag = "encoding/positions_down_columns_across"
+    event = events(tmp_path)
+    images = event.Images(tag) if tag in event.Tags()["images"] else []
+    assert [image.step for image in images] == steps
+    pixels = {(image.height, image.width) for image in images}
+    assert pixels <= {(4 * model.config.context, 4 * model.config.width)}
+    assert len({image.encoded_image_string for image in images}) == len(steps)
 
 
 def test_the_hparams_tab_finds_what_each_run_was_set_to(tmp_path: Path) -> None:

@@ -82,10 +82,20 @@ def test_padding_has_no_part_in_the_loss() -> None:
     ]
     together = summed_loss(model, batch, CPU)
     torch.testing.assert_close(together, torch.stack(alone).sum())
-    padded = batch.inputs.clone()
-    assert batch.valid_lens is not None
-    padded[torch.arange(8) >= batch.valid_lens[:, None]] = 5
-    assert torch.equal(summed_loss(model, Batch(padded, batch.targets, batch.valid_lens), CPU), together)
+
+
+def test_lengths_reach_the_decoder_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    model = decoder()
+    forward = model.forward
+
+    def noted(ids: torch.Tensor, valid_lens: torch.Tensor) -> torch.Tensor:
+        given.append(valid_lens.tolist())
+        return forward(ids, valid_lens)
+
+    monkeypatch.setattr(model, "forward", noted)
+    summed_loss(model, line_batch(), CPU)
+    assert given == [[3, 8, 4]]
 
 
 def test_the_gradient_is_clipped_to_its_largest_norm() -> None:

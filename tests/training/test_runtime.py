@@ -1,9 +1,11 @@
+import re
+
 import pytest
 import torch
 
 from errors import UserError
 from training.config import Device, Precision, RuntimeConfig
-from training.runtime import choose_runtime
+from training.runtime import choose_runtime, machine
 
 CPU = RuntimeConfig(device=Device.cpu)
 
@@ -61,3 +63,10 @@ def test_products_are_computed_in_the_precision_that_was_asked_for(precision: Pr
     with runtime.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
     assert "as asked" in runtime.reason
+
+
+def test_the_machine_tells_its_name_and_the_day() -> None:
+    told = machine(torch.device("cpu"))
+    assert told["hardware"]
+    assert told["threads"] == torch.get_num_threads()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", str(told["date"]))
