@@ -96,9 +96,7 @@ def main(config: TrainConfig, directory: Path) -> float:
     samples = continuations(best, opening, FINAL_SAMPLE_LENGTH, end=end, count=count, temperature=0.8, seed=seed + 1)
     print("", *map(vocabulary.decode, samples), "", sep="\n")
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
-    runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory
-    print("look inside: ", shlex.join([typed_as("tensorboard"), "--logdir", str(runs)]))
-    print("write more:  ", shlex.join([typed_as("python"), "sample.py", f"checkpoint={shown(directory)}"]))
+    say_how_to_go_on(directory)
     return outcome.best_validation_loss
 
 
@@ -130,6 +128,12 @@ def plain(setting: object) -> int | float | str:
     if isinstance(setting, list):
         return ", ".join(map(str, setting))
     return setting if isinstance(setting, int | float) else str(setting)
+
+
+def say_how_to_go_on(directory: Path) -> None:
+    runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory
+    print("look inside: ", shlex.join([typed_as("tensorboard"), "--logdir", str(runs)]))
+    print("write more:  ", shlex.join([typed_as("python"), "sample.py", f"checkpoint={shown(directory)}"]))
 
 
 def shown(path: Path) -> Path:

@@ -172,7 +172,7 @@ def summary(curve: Curve) -> Row:
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows of the same keys in Markdown."""
-    cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
+    cells = [[f"{cell:z.2f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
     return markdown_table([[*rows[0]], *cells])
 
 

@@ -1,13 +1,16 @@
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from model.config import PositionKind, ScoringKind
 from tests.commands.helpers import SMALL, TEXT, run
 
+KINDS = {"scoring": list(ScoringKind), "position": list(PositionKind)}
 SHORTEST = ["runtime.device=cpu", "model.layers=1", "model.width=8", "training.steps=2", f"data.path={TEXT}"]
 
 
@@ -33,6 +36,17 @@ def test_a_sweep_goes_on_past_a_job_that_fails(tmp_path: Path) -> None:
     assert re.fullmatch(r"train\.py: board\.probe: expected .*U\+2603.*\n", done.stderr), done.stderr
     assert [file.parent.name for file in tmp_path.glob("runs/probes/*/*/summary.json")] == ["0"]
     assert not list(tmp_path.glob("runs/probes/*/1"))
+
+
+def test_every_scoring_trains_with_every_position(tmp_path: Path) -> None:
+    scorings, positions = (f"model.{name}={','.join(kinds)}" for name, kinds in KINDS.items())
+    quick = ["model.context=16", "board.sample_length=0", "name=pairs"]
+    done = run("train", "-m", scorings, positions, *SHORTEST, *quick, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("runs/pairs/*")
+    trained = [json.loads(file.read_text())["settings"] for file in folder.glob("*/summary.json")]
+    assert {tuple(settings[f"model.{name}"] for name in KINDS) for settings in trained} == set(product(*KINDS.values()))
+    assert len(trained) == 20
 
 
 def test_a_preset_can_be_a_sweep_and_ends_in_a_table(tmp_path: Path) -> None:
