@@ -10,7 +10,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from model.config import PositionKind, ScoringKind
 from tests.commands.helpers import SMALL, TEXT, run
 
-KINDS = {"scoring": list(ScoringKind), "position": list(PositionKind)}
+KINDS: dict[str, list[str]] = {"scoring": [*ScoringKind], "position": [*PositionKind]}
 SHORTEST = ["runtime.device=cpu", "model.layers=1", "model.width=8", "training.steps=2", f"data.path={TEXT}"]
 
 
