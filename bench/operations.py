@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.machine import Step
-from model.attention import AttentionPooling, causal_lens, fused, masked_softmax
+from model.pooling import AttentionPooling, causal_lens, fused, masked_softmax
 from model.scoring import Additive
 
 

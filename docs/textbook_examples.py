@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.attention import AttentionPooling, MultiHeadAttention, SingleHeadAttention
+from model.attention import MultiHeadAttention, SingleHeadAttention
+from model.pooling import AttentionPooling
 from model.scoring import DotProduct
 
 

@@ -27,9 +27,10 @@ from docs.textbook_examples import (
     queries_keys_values,
     two_heads,
 )
-from model.attention import AttentionPooling, MultiHeadAttention, masked_softmax
+from model.attention import MultiHeadAttention
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
+from model.pooling import AttentionPooling, masked_softmax
 from model.position import LearnedPosition, RotaryPosition, angles, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
 from training.pictures import FUTURE, heat_map

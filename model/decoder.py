@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.attention import AttentionPooling, MultiHeadAttention, SingleHeadAttention
+from model.attention import MultiHeadAttention, SingleHeadAttention
 from model.config import AttentionKind, DecoderConfig, PositionKind
+from model.pooling import AttentionPooling
 from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 from model.scoring import Additive, Bilinear, make_scoring
 

@@ -2,7 +2,7 @@
 
 `scores` takes queries (B, H, Q, Dq) and keys (B, H, K, Dk) to scores (B, H, Q, K), which a softmax over the keys makes
 weights. What adds the same to every key of a query is free to be left out: the softmax does not see it. How
-values are weighted without ever forming scores is the matter of model/attention.py.
+values are weighted without ever forming scores is the matter of model/pooling.py.
 """
 
 import math

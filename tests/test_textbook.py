@@ -22,9 +22,10 @@ from docs.textbook_examples import (
     queries_keys_values,
     two_heads,
 )
-from model.attention import AttentionPooling, MultiHeadAttention, masked_softmax
+from model.attention import MultiHeadAttention
 from model.config import DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
+from model.pooling import AttentionPooling, masked_softmax
 from model.position import LearnedPosition, SinusoidalPosition, angles, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.attention import AttentionPooling
+from model.pooling import AttentionPooling
 from model.position import RotaryPosition, angles, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
 
