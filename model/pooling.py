@@ -171,7 +171,10 @@ def in_blocks(
         seen = stop if causal else K  # by any query of the block
         lens = None if valid_lens is None else valid_lens[:, start:stop]
         inputs = query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], lens
-        pooled.append(checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=dropout > 0))
+        if torch.is_grad_enabled():
+            pooled.append(checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=dropout > 0))
+        else:  # checkpoint would import torch's compiler, which takes as long as importing torch
+            pooled.append(block(*inputs))
     return torch.cat(pooled, dim=2)
 
 
