@@ -101,7 +101,8 @@ class Findings:
     bandwidth: list[Row]
     layers: list[Curve]
     scoring: list[Curve]
-    malloc: str | None = os.environ.get("GLIBC_TUNABLES")
+    trial: bool  # of the command itself: tiny sizes, each timed once
+    malloc: str = os.environ.get("GLIBC_TUNABLES", "not set")
     fitted: str = f"sizes of at least the largest / {FITTED}"
     sources: dict[str, str] = field(default_factory=lambda: SOURCES)
     facts: tuple[Row, ...] = FACTS
@@ -120,15 +121,17 @@ def find(device: torch.device, quick: bool) -> Findings:
     cases = [case.quick() if quick else case for case in LAYERS + SCORING]
     curves = [measure(case, device, protocol) for case in tqdm(cases, unit="case", disable=None)]
     layers, scoring = curves[: len(LAYERS)], curves[len(LAYERS) :]
-    return Findings(machine(device), device.type, protocol, copied, multiplied, traffic, layers, scoring)
+    return Findings(machine(device), device.type, protocol, copied, multiplied, traffic, layers, scoring, quick)
 
 
 def markdown(found: Findings) -> str:
     """What scaling.md holds."""
     bytes_per_second, flop_per_second = found.copied_bytes_per_second, found.multiplied_flop_per_second
+    trial = "**A trial of the command: sizes are tiny and timed once, so the figures mean nothing.**\n\n"
     return f"""# How cost grows with size
 
-{found.where()}, fp32, GLIBC_TUNABLES={found.malloc}. Exponents are fitted to {found.fitted}.
+{trial if found.trial else ""}{found.where()}, fp32, GLIBC_TUNABLES: {found.malloc}.
+Exponents are fitted to {found.fitted}.
 
 - Time: {SOURCES["time"]}.
 - Memory: {SOURCES["memory"]}.
@@ -219,7 +222,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         plot(found.layers, f"Forward and backward pass of one layer: {found.where()}", options.output / "scaling.png")
     except ModuleNotFoundError:
-        print("No plot: it needs matplotlib, pip install --editable '.[bench]'")
+        print("no plot: it needs matplotlib, pip install --constraint constraints.txt --editable '.[bench]'")
+    print(f"kept in {options.output}")
 
 
 if __name__ == "__main__":

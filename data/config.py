@@ -41,6 +41,8 @@ class DataConfig:
         found = []
         if self.path is not None and not self.path.strip():
             found.append("data.path: expected a file, folder or glob, got an empty string")
+        if self.long_lines != LongLines.error and self.unit != Unit.line:
+            found.append(f"data.long_lines: expected it with data.unit=line alone, got {self.long_lines}")
         if not 0 < self.validation_fraction < 1:
             found.append(f"data.validation_fraction: expected between 0 and 1, got {self.validation_fraction}")
         if self.max_vocabulary < 2:

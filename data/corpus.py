@@ -53,6 +53,8 @@ class Corpus:
     @classmethod
     def _of_lines(cls, text: str, config: DataConfig, context: int) -> "Corpus":
         lines, remark = usable_lines(text, config, context)
+        if copies := len(lines) - len(set(lines)):
+            remark += f"{remark and '; '}{copies:,} are copies of others"
         parts = parted(lines, config.validation_fraction)
         for part, found in zip(("training", "validation"), parts, strict=True):
             if not found:

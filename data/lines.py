@@ -34,7 +34,7 @@ def usable_lines(text: str, config: DataConfig, context: int) -> tuple[list[str]
         case LongLines.skip:
             return short, f"{among} were skipped, as they are too long"
         case LongLines.cut:
-            return [line[:context] for line in lines], f"{among} were cut to {context} characters"
+            return [line[:context] for line in lines], f"{among} were cut to their first {context} characters"
 
 
 def parted(lines: Sequence[str], validation_fraction: float) -> tuple[list[str], list[str]]:

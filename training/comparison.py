@@ -43,6 +43,7 @@ def compare(folder: Path) -> list[Row]:
     summaries = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/summary.json"))]
     names = dict.fromkeys(name for summary in summaries for name in summary["settings"] if name != "seed")
     varied = [name for name in names if len({str(summary["settings"].get(name)) for summary in summaries}) > 1]
+    varied = varied or [*names]  # of a sweep that stopped early, too, it should be seen what was tried
     groups: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
         groups.setdefault(str([summary["settings"].get(name) for name in varied]), []).append(summary)

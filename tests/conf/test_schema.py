@@ -46,7 +46,7 @@ def test_own_text_is_enough_whatever_the_preset(experiment: str) -> None:
 
 def test_every_problem_is_reported_together() -> None:
     wrong = ["seed=-1", "name=a/b", "data.validation_fraction=1", "data.max_vocabulary=1", "model.dropout=-0.1"]
-    wrong += ["model.attention_dropout=1"]
+    wrong += ["model.attention_dropout=1", "data.long_lines=cut"]
     wrong += ["model.heads=0", "training.steps=0", "training.learning_rate=nan", "training.warmup=1"]
     wrong += ["training.micro_batch_size=0", "training.patience=0", "training.weight_decay=-1"]
     wrong += ["board.probe=''", "board.attention_every=0", "board.sample_length=-1"]
@@ -54,6 +54,7 @@ def test_every_problem_is_reported_together() -> None:
     assert [problem.split(":")[0] for problem in problems] == [
         "seed",
         "name",
+        "data.long_lines",
         "data.validation_fraction",
         "data.max_vocabulary",
         "model.heads",

@@ -84,3 +84,10 @@ def test_lines_that_are_all_too_long_are_the_reason_given() -> None:
 def test_each_part_needs_a_line(text: str, part: str) -> None:
     with pytest.raises(UserError, match=f"expected at least one line in the {part} split, got none of"):
         Corpus.of(text, config(unit=Unit.line), context=8)
+
+
+def test_copies_of_lines_are_counted() -> None:
+    corpus = Corpus.of("a\nb\na\na\n" * 2, config(unit=Unit.line, validation_fraction=0.5), context=8)
+    assert corpus.described == "8 lines, 3 distinct characters; 6 are copies of others"
+    with pytest.raises(UserError, match=r"got none of 5 \(4 are copies of others\)"):
+        Corpus.of("a\n" * 5, config(unit=Unit.line, validation_fraction=0.5), context=8)

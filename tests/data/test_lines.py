@@ -34,7 +34,7 @@ def test_long_lines_are_skipped_or_cut_as_asked_and_counted() -> None:
     )
     assert usable_lines(text, config(LongLines.cut), context=3) == (
         ["ab", "abc", "abc"],
-        "2 of 3 lines were cut to 3 characters",
+        "2 of 3 lines were cut to their first 3 characters",
     )
 
 
