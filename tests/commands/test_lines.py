@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.lines import fingerprints, parted
 from tests.commands.helpers import run
@@ -29,6 +30,18 @@ def test_lines_are_learned_from_their_beginning_to_their_end(names: Path) -> Non
     (summary,) = names.glob("runs/*/*/summary.json")
     outcome = json.loads(summary.read_text())
     assert outcome["best_validation_loss"] < 1.1  # nats/char; by the frequency of characters alone 2.3
+
+
+def test_the_probe_and_ten_lines_are_shown_in_tensorboard(names: Path) -> None:
+    (summary,) = names.glob("runs/*/*/summary.json")
+    event = EventAccumulator(str(summary.parent)).Reload()
+    probe, samples = (
+        event.Tensors(f"{tag}/text_summary")[-1].tensor_proto.string_val[0].decode().split("\n")
+        for tag in ("attention/probe", "sample")
+    )
+    assert [line.strip() for line in probe] == ["", "bana"]
+    assert len(samples) == 10
+    assert all(len(line.strip()) <= 8 for line in samples)
 
 
 def test_sampling_gives_lines_and_marks_those_of_the_training_set(names: Path) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,15 @@ def test_lengths_reach_the_decoder_in_training(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(model, "forward", noted)
     summed_loss(model, line_batch(), CPU)
     assert given == [[3, 8, 4]]
+
+
+def test_the_memory_of_a_step_holds_its_gradients_and_grows_with_what_is_in_memory_at_once() -> None:
+    model, batch = decoder(), random_batch(6)
+    config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1)
+    whole = loop.step_bytes(model, batch, config, CPU)
+    part = loop.step_bytes(model, batch, replace(config, micro_batch_size=2), CPU)
+    assert 4 * model.parameter_count() < part < whole
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
