@@ -19,6 +19,7 @@ from data.config import Unit
 from errors import UserError
 from files import replacing
 from model.config import PositionKind, ScoringKind
+from training.config import Compile
 
 if TYPE_CHECKING:
     from data.corpus import Corpus
@@ -50,9 +51,13 @@ def main(config: TrainConfig, directory: Path) -> float:
     from training.board import SAMPLE_LINES, Board
     from training.checkpoint import CheckpointFolder, load_checkpoint
     from training.loop import fit
+    from training.memory import keep_freed_memory
     from training.runtime import choose_runtime, machine
 
-    runtime = choose_runtime(config.runtime)
+    keep_freed_memory()
+    characters = config.training.steps * config.training.batch_size * config.model.context
+    flop = 6 * config.model.map_weights() * characters  # forward 2, backward 4 for each weight
+    runtime = choose_runtime(config.runtime, flop, one_shape=config.data.unit == Unit.window)
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
     vocabulary, seed = corpus.vocabulary, config.seed
     opening = vocabulary.encode(vocabulary.opening).tolist()
@@ -62,7 +67,7 @@ def main(config: TrainConfig, directory: Path) -> float:
 
     decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
     torch.manual_seed(seed + 1)  # torch's default generators serve dropout and nothing else
-    batches = Batches(corpus.training, config.training.batch_size, seed)
+    batches = Batches(corpus.training.on(runtime.device), config.training.batch_size, seed)
     print(f"text     {corpus.described}, from {config.data.path or config.data.source}")
     print(f"decoder  {decoder.parameter_count():,} parameters")
     if (config.model.scoring, config.model.position) == (ScoringKind.mean, PositionKind.rotary):
@@ -85,6 +90,7 @@ def main(config: TrainConfig, directory: Path) -> float:
         "corpus_sha256": corpus.sha256,
         "device": str(runtime.device),
         "precision": str(runtime.precision),
+        "compiled": runtime.compile is not Compile.off,
     }
     summary |= machine(runtime.device)
     with replacing(directory / "summary.json") as stream:

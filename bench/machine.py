@@ -22,22 +22,24 @@ class Protocol:
 def median_seconds(step: Step, device: torch.device, protocol: Protocol) -> float:
     """The median time of one call of `step`, until the device has finished it."""
     for _ in range(protocol.warm_up):
-        _seconds(step, device)
+        seconds_of(step, device)
     times: list[float] = []
     while len(times) < protocol.repeats or sum(times) < protocol.seconds:
-        times.append(_seconds(step, device))
+        times.append(seconds_of(step, device))
     return statistics.median(times)
 
 
-def _seconds(step: Step, device: torch.device) -> float:
-    _finish(device)
+def seconds_of(step: Step, device: torch.device) -> float:
+    """The time of one call of `step`, until the device has finished it."""
+    finish(device)
     start = time.perf_counter()
     step()
-    _finish(device)
+    finish(device)
     return time.perf_counter() - start
 
 
-def _finish(device: torch.device) -> None:
+def finish(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -49,7 +51,7 @@ def copy_rate(device: torch.device, size: int, protocol: Protocol) -> float:
     return 2 * size / median_seconds(lambda: target.copy_(source), device, protocol)
 
 
-def product_rate(device: torch.device, size: int, protocol: Protocol) -> float:
-    """FLOP in a second by the fp32 product of two matrices of (size, size): 2 size^3 of them."""
-    left, right, product = torch.randn(3, size, size, device=device)
+def product_rate(device: torch.device, size: int, protocol: Protocol, dtype: torch.dtype = torch.float32) -> float:
+    """FLOP in a second by the product of two matrices of (size, size): 2 size^3 of them."""
+    left, right, product = torch.randn(3, size, size, device=device, dtype=dtype)
     return 2 * size**3 / median_seconds(lambda: torch.mm(left, right, out=product), device, protocol)

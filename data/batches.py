@@ -60,6 +60,10 @@ class Sequences(ABC):
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every sequence, `batch_size` at a time, so that each character but the first is a target exactly once."""
 
+    def on(self, device: torch.device) -> "Sequences":  # noqa: ARG002 - others than windows stay where they are
+        """The same sequences, kept where `device` makes batches of them faster."""
+        return self
+
     @abstractmethod
     def probe(self, longest: int) -> np.ndarray:
         """Ids of a piece to look at, of at most `longest` characters."""
@@ -72,11 +76,20 @@ class Windows(Sequences):
     window (fewer than `context`) are others each epoch.
     """
 
-    def __init__(self, ids: np.ndarray, context: int) -> None:
-        self.ids, self.context = ids, context
+    def __init__(self, ids: np.ndarray, context: int, resident: Tensor | None = None) -> None:
+        """`resident`: the same ids on a GPU, where batches are then gathered."""
+        self.ids, self.context, self.resident = ids, context, resident
 
     def __len__(self) -> int:
         return len(self.ids) // self.context
+
+    def on(self, device: torch.device) -> "Windows":
+        """On a GPU the whole text in its smallest integer type, so that nothing but places is sent there."""
+        if device.type == "cpu":
+            return self
+        # Of unsigned types torch can index uint8 alone.
+        ids = self.ids if self.ids.dtype == np.uint8 else self.ids.astype(np.int32)
+        return Windows(self.ids, self.context, torch.from_numpy(ids).to(device))
 
     def order(self, random: np.random.Generator) -> np.ndarray:
         """Where each window starts."""
@@ -84,8 +97,14 @@ class Windows(Sequences):
         return (phase + self.context * random.permutation(len(self))) % len(self.ids)
 
     def batch(self, chosen: np.ndarray) -> Batch:
-        places = (chosen[:, None] + np.arange(self.context + 1)) % len(self.ids)  # (B, T + 1)
-        window = torch.from_numpy(self.ids[places].astype(np.int64))
+        if self.resident is None:
+            places = (chosen[:, None] + np.arange(self.context + 1)) % len(self.ids)  # (B, T + 1)
+            window = torch.from_numpy(self.ids[places].astype(np.int64))
+        else:
+            device = self.resident.device
+            starts = torch.from_numpy(chosen).to(device, non_blocking=True)
+            window = self.resident[(starts[:, None] + torch.arange(self.context + 1, device=device)) % len(self.ids)]
+            window = window.long()
         return Batch(window[:, :-1], window[:, 1:])
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:

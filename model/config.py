@@ -52,6 +52,14 @@ class DecoderConfig:
         """How many heads a layer of this kind has, and the size of each."""
         return (1, self.width) if kind == AttentionKind.single else (self.heads, self.width // self.heads)
 
+    def map_weights(self) -> int:
+        """How many weights the maps of all blocks hold: what each character is multiplied by."""
+        attention = {AttentionKind.single: 3, AttentionKind.multi: 4}
+        if self.scoring == ScoringKind.mean:
+            attention = {AttentionKind.single: 1, AttentionKind.multi: 2}
+        squares = sum(attention[kind] for kind in self.attention_kinds()) * self.width**2
+        return squares + self.layers * 2 * self.width * (self.feed_forward or 4 * self.width)
+
     def problems(self) -> list[str]:
         found = [
             f"model.{name}: expected at least 1, got {value}"

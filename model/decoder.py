@@ -106,6 +106,11 @@ class Decoder(nn.Module):
         # The square root brings embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
         return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width)))
 
+    def maps(self) -> list[nn.Parameter]:
+        """The matrices of all linear maps in the blocks."""
+        linear = (module for block in self.blocks for module in block.modules() if isinstance(module, nn.Linear))
+        return [cast(nn.Parameter, module.weight) for module in linear]
+
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
 

@@ -4,6 +4,8 @@ A query sees the first so many keys and no others. That number, `valid_lens`, sa
 query i see i + 1 keys, padding lets every query of a sequence see its true length.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from model.position import RotaryPosition
 from model.scoring import Additive, DotProduct, InnerProduct, Mean, Scoring
 
+EXPLICIT_LONGEST = 512  # context up to which a CPU is faster in bf16 with explicit weights (bench/LOG.md)
 ADDITIVE_SUMS = 2**20  # numbers that additive attention forms at once: the fastest on a CPU (bench/LOG.md)
 
 
@@ -77,16 +80,21 @@ class AttentionPooling(nn.Module):
         return masked_softmax(self.scoring.scores(query, key), self._lens(query, valid_lens))
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-        """`dropout(weights(query, key)) @ value`, in the cheapest way that is exact."""
+        """`dropout(weights(query, key)) @ value`, in the cheapest way that is exact to the precision in use."""
+        explicit = self._explicit_is_faster(query, key, value, valid_lens)
         if value.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            # On CPUs the fused kernel's backward pass is several times slower in bf16 than in fp32.
             with torch.autocast("cpu", enabled=False):
+                if explicit:
+                    return self(query, key, value)
+                # On CPUs the fused kernel's backward pass is several times slower in bf16 than in fp32.
                 return self(query.float(), key.float(), value.float(), valid_lens).type_as(value)
         if key.shape[2] != value.shape[2]:
             raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
         query, key = self._placed(query, key)
         dropout = self.dropout if self.training else 0.0
         match self.scoring:
+            case DotProduct() if explicit:
+                return explicit_causal(query, key, value, self.scoring.scale_for(key), dropout)
             case InnerProduct():
                 left, right = self.scoring.factors(query, key)
                 causal = self.causal and valid_lens is None
@@ -97,6 +105,12 @@ class AttentionPooling(nn.Module):
             case Mean():
                 return running_mean(value, self._lens(query, valid_lens), query.shape[2])
         raise TypeError(f"no way to pool values by {type(self.scoring).__name__}")
+
+    def _explicit_is_faster(self, query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None) -> bool:
+        """Whether a CPU is to form the weights, in bf16: for plain causal dot products in short contexts."""
+        plain = isinstance(self.scoring, DotProduct) and self.causal and valid_lens is None
+        in_bf16 = all(x.device.type == "cpu" and x.dtype == torch.bfloat16 for x in (query, key, value))
+        return plain and in_bf16 and key.shape[2] <= EXPLICIT_LONGEST
 
     def _placed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         if self.causal and query.shape[2] != key.shape[2]:
@@ -140,6 +154,14 @@ def fused(
         mask = visible_keys(valid_lens, len(query), query.shape[2], key.shape[2]).unsqueeze(1)  # (B, 1, 1 or Q, K)
     pooled = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal, scale=scale)
     return pooled[..., : sizes[2]]
+
+
+def explicit_causal(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
+    """`fused` for causal attention, by weights formed with as few passes over them as there can be."""
+    B, H, T, _ = query.shape
+    future = torch.full((T, T), -math.inf, dtype=query.dtype, device=query.device).triu(1)
+    scores = torch.baddbmm(future, query.flatten(0, 1), key.flatten(0, 1).mT, alpha=scale)  # (B * H, T, T)
+    return (F.dropout(scores.softmax(-1), dropout) @ value.flatten(0, 1)).unflatten(0, (B, H))
 
 
 def in_blocks(

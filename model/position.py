@@ -29,9 +29,15 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     x: (..., T, D); cosine and sine of the angles: (T, D // 2), or (D // 2) for all rows alike. An odd last column
     stays as it is. Turned by -delta / 10000^(2j/D), row i of the sinusoidal encoding becomes row i + delta.
     """
-    even, odd = x[..., 0 : 2 * cosine.shape[-1] : 2], x[..., 1::2]
-    turned = torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
-    return torch.cat((turned, x[..., turned.shape[-1] :]), dim=-1).type_as(x)
+    paired = 2 * cosine.shape[-1]  # columns
+    points = x[..., :paired].to(torch.promote_types(x.dtype, torch.float32)).contiguous().unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():  # it knows no complex numbers, and makes one kernel of this
+        real, imaginary = points.unbind(-1)
+        turned = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=-1)
+    else:  # a third of the time
+        turned = torch.view_as_real(torch.view_as_complex(points) * torch.complex(cosine, sine))
+    turned = turned.flatten(-2).type_as(x)
+    return turned if x.shape[-1] == paired else torch.cat((turned, x[..., paired:]), dim=-1)
 
 
 class SinusoidalPosition(nn.Module):

@@ -1,5 +1,6 @@
 """A run's memory on disk: tensors and plain values only, written whole or not at all."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from files import replacing
 from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 
-FORMAT = 2  # raise when an older reader could no longer make sense of a file
+FORMAT = 3  # raise when an older reader could no longer make sense of a file
 
 
 @dataclass(kw_only=True)
@@ -29,7 +30,7 @@ class Checkpoint:
     training_lines: Tensor | None  # where sequences are lines: fingerprints of those trained on (n,) int64
     best_validation_loss: float
     evaluations_since_best: int
-    optimizer: dict[str, Any]
+    optimizers: list[dict[str, Any]]
     scaler: dict[str, Any]  # of fp16 gradients; empty in other precisions
     generators: dict[str, Tensor]  # the state of each random generator that advances with training, by device
 
@@ -61,7 +62,7 @@ class CheckpointFolder:
     def save(
         self,
         decoder: Decoder,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
         scaler: torch.amp.GradScaler,
         step: int,
         best_validation_loss: float,
@@ -78,7 +79,7 @@ class CheckpointFolder:
             training_lines=None if self.training_lines is None else torch.from_numpy(self.training_lines),
             best_validation_loss=best_validation_loss,
             evaluations_since_best=evaluations_since_best,
-            optimizer=optimizer.state_dict(),
+            optimizers=[optimizer.state_dict() for optimizer in optimizers],
             scaler=scaler.state_dict(),
             generators=_generator_states(decoder.embedding.weight.device),
         )

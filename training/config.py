@@ -21,16 +21,31 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+class Compile(StrEnum):
+    """Whether torch.compile turns training steps into kernels of their own."""
+
+    auto = "auto"  # where it saves more time than it takes
+    on = "on"
+    off = "off"
+
+
+class OptimizerKind(StrEnum):
+    muon = "muon"  # for the maps in the blocks, and AdamW for all else
+    adamw = "adamw"
+
+
 @dataclass(kw_only=True, slots=True)
 class TrainingConfig:
     """Optimization, evaluation and stopping. Everything is counted in optimizer steps."""
 
     steps: int
     batch_size: int  # windows in one step
-    learning_rate: float  # the highest, reached after warm-up
+    learning_rate: float  # AdamW's highest, reached after warm-up
     evaluate_every: int
     micro_batch_size: int | None = None  # windows in memory at once; the rest of a batch is accumulated
-    warmup: float = 0.05  # share of the steps over which the learning rate rises
+    optimizer: OptimizerKind = OptimizerKind.muon
+    muon_learning_rate: float = 0.02  # Muon's highest
+    warmup: float = 0.05  # share of the steps over which the learning rates rise
     weight_decay: float = 0.1
     gradient_clip: float = 1.0  # largest norm of the gradient
     patience: int | None = None  # evaluations without a better validation loss before the run stops
@@ -44,7 +59,7 @@ class TrainingConfig:
         ]
         found += [
             f"training.{name}: expected a number above 0, got {value}"
-            for name in ("learning_rate", "gradient_clip")
+            for name in ("learning_rate", "muon_learning_rate", "gradient_clip")
             if not 0 < (value := getattr(self, name)) < math.inf
         ]
         if not 0 <= self.warmup < 1:
@@ -58,6 +73,7 @@ class TrainingConfig:
 class RuntimeConfig:
     device: Device = Device.auto
     precision: Precision = Precision.auto
+    compile: Compile = Compile.auto
 
 
 @dataclass(kw_only=True, slots=True)

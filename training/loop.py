@@ -1,11 +1,12 @@
 """The training loop: read `fit` from top to bottom and you know how training works."""
 
 import math
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
@@ -14,9 +15,10 @@ from errors import UserError
 from model.decoder import Decoder, inference
 from training.board import Board
 from training.checkpoint import CheckpointFolder
+from training.compilation import compiled
 from training.config import Precision, TrainingConfig
 from training.memory import peak_bytes
-from training.optimizer import make_optimizer, set_learning_rate
+from training.optimizer import make_optimizers, set_learning_rates
 from training.progress import Progress
 from training.runtime import Runtime
 
@@ -50,15 +52,17 @@ def fit(
 
     Raises UserError when the loss is no longer finite.
     """
-    optimizer = make_optimizer(decoder, config)
+    optimizers = make_optimizers(decoder, config, runtime.precision)
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
     best, evaluations_since_best = math.inf, 0
     decoder.train()
+    first = next(batches(0).split(config.micro_batch_size or config.batch_size))
+    model = compiled(decoder, lambda model: summed_loss(model, first, runtime), runtime, print)
     with closing(Progress(config.steps)) as progress:
         for step in range(1, config.steps + 1):
-            rate = set_learning_rate(optimizer, step - 1, config)
+            rate = set_learning_rates(optimizers, step - 1, config)
             batch = batches(step - 1)
-            loss, norm = train_step(decoder, optimizer, scaler, batch, config, runtime)
+            loss, norm = train_step(model, optimizers, scaler, batch, config, runtime)
             progress.stepped(loss, norm, batch.characters)
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
@@ -75,7 +79,7 @@ def fit(
                     evaluations_since_best = 0 if validation < best else evaluations_since_best + 1
                     best = min(best, validation)
                     board.validation(step, validation, decoder)
-                    checkpoints.save(decoder, optimizer, scaler, step, best, evaluations_since_best)
+                    checkpoints.save(decoder, optimizers, scaler, step, best, evaluations_since_best)
                     progress.evaluated(step, validation)
             if evaluations_since_best == config.patience:
                 progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
@@ -112,27 +116,29 @@ def check_finite(loss: float, step: int, config: TrainingConfig) -> None:
 
 
 def train_step(
-    decoder: Decoder,
-    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler,
     batch: Batch,
     config: TrainingConfig,
     runtime: Runtime,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step on one batch, accumulated over micro-batches.
+    """One step of every optimizer on one batch, accumulated over micro-batches.
 
     Returns the mean loss in nats/char and the gradient's norm before clipping, both still on the device.
     """
     total = torch.zeros((), device=runtime.device)
-    optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     for micro_batch in batch.split(config.micro_batch_size or len(batch.inputs)):
         # Each micro-batch counts by its share of the batch, so that the last one may be smaller.
-        loss = summed_loss(decoder, micro_batch, runtime) / batch.characters
+        loss = summed_loss(model, micro_batch, runtime) / batch.characters
         scaler.scale(loss).backward()
         total += loss.detach()
-    scaler.unscale_(optimizer)
-    norm = clip_grad_norm_(decoder.parameters(), config.gradient_clip)
-    scaler.step(optimizer)
+    for optimizer in optimizers:
+        scaler.unscale_(optimizer)
+    norm = clip_grad_norm_(model.parameters(), config.gradient_clip)
+    for optimizer in optimizers:
+        scaler.step(optimizer)
     scaler.update()
     return total, norm
 
@@ -154,10 +160,10 @@ def evaluate(decoder: Decoder, held_out: Sequences, runtime: Runtime) -> float:
     return total.item() / characters
 
 
-def summed_loss(decoder: Decoder, batch: Batch, runtime: Runtime) -> Tensor:
+def summed_loss(model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
     """Cross-entropy in nats, summed over the targets that there are."""
     batch = batch.to(runtime.device)
     with runtime.autocast():
-        logits = decoder(batch.inputs, batch.valid_lens)
+        logits = model(batch.inputs, batch.valid_lens)
     targets = batch.targets.flatten()
     return F.cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=NO_TARGET, reduction="sum")

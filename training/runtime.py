@@ -1,16 +1,20 @@
-"""Where a run computes and how precisely, chosen with a reason that is printed."""
+"""Where a run computes, how precisely and whether compiled, chosen with a reason that is printed."""
 
+import os
 import platform
+import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from errors import UserError
-from training.config import Device, Precision, RuntimeConfig
+from training.config import Compile, Device, Precision, RuntimeConfig
 
+COMPILE_FLOP = 1e14  # of a run, from which on a CPU gains by compiling: some minutes on two cores (bench/LOG.md)
 _DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
 
@@ -18,7 +22,8 @@ _DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precis
 class Runtime:
     device: torch.device
     precision: Precision  # never auto
-    reason: str  # why these two
+    compile: Compile  # training steps, by torch.compile: on (or fail), auto (or fall back) or off
+    reason: str  # why these
 
     def autocast(self) -> AbstractContextManager[object]:
         """Inside, matrix products are computed in the chosen precision."""
@@ -47,11 +52,17 @@ def hardware(device: torch.device) -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def choose_runtime(config: RuntimeConfig) -> Runtime:
-    """Settle `auto`. Raises UserError if a device that was asked for is not there."""
+def choose_runtime(config: RuntimeConfig, flop: float = 0.0, one_shape: bool = True) -> Runtime:
+    """Settle `auto`. Raises UserError if what was asked for is not there.
+
+    `flop`: how many floating-point operations the run is to take, roughly. `one_shape`: whether all batches have one.
+    """
     device, why_device = _choose_device(config.device)
     precision, why_precision = _choose_precision(config.precision, device)
-    return Runtime(device, precision, f"{device} ({why_device}), {precision} ({why_precision})")
+    compiled, why_compiled = _choose_compile(config.compile, device, flop, one_shape)
+    chosen = f"{device} ({why_device}), {precision} ({why_precision})"
+    how = "not compiled" if compiled is Compile.off else "compiled"
+    return Runtime(device, precision, compiled, f"{chosen}, {how} ({why_compiled})")
 
 
 def _choose_device(wanted: Device) -> tuple[torch.device, str]:
@@ -86,3 +97,33 @@ def _choose_precision(wanted: Precision, device: torch.device) -> tuple[Precisio
             return Precision.fp32, "the CPU has no bf16 instructions known to be fast"
         case other:
             return Precision.fp32, f"bf16 is unproven on {other}"
+
+
+def _choose_compile(wanted: Compile, device: torch.device, flop: float, one_shape: bool) -> tuple[Compile, str]:
+    """Depends on nothing but the settings and what is installed, so that a run repeated computes the same."""
+    missing = _missing_for_compiling(device)
+    match wanted:
+        case Compile.off:
+            return Compile.off, "as asked"
+        case Compile.on if missing:
+            raise UserError(f"runtime.compile: expected a machine with {missing}, got one without; try auto or off")
+        case Compile.on:
+            return Compile.on, "as asked"
+    why_not = None
+    if device.type == "mps":
+        why_not = "unproven on mps"
+    elif device.type == "cpu" and flop < COMPILE_FLOP:
+        why_not = "too short a run to gain by it"
+    elif not one_shape:
+        why_not = "lines differ in length"
+    elif missing:
+        why_not = f"no {missing} was found"
+    return (Compile.off, why_not) if why_not else (Compile.auto, "a long run" if device.type == "cpu" else "on a GPU")
+
+
+def _missing_for_compiling(device: torch.device) -> str | None:
+    """What torch.compile needs and does not find; None if all is there."""
+    if device.type == "cuda":
+        return None if find_spec("triton") else "triton"
+    compilers = os.environ.get("CXX"), "g++", "clang++", "cl"
+    return None if any(compiler and shutil.which(compiler) for compiler in compilers) else "C++ compiler"

@@ -127,3 +127,20 @@ def test_a_batch_can_be_split_and_put_together(size: int) -> None:
     assert [row for part in parts for row in predicted(part)] == predicted(whole)
     assert sum(part.characters for part in parts) == whole.characters
     assert all(len(part.inputs) <= size for part in parts)
+
+
+@pytest.mark.parametrize("largest", [200, 40_000])
+def test_windows_gathered_where_the_text_resides_are_the_same(largest: int) -> None:
+    ids = np.random.default_rng(0).integers(largest, size=1000).astype(np.uint8 if largest < 256 else np.uint16)
+    host = Windows(ids, 7)
+    # The meta device stands for a GPU: what goes there has types and shapes, but no numbers.
+    sent = host.on(torch.device("meta")).resident
+    assert sent is not None
+    assert (sent.dtype, sent.shape) == (torch.uint8 if largest < 256 else torch.int32, ids.shape)
+    resident = Windows(ids, 7, torch.from_numpy(ids.astype(np.uint8 if largest < 256 else np.int32)))
+    for step in range(40):
+        expected, found = Batches(host, 5, seed=3)(step), Batches(resident, 5, seed=3)(step)
+        assert found.inputs.dtype == found.targets.dtype == torch.int64
+        assert torch.equal(found.inputs, expected.inputs)
+        assert torch.equal(found.targets, expected.targets)
+    assert host.on(torch.device("cpu")) is host

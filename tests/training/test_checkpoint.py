@@ -20,7 +20,7 @@ def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_pat
     assert checkpoint.model == model.config
     assert (checkpoint.vocabulary, checkpoint.step, checkpoint.seed) == (CHARACTERS, 40, 0)
     assert checkpoint.best_validation_loss == outcome.best_validation_loss
-    assert len(checkpoint.optimizer["state"]) == len(list(model.parameters()))
+    assert sum(len(state["state"]) for state in checkpoint.optimizers) == len(list(model.parameters()))
     assert torch.equal(checkpoint.generators["cpu"], state_of_dropout)
 
 

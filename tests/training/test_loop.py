@@ -18,7 +18,7 @@ from training import loop
 from training.checkpoint import load_checkpoint
 from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
 from training.loop import evaluate, summed_loss, train_step
-from training.optimizer import make_optimizer
+from training.optimizer import make_optimizers
 
 NO_SCALING = torch.amp.GradScaler("cpu", enabled=False)
 
@@ -40,7 +40,7 @@ def line_batch() -> Batch:
 
 def step(model: Decoder, batch: Batch, **changes: Any) -> float:
     config = TrainingConfig(**{"steps": 1, "batch_size": 6, "learning_rate": 1e-2, "evaluate_every": 1} | changes)
-    loss, _ = train_step(model, make_optimizer(model, config), NO_SCALING, batch, config, CPU)
+    loss, _ = train_step(model, make_optimizers(model, config), NO_SCALING, batch, config, CPU)
     return loss.item()
 
 
@@ -50,8 +50,8 @@ def test_one_small_batch_is_learned_by_heart(kind: str) -> None:
     batch = random_batch(4)
     batch.inputs[:, 0] = torch.arange(4)  # what follows the same first character could not be known
     config = TrainingConfig(steps=1, batch_size=4, learning_rate=1e-2, evaluate_every=1, weight_decay=0.0)
-    optimizer = make_optimizer(model, config)
-    losses = [train_step(model, optimizer, NO_SCALING, batch, config, CPU)[0].item() for _ in range(200)]
+    optimizers = make_optimizers(model, config)
+    losses = [train_step(model, optimizers, NO_SCALING, batch, config, CPU)[0].item() for _ in range(200)]
     assert losses[0] > 1.5
     assert losses[-1] < 0.01
 
@@ -112,7 +112,7 @@ def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
     batch = random_batch(6)
     model = decoder()
     config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1, gradient_clip=1e-3)
-    _, norm = train_step(model, make_optimizer(model, config), NO_SCALING, batch, config, CPU)
+    _, norm = train_step(model, make_optimizers(model, config), NO_SCALING, batch, config, CPU)
     clipped = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
     assert norm.item() > 1e-2
     assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
@@ -184,7 +184,9 @@ def test_every_scoring_learns_with_every_position(
 
 def test_a_run_stops_when_patience_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # So small a learning rate changes nothing in float32: no evaluation is better than the first.
-    _, outcome = train(tmp_path, learning_rate=1e-30, weight_decay=0.0, evaluate_every=2, patience=3)
+    _, outcome = train(
+        tmp_path, learning_rate=1e-30, muon_learning_rate=1e-30, weight_decay=0.0, evaluate_every=2, patience=3
+    )
     assert outcome.steps == 8
     assert "stopped: no better validation loss in the last 3 evaluations" in capsys.readouterr().out
 

@@ -1,44 +1,149 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import AdamW
 
-from model.config import DecoderConfig
+from model.config import DecoderConfig, ScoringKind
 from model.decoder import Decoder
-from training.config import TrainingConfig
-from training.optimizer import learning_rate, make_optimizer
+from training.config import OptimizerKind, TrainingConfig
+from training.optimizer import (
+    NEWTON_SCHULZ_STEPS,
+    Muon,
+    blocks,
+    make_optimizers,
+    orthogonalised,
+    set_learning_rates,
+    share_of_rate,
+)
 
 CONFIG = TrainingConfig(steps=100, batch_size=1, learning_rate=2.0, evaluate_every=1, warmup=0.1, weight_decay=0.3)
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_nearly_to_zero() -> None:
-    rates = [learning_rate(step, CONFIG) for step in range(100)]
+    rates = [share_of_rate(step, CONFIG) for step in range(100)]
     peak = rates.index(max(rates))
     assert peak in (9, 10)
-    assert max(rates) == pytest.approx(2.0)
+    assert max(rates) == pytest.approx(1.0)
     assert rates[:10] == sorted(set(rates[:10]))
     assert rates[10:] == sorted(set(rates[10:]), reverse=True)
-    assert rates[0] == pytest.approx(0.2)
-    assert 0 < rates[-1] < 0.03
+    assert rates[0] == pytest.approx(0.1)
+    assert 0 < rates[-1] < 0.015
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (1, 0.9), (2, 0.5), (7, 0.05)])
 def test_every_step_has_a_positive_learning_rate(steps: int, warmup: float) -> None:
     config = TrainingConfig(steps=steps, batch_size=1, learning_rate=2.0, evaluate_every=1, warmup=warmup)
-    assert all(0 < learning_rate(step, config) <= 2.0 for step in range(steps))
+    assert all(0 < share_of_rate(step, config) <= 1.0 for step in range(steps))
 
 
-def test_matrices_decay_and_vectors_do_not() -> None:
-    model = Decoder(DecoderConfig(layers=2, heads=2, width=8, context=4, bias=True), 5)
-    matrices, vectors = make_optimizer(model, CONFIG).param_groups
-    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
-    assert {p.dim() for p in matrices["params"]} == {2}
-    assert {p.dim() for p in vectors["params"]} == {1}
-    assert len(matrices["params"]) + len(vectors["params"]) == len(list(model.parameters()))
+def test_both_optimizers_follow_one_schedule_each_to_a_peak_of_its_own() -> None:
+    model = Decoder(DecoderConfig(layers=1, heads=2, width=8, context=4), 5)
+    optimizers = make_optimizers(model, CONFIG)
+    told = set_learning_rates(optimizers, 4, CONFIG)
+    assert told == pytest.approx(1.0)
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    assert rates == pytest.approx([CONFIG.muon_learning_rate / 2, 1.0, 1.0])
 
 
-def test_a_step_goes_downhill() -> None:
-    model = torch.nn.Linear(1, 1)
-    optimizer = make_optimizer(model, CONFIG)
-    before = model.weight.item()
-    model(torch.ones(1)).sum().backward()
-    optimizer.step()
-    assert model.weight.item() < before
+@pytest.mark.parametrize("scoring", ScoringKind)
+@pytest.mark.parametrize("kind", OptimizerKind)
+def test_every_parameter_has_one_optimizer_and_vectors_do_not_decay(scoring: ScoringKind, kind: OptimizerKind) -> None:
+    config = DecoderConfig(layers=2, heads=2, width=8, context=4, bias=True, scoring=scoring)
+    model = Decoder(config, 5)
+    optimizers = make_optimizers(model, replace(CONFIG, optimizer=kind))
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    held = [parameter for group in groups for parameter in group["params"]]
+    assert sorted(map(id, held)) == sorted(map(id, model.parameters()))
+    for group in groups:
+        assert {parameter.dim() == 1 for parameter in group["params"]} <= {group["weight_decay"] == 0.0}
+    assert [type(optimizer) for optimizer in optimizers] == [Muon, AdamW][-len(optimizers) :]
+    if kind is OptimizerKind.muon:
+        by_muon = {id(parameter) for group in optimizers[0].param_groups for parameter in group["params"]}
+        assert by_muon == {id(m.weight) for b in model.blocks for m in b.modules() if isinstance(m, nn.Linear)}
+
+
+@pytest.mark.parametrize("kind", OptimizerKind)
+def test_a_step_goes_downhill(kind: OptimizerKind) -> None:
+    model = Decoder(DecoderConfig(layers=2, heads=2, width=8, context=4), 5)
+    ids = torch.tensor([[0, 1, 2, 3]])
+
+    def loss() -> torch.Tensor:
+        return F.cross_entropy(model(ids)[0], ids[0])
+
+    before = loss()
+    before.backward()
+    for optimizer in make_optimizers(
+        model, replace(CONFIG, learning_rate=1e-2, muon_learning_rate=1e-2, optimizer=kind)
+    ):
+        optimizer.step()
+    assert loss() < before
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 8), (8, 4)])
+def test_orthogonalised_matrices_keep_their_directions_and_lose_their_lengths(shape: tuple[int, int]) -> None:
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    left, lengths, right = torch.linalg.svd(matrices, full_matrices=False)
+    found = left.mT @ orthogonalised(matrices) @ right.mT
+    diagonal = found.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(found, torch.diag_embed(diagonal), atol=1e-9, rtol=0)
+    assert lengths.max() / lengths.min() > 3
+    assert (diagonal > 0.65).all()
+    assert (diagonal < 1.25).all()
+
+
+def test_a_matrix_without_a_gradient_direction_does_not_move() -> None:
+    assert orthogonalised(torch.zeros(2, 4, 4)).eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((4, 4), (1, 4, 4)),
+        ((12, 4), (3, 4, 4)),  # queries, keys and values
+        ((4, 16), (4, 4, 4)),
+        ((1528, 384), (4, 382, 384)),  # not quite square
+        ((10, 7), (1, 10, 7)),
+        ((7, 15), (1, 7, 15)),  # two parts would not be equal
+    ],
+)
+def test_matrices_are_parted_into_near_squares(shape: tuple[int, int], expected: tuple[int, ...]) -> None:
+    matrix = torch.arange(math.prod(shape)).view(shape)
+    parts = blocks(matrix)
+    assert parts.shape == expected
+    assert torch.equal(torch.cat(list(parts), 0 if shape[0] > shape[1] else 1), matrix)
+    parts.zero_()
+    assert matrix.eq(0).all()  # they are views
+
+
+def test_muon_steps_as_torchs_own_where_nothing_is_parted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 6, 6, generator=generator)
+    ours, theirs = ([nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
+    optimizers = (
+        Muon(ours, lr=0.1, weight_decay=0.2, momentum=0.9, dtype=torch.bfloat16),
+        torch.optim.Muon(theirs, lr=0.1, weight_decay=0.2, momentum=0.9, ns_steps=NEWTON_SCHULZ_STEPS),
+    )
+    for _ in range(5):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(6, 6, generator=generator)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0.01)  # both round products to eight bits
+    assert (ours[0] - start[0]).abs().max() > 0.2
+
+
+def test_muon_in_bf16_is_near_muon_in_fp32() -> None:
+    matrices = torch.randn(4, 32, 32, generator=torch.Generator().manual_seed(0))
+    exact, rounded = orthogonalised(matrices), orthogonalised(matrices.bfloat16()).float()
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
+
+
+def test_muon_takes_matrices_alone() -> None:
+    with pytest.raises(ValueError, match=r"expected matrices, got parameters of shape \[\(3,\)\]"):
+        Muon([nn.Parameter(torch.zeros(3))], lr=1.0)
