@@ -77,7 +77,8 @@ def blocks(matrix: Tensor) -> Tensor:
 def orthogonalised(matrices: Tensor) -> Tensor:
     """Matrices (n, R, C) with their singular values made about one, all others kept: U S V^T -> about U V^T.
 
-    By Newton-Schulz iteration: products alone, no decomposition. Singular values come to lie between 0.7 and 1.2.
+    By Newton-Schulz iteration: products alone, no decomposition. Singular values of at least a hundredth of the
+    matrix's norm come to lie between 0.68 and 1.21.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrices / (matrices.float().norm(dim=(-2, -1), keepdim=True).type_as(matrices) + 1e-7)
