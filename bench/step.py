@@ -37,10 +37,10 @@ KINDS = {
     OPTIMIZER: "",  # whatever happens in its phase
     "generated kernels": "*CompiledFxGraph* *cpp_fused* triton_*",
     EVERYTHING_ELSE: """
-        between?operations view view_as_* *_view reshape _reshape_alias as_strided* t transpose* permute expand* alias
-        slice* select* narrow split* chunk unbind unflatten flatten squeeze* unsqueeze* detach* resolve_* lift_fresh
-        empty* zeros* ones* full* new_* zero_ fill_ resize_* set_ scalar_tensor
-        conj _conj item _local_scalar_dense is_* result_type
+        between?operations view view_as_* *_view reshape _reshape_alias as_strided* t mT transpose* permute expand*
+        alias slice* select* narrow split* chunk unbind unflatten flatten squeeze* unsqueeze* detach* resolve_*
+        lift_fresh empty* zeros* ones* full* new_* zero_ fill_ resize_* set_ scalar_tensor
+        conj _conj item _local_scalar_dense is_* result_type promote_types
         autograd::* torch::autograd::* *Backward[0-9]
         Torch-Compiled* CompiledFunction* TorchDynamo* AOTDispatcher* Pregraph*""",
 }
