@@ -19,7 +19,6 @@ from data.config import Unit
 from errors import UserError
 from files import replacing
 from model.config import PositionKind, ScoringKind
-from training.config import Compile
 
 if TYPE_CHECKING:
     from data.corpus import Corpus
@@ -48,10 +47,10 @@ def main(config: TrainConfig, directory: Path) -> float:
     from data.sources import load_text
     from model.decoder import Decoder
     from model.generate import continuations
+    from training.allocator import keep_freed_memory
     from training.board import SAMPLE_LINES, Board
     from training.checkpoint import CheckpointFolder, load_checkpoint
     from training.loop import fit
-    from training.memory import keep_freed_memory
     from training.runtime import choose_runtime, machine
 
     keep_freed_memory()
@@ -81,8 +80,9 @@ def main(config: TrainConfig, directory: Path) -> float:
             directory / "checkpoints", vocabulary.characters, seed, corpus.sha256, corpus.training_lines
         )
         outcome = fit(decoder, batches, corpus.held_out, config.training, runtime, board, checkpoints)
-        board.finish(settings, asdict(outcome))
-    summary = asdict(outcome) | {
+        results = asdict(outcome)
+        board.finish(settings, {name: value for name, value in results.items() if name != "compiled"})
+    summary = results | {
         "parameters": decoder.parameter_count(),
         "bits_per_character": outcome.best_validation_loss / math.log(2),
         "settings": settings,
@@ -90,7 +90,6 @@ def main(config: TrainConfig, directory: Path) -> float:
         "corpus_sha256": corpus.sha256,
         "device": str(runtime.device),
         "precision": str(runtime.precision),
-        "compiled": runtime.compile is not Compile.off,
     }
     summary |= machine(runtime.device)
     with replacing(directory / "summary.json") as stream:

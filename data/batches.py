@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LARGEST_RESIDENT = 2**30  # bytes of a text that is kept on a GPU
 NO_TARGET = -100  # where a sequence has ended: the target that torch's cross-entropy ignores
 
 
@@ -84,11 +85,12 @@ class Windows(Sequences):
         return len(self.ids) // self.context
 
     def on(self, device: torch.device) -> "Windows":
-        """On a GPU the whole text in its smallest integer type, so that nothing but places is sent there."""
-        if device.type == "cpu":
-            return self
+        """On a GPU the whole text, unless it is large, in small integers, so that nothing but places is sent there."""
         # Of unsigned types torch can index uint8 alone.
-        ids = self.ids if self.ids.dtype == np.uint8 else self.ids.astype(np.int32)
+        dtype = np.dtype(np.uint8 if self.ids.dtype == np.uint8 else np.int32)
+        if device.type == "cpu" or len(self.ids) * dtype.itemsize > LARGEST_RESIDENT:
+            return self
+        ids = self.ids.astype(dtype, copy=False)
         return Windows(self.ids, self.context, torch.from_numpy(ids).to(device))
 
     def order(self, random: np.random.Generator) -> np.ndarray:
@@ -100,11 +102,11 @@ class Windows(Sequences):
         if self.resident is None:
             places = (chosen[:, None] + np.arange(self.context + 1)) % len(self.ids)  # (B, T + 1)
             window = torch.from_numpy(self.ids[places].astype(np.int64))
-        else:
+        else:  # the same, there
             device = self.resident.device
             starts = torch.from_numpy(chosen).to(device, non_blocking=True)
-            window = self.resident[(starts[:, None] + torch.arange(self.context + 1, device=device)) % len(self.ids)]
-            window = window.long()
+            there = (starts[:, None] + torch.arange(self.context + 1, device=device)) % len(self.ids)
+            window = self.resident[there].long()
         return Batch(window[:, :-1], window[:, 1:])
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:

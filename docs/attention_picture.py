@@ -1,6 +1,6 @@
 """Put the attention maps of a run at chosen steps side by side, as the picture in the README does.
 
-python docs/attention_picture.py runs/laptop/2026-01-31_12-00-00 docs/attention.png 0 400 1200
+python docs/attention_picture.py runs/laptop/2026-01-31_12-00-00 docs/attention.png 0 300 900
 """
 
 import io

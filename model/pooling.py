@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from model.position import RotaryPosition
 from model.scoring import Additive, DotProduct, InnerProduct, Mean, Scoring
 
-EXPLICIT_LONGEST = 512  # context up to which a CPU is faster in bf16 with explicit weights (bench/LOG.md)
+EXPLICIT_LONGEST = 512  # context up to which a CPU forms weights in bf16: longer ones take memory (bench/LOG.md)
 ADDITIVE_SUMS = 2**20  # numbers that additive attention forms at once: the fastest on a CPU (bench/LOG.md)
 
 

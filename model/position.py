@@ -31,11 +31,12 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """
     paired = 2 * cosine.shape[-1]  # columns
     points = x[..., :paired].to(torch.promote_types(x.dtype, torch.float32)).contiguous().unflatten(-1, (-1, 2))
-    if torch.compiler.is_compiling():  # it knows no complex numbers, and makes one kernel of this
+    # A third of the time on a CPU. But torch's compiler knows no complex numbers, and they begin at even places only.
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and points.storage_offset() % 2 == 0:
+        turned = torch.view_as_real(torch.view_as_complex(points) * torch.complex(cosine, sine))
+    else:
         real, imaginary = points.unbind(-1)
         turned = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=-1)
-    else:  # a third of the time
-        turned = torch.view_as_real(torch.view_as_complex(points) * torch.complex(cosine, sine))
     turned = turned.flatten(-2).type_as(x)
     return turned if x.shape[-1] == paired else torch.cat((turned, x[..., paired:]), dim=-1)
 

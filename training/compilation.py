@@ -25,6 +25,7 @@ def compiled(
     gpus = [runtime.device] if runtime.device.type == "cuda" else []
     started = time.perf_counter()
     try:
+        torch.compiler.reset()  # or the runs of a sweep would share one allowance of compilations
         twin = cast(nn.Module, torch.compile(decoder))
         with torch.random.fork_rng(gpus):  # dropout goes on as if nobody had tried
             loss(twin).backward()

@@ -16,7 +16,7 @@ from model.decoder import Decoder, inference
 from training.board import Board
 from training.checkpoint import CheckpointFolder
 from training.compilation import compiled
-from training.config import Precision, TrainingConfig
+from training.config import OptimizerKind, Precision, TrainingConfig
 from training.memory import peak_bytes
 from training.optimizer import make_optimizers, set_learning_rates
 from training.progress import Progress
@@ -34,7 +34,8 @@ class Outcome:
     characters: int  # trained on, repetitions counted
     seconds: float  # of the whole loop, with evaluation and logging
     characters_per_second: float  # of the training steps alone
-    step_bytes: int  # the most that a step's activations and gradients take at once
+    step_bytes: int  # the most that the activations and gradients of a plain step take at once
+    compiled: bool  # whether training steps were
     best_validation_loss: float
     final_validation_loss: float
 
@@ -57,8 +58,9 @@ def fit(
     best, evaluations_since_best = math.inf, 0
     decoder.train()
     first = next(batches(0).split(config.micro_batch_size or config.batch_size))
-    model = compiled(decoder, lambda model: summed_loss(model, first, runtime), runtime, print)
     with closing(Progress(config.steps)) as progress:
+        with progress.paused():
+            model = compiled(decoder, lambda model: summed_loss(model, first, runtime), runtime, progress.say)
         for step in range(1, config.steps + 1):
             rate = set_learning_rates(optimizers, step - 1, config)
             batch = batches(step - 1)
@@ -90,6 +92,7 @@ def fit(
         seconds=progress.seconds(),
         characters_per_second=progress.characters / progress.training_seconds(),
         step_bytes=step_bytes(decoder, batch, config, runtime),
+        compiled=model is not decoder,
         best_validation_loss=best,
         final_validation_loss=validation,
     )
@@ -109,9 +112,11 @@ def step_bytes(decoder: Decoder, batch: Batch, config: TrainingConfig, runtime: 
 def check_finite(loss: float, step: int, config: TrainingConfig) -> None:
     """Raise UserError when training has diverged: no later step would bring it back."""
     if not math.isfinite(loss):
+        names, rates = "training.learning_rate", f"{config.learning_rate}"
+        if config.optimizer is OptimizerKind.muon:
+            names, rates = f"{names}, training.muon_learning_rate", f"{rates} and {config.muon_learning_rate}"
         raise UserError(
-            f"training.learning_rate: expected one that training survives, got {config.learning_rate}: "
-            f"the loss is {loss} at step {step}"
+            f"{names}: expected rates that training survives, got {rates}: the loss is {loss} at step {step}"
         )
 
 
@@ -137,8 +142,10 @@ def train_step(
     for optimizer in optimizers:
         scaler.unscale_(optimizer)
     norm = clip_grad_norm_(model.parameters(), config.gradient_clip)
-    for optimizer in optimizers:
-        scaler.step(optimizer)
+    # In fp16 a gradient may overflow; then no optimizer steps, as the clipping has mixed all gradients.
+    if not scaler.is_enabled() or norm.isfinite():
+        for optimizer in optimizers:
+            scaler.step(optimizer)
     scaler.update()
     return total, norm
 

@@ -1,7 +1,5 @@
-"""How much memory a step needs, told alike on every device by watching its tensors come and go; and keeping it."""
+"""How much memory a step needs, told alike on every device by watching its tensors come and go."""
 
-import ctypes
-import platform
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,20 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-# Parameters of glibc's mallopt, from its malloc.h, and the largest size that is not handed back when freed.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_KEPT = -1, -3, 2**30
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what a step frees for the next one, instead of fetching fresh pages each time.
-
-    Where that is not glibc, all stays as it was. Saves an eighth of a step on a CPU (bench/LOG.md).
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
-        library.mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT)
 
 
 def peak_bytes(step: Callable[[], object]) -> int:

@@ -18,8 +18,8 @@ NEWTON_SCHULZ_STEPS = 4  # five did no better (bench/LOG.md)
 class Muon(torch.optim.Optimizer):
     """Steps of one length in every direction: momentum, orthogonalised (Jordan et al. 2024, "Muon").
 
-    Each matrix is parted into blocks as near to squares as divide it evenly, such as the queries, keys and values of
-    one map. That costs no loss (bench/LOG.md), and then nearly all blocks of a decoder are of one shape and are
+    Each matrix is parted into near-squares where they divide it evenly, such as the queries, keys and values of one
+    map. That costs no loss (bench/LOG.md), and then nearly all blocks of a decoder are of one shape and are
     orthogonalised side by side in a few large products, where torch's own Muon goes matrix by matrix.
     """
 
@@ -65,7 +65,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def blocks(matrix: Tensor) -> Tensor:
-    """A view of `matrix` (R, C) as blocks as near to squares as divide it evenly: (n, R / n, C) or (n, R, C / n)."""
+    """A view of `matrix` (R, C) as n near-squares, (n, R / n, C) or (n, R, C / n); whole if n does not divide it."""
     rows, columns = matrix.shape
     longer, shorter = max(rows, columns), min(rows, columns)
     n = round(longer / shorter)
@@ -80,6 +80,8 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     By Newton-Schulz iteration: products alone, no decomposition. Singular values of at least a hundredth of the
     matrix's norm come to lie between 0.68 and 1.21.
     """
+    if matrices.shape[-2] > matrices.shape[-1]:
+        return orthogonalised(matrices.mT).mT  # the products below are of the size of the rows
     a, b, c = NEWTON_SCHULZ
     x = matrices / (matrices.float().norm(dim=(-2, -1), keepdim=True).type_as(matrices) + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):

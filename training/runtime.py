@@ -14,7 +14,7 @@ import torch
 from errors import UserError
 from training.config import Compile, Device, Precision, RuntimeConfig
 
-COMPILE_FLOP = 1e14  # of a run, from which on a CPU gains by compiling: some minutes on two cores (bench/LOG.md)
+COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
 _DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
 

@@ -48,6 +48,7 @@ def test_every_problem_is_reported_together() -> None:
     wrong = ["seed=-1", "name=a/b", "data.validation_fraction=1", "data.max_vocabulary=1", "model.dropout=-0.1"]
     wrong += ["model.attention_dropout=1", "data.long_lines=cut"]
     wrong += ["model.heads=0", "training.steps=0", "training.learning_rate=nan", "training.warmup=1"]
+    wrong += ["training.muon_learning_rate=0"]
     wrong += ["training.micro_batch_size=0", "training.patience=0", "training.weight_decay=-1"]
     wrong += ["board.probe=''", "board.attention_every=0", "board.sample_length=-1"]
     problems = composed(*wrong).problems()
@@ -64,6 +65,7 @@ def test_every_problem_is_reported_together() -> None:
         "training.micro_batch_size",
         "training.patience",
         "training.learning_rate",
+        "training.muon_learning_rate",
         "training.warmup",
         "training.weight_decay",
         "board.probe",

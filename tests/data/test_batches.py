@@ -144,3 +144,9 @@ def test_windows_gathered_where_the_text_resides_are_the_same(largest: int) -> N
         assert torch.equal(found.inputs, expected.inputs)
         assert torch.equal(found.targets, expected.targets)
     assert host.on(torch.device("cpu")) is host
+
+
+def test_a_text_too_large_for_a_gpu_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.batches.LARGEST_RESIDENT", 3999)
+    windows = Windows(IDS, 7)  # a thousand ids, four bytes each on a GPU
+    assert windows.on(torch.device("meta")) is windows

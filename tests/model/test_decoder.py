@@ -150,3 +150,13 @@ def test_what_does_not_go_together_is_named(changes: dict[str, Any], problem: st
 def test_parameters_are_counted() -> None:
     C, L = 16, 3
     assert decoder().parameter_count() == 2 * V * C + L * 12 * C * C
+
+
+@pytest.mark.parametrize("scoring", ScoringKind)
+@pytest.mark.parametrize("feed_forward", [None, 20])
+def test_the_config_knows_how_many_weights_the_maps_hold(scoring: ScoringKind, feed_forward: int | None) -> None:
+    kinds = [AttentionKind.single, AttentionKind.multi]
+    config = DecoderConfig(
+        layers=2, heads=2, width=8, context=4, attention=kinds, scoring=scoring, feed_forward=feed_forward
+    )
+    assert config.map_weights() == sum(weight.numel() for weight in Decoder(config, 5).maps())

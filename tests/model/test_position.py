@@ -91,3 +91,19 @@ def test_a_mean_takes_no_notice_of_turning() -> None:
     poolings = [AttentionPooling(Mean(), rotary=rotary) for rotary in (None, RotaryPosition(T, D))]
     assert torch.equal(*(pooling.weights(query, key) for pooling in poolings))
     assert torch.equal(*(pooling(query, key, value) for pooling in poolings))
+
+
+def test_turning_takes_rows_that_begin_anywhere() -> None:
+    rows = torch.randn(3, 1, 1, 1, 5, generator=torch.Generator().manual_seed(0))
+    turn = angles(1, 5)[:, :2].float()
+    for row in rows:
+        torch.testing.assert_close(rotate(row, turn.cos(), turn.sin()), rotate(row.clone(), turn.cos(), turn.sin()))
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_turning_by_complex_numbers_is_turning_by_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(2, 3, 7, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    angle = angles(7, size)[:, : size // 2]
+    by_numbers = rotate(x, angle.cos(), angle.sin())
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(rotate(x, angle.cos(), angle.sin()), by_numbers)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from data.batches import Batch, Lines, Windows
+from data.batches import Batch, Batches, Lines, Windows
 from errors import UserError
 from model.capture import attention_maps
 from model.config import PositionKind, ScoringKind
@@ -18,7 +18,8 @@ from training import loop
 from training.checkpoint import load_checkpoint
 from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
 from training.loop import evaluate, summed_loss, train_step
-from training.optimizer import make_optimizers
+from training.optimizer import make_optimizers, set_learning_rates
+from training.runtime import choose_runtime
 
 NO_SCALING = torch.amp.GradScaler("cpu", enabled=False)
 
@@ -118,6 +119,18 @@ def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
     assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_when_one_gradient_overflows_in_fp16_no_optimizer_steps() -> None:
+    model, batch = decoder(), random_batch(6)
+    model.embedding.weight.register_hook(lambda gradient: gradient * math.inf)  # AdamW's, while Muon's are finite
+    before = [parameter.clone() for parameter in model.parameters()]
+    config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1)
+    runtime = choose_runtime(RuntimeConfig(device=Device.cpu, precision=Precision.fp16))
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    train_step(model, make_optimizers(model, config), scaler, batch, config, runtime)
+    assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
+    assert scaler.get_scale() == 2.0  # it tries a smaller one
+
+
 def test_evaluation_is_the_mean_over_every_character_scored_once() -> None:
     model = decoder(dropout=0.5)
     ids = torch.from_numpy(IDS[:60].astype(np.int64))
@@ -154,6 +167,31 @@ def test_looking_more_often_does_not_change_what_is_learned(tmp_path: Path) -> N
     board = BoardConfig(attention_every=1, sample_length=3)
     often, _ = train(tmp_path / "often", decoder(dropout=0.2), board=board, evaluate_every=3)
     assert same_weights(seldom, often)
+
+
+def losses_of_fifty_steps(runtime: RuntimeConfig | None = None, **changes: Any) -> list[float]:
+    """The training loss of each step, all from the same weights and on the same batches."""
+    chosen = choose_runtime(runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
+    config = TrainingConfig(**{"steps": 50, "batch_size": 6, "learning_rate": 1e-2, "evaluate_every": 1} | changes)
+    model = decoder(width=32, position=PositionKind.rotary)
+    optimizers = make_optimizers(model, config, chosen.precision)
+    batches = Batches(Windows(IDS[:256], 8), 6, seed=0)
+    losses = []
+    for number in range(50):
+        set_learning_rates(optimizers, number, config)
+        loss, _ = train_step(model, optimizers, NO_SCALING, batches(number), config, chosen)
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 1
+    return losses
+
+
+def test_fifty_steps_in_micro_batches_are_those_of_whole_batches() -> None:
+    assert losses_of_fifty_steps(micro_batch_size=4) == pytest.approx(losses_of_fifty_steps(), abs=1e-4)
+
+
+def test_fifty_steps_in_bf16_are_near_those_in_fp32() -> None:
+    rounded = losses_of_fifty_steps(RuntimeConfig(device=Device.cpu, precision=Precision.bf16))
+    assert rounded == pytest.approx(losses_of_fifty_steps(), abs=0.03)
 
 
 @pytest.mark.parametrize("precision", [Precision.bf16, Precision.fp16])
@@ -194,13 +232,13 @@ def test_a_run_stops_when_patience_ends(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_loss_that_is_not_finite_is_a_clear_error(tmp_path: Path) -> None:
     model = decoder()
     torch.nn.init.constant_(model.output.weight, math.inf)
-    with pytest.raises(UserError, match=r"training\.learning_rate: .* got 0\.01: the loss is nan at step 10"):
+    with pytest.raises(UserError, match=r"training\.learning_rate, .* got 0\.01 and 0\.02: the loss is nan at step 10"):
         train(tmp_path, model)
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_validation_loss_that_is_not_finite_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "evaluate", lambda *_: math.nan)
-    with pytest.raises(UserError, match=r"training\.learning_rate: .* the loss is nan at step 20"):
+    with pytest.raises(UserError, match=r"training\.learning_rate, .* the loss is nan at step 20"):
         train(tmp_path)
     assert not (tmp_path / "checkpoints").exists()
