@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from bench.ours import Shape
-from bench.step import OPTIMIZER, Run
+from bench.step import OPTIMIZER, TrainingStep
 
 MATRIX_PRODUCTS = {torch.ops.aten.mm, torch.ops.aten.addmm}
 
@@ -46,11 +46,11 @@ class Flop:
         return self.linear + self.attention_causal + self.optimizer_counted
 
 
-def count_flop(run: Run, shape: Shape) -> Flop:
+def count_flop(step: TrainingStep, shape: Shape) -> Flop:
     """By formula and by watching a step."""
-    weights = sum(module.weight.numel() for module in run.ours.decoder.modules() if isinstance(module, nn.Linear))
+    weights = sum(module.weight.numel() for module in step.ours.decoder.modules() if isinstance(module, nn.Linear))
     characters, area = shape.batch * shape.context, shape.layers * shape.width
-    phases = run.phases()
+    phases = step.phases()
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as model:
         phases["forward"]()
         phases["backward"]()

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from data.batches import Batch
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
+from training.allocator import keep_freed_memory
 from training.compilation import compiled
 from training.config import Compile, Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
 from training.loop import summed_loss, train_step
-from training.memory import keep_freed_memory
 from training.optimizer import make_optimizers
 from training.runtime import Runtime, choose_runtime
 

@@ -70,7 +70,7 @@ def charscope(
 
 
 # As the presets have it, and with what the peers have by default: AdamW, and positions that are added.
-OURS = [
+OUR_CONTESTANTS = [
     Contestant(
         f"charscope{name}{', compiled' if compiled else ''}",
         partial(charscope, Compile.on if compiled else Compile.off, optimizer, position),
@@ -218,4 +218,4 @@ def contestants(nanogpt_folder: Path | None) -> list[Contestant]:
     ]
     if nanogpt_folder:
         peers.insert(0, Contestant("nanoGPT", partial(nanogpt, nanogpt_folder)))
-    return [*OURS, *peers]
+    return [*OUR_CONTESTANTS, *peers]

@@ -24,7 +24,7 @@ NANOGPT = "nanoGPT"
 SPRINT, PRESET = "Charscope sprint", "Charscope preset"
 
 # What each of ours is told beside text, seed, device and folder. The first of a device is the one that races.
-OURS: dict[str, dict[str, tuple[str, ...]]] = {
+OUR_SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "cpu": {
         SPRINT: (
             *("experiment=shakespeare_cpu", "training.steps=220"),
@@ -34,14 +34,14 @@ OURS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "cuda": {PRESET: ("experiment=shakespeare_gpu",)},
 }
-OURS_QUICK = (
+OUR_QUICK_SETTINGS = (
     *("model.layers=1", "model.heads=1", "model.width=16", "model.feed_forward=16", "model.context=16"),
     *("training.steps=4", "training.batch_size=2", "training.evaluate_every=2"),
 )
 
 # What nanoGPT is told beside its configuration: for the CPU what its README says for laptops, and to save every time.
 CONFIG = "config/train_shakespeare_char.py"
-THEIRS: dict[str, tuple[str, ...]] = {
+THEIR_SETTINGS: dict[str, tuple[str, ...]] = {
     "cpu": (
         *("--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1", "--block_size=64"),
         *("--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000"),
@@ -49,7 +49,7 @@ THEIRS: dict[str, tuple[str, ...]] = {
     ),
     "cuda": ("--always_save_checkpoint=True",),
 }
-THEIRS_QUICK = (
+THEIR_QUICK_SETTINGS = (
     *("--n_layer=1", "--n_head=1", "--n_embd=16", "--block_size=16", "--batch_size=2", "--eval_iters=1"),
     *("--max_iters=4", "--lr_decay_iters=4", "--warmup_iters=2", "--eval_interval=2"),
 )
@@ -101,7 +101,7 @@ class Race:
 
     def contestants(self) -> list[str]:
         """In the order in which they run: nanoGPT right after the one that it races with."""
-        first, *others = OURS[self.device]
+        first, *others = OUR_SETTINGS[self.device]
         return [first, NANOGPT, *others]
 
     def run(self, contestant: str, seed: int) -> Run:
@@ -113,7 +113,11 @@ class Race:
         """Its losses and their times are those of its event file."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        command = [str(ROOT / "train.py"), *OURS[self.device][contestant], *(OURS_QUICK if self.quick else ())]
+        command = [
+            str(ROOT / "train.py"),
+            *OUR_SETTINGS[self.device][contestant],
+            *(OUR_QUICK_SETTINGS if self.quick else ()),
+        ]
         command += [f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}", "hydra.run.dir=run"]
         timing = timed(command, folder)
         events = EventAccumulator(str(folder / "run"), size_guidance={"scalars": 0}).Reload()
@@ -128,7 +132,7 @@ class Race:
             shutil.copyfile(self.nanogpt / file, folder / file)
         write_data(self.corpus, folder / "data" / "shakespeare_char")
         command = [*("--seed-offset", str(seed), "--keep", "kept"), str(self.nanogpt / "train.py"), CONFIG]
-        command += [*THEIRS[self.device], *(THEIRS_QUICK if self.quick else ())]
+        command += [*THEIR_SETTINGS[self.device], *(THEIR_QUICK_SETTINGS if self.quick else ())]
         timing = timed(command, folder)
         if not timing.kept:
             raise RunFailedError(f"expected checkpoints of nanoGPT, got none; command: {self._shown(command)}")

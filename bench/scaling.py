@@ -14,28 +14,29 @@ glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592. The setting is r
 """
 
 import argparse
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
 
 from bench.curves import FITTED, Case, Curve, doubling, measure, prepare
 from bench.machine import Protocol, copy_rate, median_seconds, product_rate
-from files import replacing
-from training.comparison import markdown_table
+from bench.report import Row, keep, table, where
 from training.runtime import machine
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D"))  # colours of Okabe and Ito 2008
 SOURCES = {
     "time": "Vaswani et al. 2017, table 1; Zhang et al. 2023, Dive into Deep Learning, sections 11.3 and 11.6.2",
     "memory": "Dao et al. 2022, theorem 1, for attention; activations of n d numbers for the others",
 }
-
-Row = dict[str, object]
 
 # Stated by the sources of time, not measured. n: length, d: width, k: kernel size.
 FACTS: tuple[Row, ...] = (
@@ -107,10 +108,6 @@ class Findings:
     sources: dict[str, str] = field(default_factory=lambda: SOURCES)
     facts: tuple[Row, ...] = FACTS
 
-    def where(self) -> str:
-        threads = "" if self.device == "cuda" else f", {self.machine['threads']} threads"
-        return f"{self.machine['hardware']}{threads}, torch {self.machine['torch']}, {self.machine['date']}"
-
 
 def find(device: torch.device, quick: bool) -> Findings:
     """Measure everything."""
@@ -130,7 +127,7 @@ def markdown(found: Findings) -> str:
     trial = "**A trial of the command: sizes are tiny and timed once, so the figures mean nothing.**\n\n"
     return f"""# How cost grows with size
 
-{trial if found.trial else ""}{found.where()}, fp32, GLIBC_TUNABLES: {found.malloc}.
+{trial if found.trial else ""}{where(found.machine, found.device)}, fp32, GLIBC_TUNABLES: {found.malloc}.
 Exponents are fitted to {found.fitted}.
 
 - Time: {SOURCES["time"]}.
@@ -173,13 +170,7 @@ def summary(curve: Curve) -> Row:
     }
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of the same keys in Markdown."""
-    cells = [[f"{cell:z.2f}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
-    return markdown_table([[*rows[0]], *cells])
-
-
-def plot(curves: Sequence[Curve], title: str, file: Path) -> None:
+def plot(curves: Sequence[Curve], title: str) -> "Figure":
     """Time and memory against n and d, all axes logarithmic. Raises ModuleNotFoundError without matplotlib."""
     from matplotlib.figure import Figure  # measuring does without it
 
@@ -199,8 +190,7 @@ def plot(curves: Sequence[Curve], title: str, file: Path) -> None:
             axes.set(xlabel=varied, ylabel=quantity)
             axes.grid(alpha=0.3)
             axes.legend()
-    with replacing(file) as stream:
-        figure.savefig(stream, format="png", dpi=100)
+    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -214,16 +204,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
 
     found = find(torch.device(options.device), options.quick)
-    text = markdown(found)
-    print(text)
-    for name, content in ("scaling.json", json.dumps(asdict(found), indent=2) + "\n"), ("scaling.md", text):
-        with replacing(options.output / name) as stream:
-            stream.write(content.encode())
-    try:
-        plot(found.layers, f"Forward and backward pass of one layer: {found.where()}", options.output / "scaling.png")
-    except ModuleNotFoundError:
-        print("no plot: it needs matplotlib, pip install --constraint constraints.txt --editable '.[bench]'")
-    print(f"kept in {options.output}")
+    title = f"Forward and backward pass of one layer: {where(found.machine, found.device)}"
+    keep(options.output, "scaling", asdict(found), markdown(found), partial(plot, found.layers, title))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from bench.racers import NANOGPT, Run
+from bench.report import Row
 
-Row = dict[str, object]
 START, FIRST_STEP = "to target from process start, s", "from first step, s"
 
 
@@ -47,7 +47,7 @@ def paired(runs: Sequence[Run], contestant: str) -> list[tuple[Run, Run]]:
 
 
 def pair_rows(pairs: Sequence[tuple[Run, Run]], target: float) -> list[Row]:
-    """Our time as a share of theirs for each pair, and the medians."""
+    """The time of one of ours as a share of theirs for each pair, and the medians."""
     from_start, from_first_step = [], []
     for ours, theirs in pairs:
         our_seconds, their_seconds = ours.counted_seconds(target), theirs.counted_seconds(target)
@@ -55,7 +55,11 @@ def pair_rows(pairs: Sequence[tuple[Run, Run]], target: float) -> list[Row]:
         from_first_step.append(our_seconds / their_seconds)
     seeds = [*(str(ours.seed) for ours, _ in pairs), "median"]
     ratios = zip(seeds, [*from_start, median(from_start)], [*from_first_step, median(from_first_step)], strict=True)
-    return [{"seed": seed, "from process start": finite(p), "from first step": finite(f)} for seed, p, f in ratios]
+    contestant = pairs[0][0].contestant
+    return [
+        {"time of": contestant, "seed": seed, "from process start": finite(p), "from first step": finite(f)}
+        for seed, p, f in ratios
+    ]
 
 
 def within_rows(pairs: Sequence[tuple[Run, Run]]) -> list[Row]:

@@ -47,23 +47,23 @@ KINDS = {
 
 
 @dataclass
-class Run:
+class TrainingStep:
     """A training step, at once or phase by phase."""
 
     ours: Ours
     batch: Batch
 
     @classmethod
-    def of(cls, shape: Shape, device: torch.device) -> "Run":
+    def of(cls, shape: Shape, device: torch.device) -> "TrainingStep":
         generator = torch.Generator().manual_seed(0)
         inputs, targets = torch.randint(VOCABULARY_SIZE, (2, shape.batch, shape.context), generator=generator)
         return cls(Ours.of(shape, device), Batch(inputs, targets).to(device))
 
-    def step(self) -> None:
+    def take(self) -> None:
         self.ours.step(self.batch.inputs, self.batch.targets)
 
     def phases(self) -> dict[str, Callable[[], None]]:
-        """What `step` does, cut in three to be called in turn."""
+        """What `take` does, cut in three to be called in turn."""
         ours, loss = self.ours, list[Tensor]()
 
         def forward() -> None:
@@ -81,13 +81,13 @@ class Run:
         return {"forward": forward, "backward": backward, OPTIMIZER: update}
 
 
-def phase_seconds(run: Run, protocol: Protocol) -> dict[str, float]:
+def phase_seconds(step: TrainingStep, protocol: Protocol) -> dict[str, float]:
     """The median time of each phase of a step."""
     times: dict[str, list[float]] = defaultdict(list)
-    phases, total, steps = run.phases(), 0.0, 0
+    phases, total, steps = step.phases(), 0.0, 0
     while steps < protocol.warm_up + protocol.repeats or total < protocol.seconds:
         for name, phase in phases.items():
-            times[name].append(seconds_of(phase, run.ours.runtime.device))
+            times[name].append(seconds_of(phase, step.ours.runtime.device))
         steps += 1
         total += sum(taken[-1] for taken in times.values()) if steps > protocol.warm_up else 0
     return {name: median(taken[protocol.warm_up :]) for name, taken in times.items()}
@@ -112,10 +112,10 @@ def kind_of(name: str) -> str | None:
     return None
 
 
-def profiled(run: Run, steps: int) -> tuple[float, list[Operation]]:
+def profiled(step: TrainingStep, steps: int) -> tuple[float, list[Operation]]:
     """The seconds of a step under the profiler, and where they go, the largest share first. Shares sum to one."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch 2.13's profiler reports on itself to standard error
-    device, phases = run.ours.runtime.device, run.phases()
+    device, phases = step.ours.runtime.device, step.phases()
     gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
     active = schedule(wait=0, warmup=1, active=steps)

@@ -8,11 +8,11 @@ the extra `bench`. `PROTOCOL` says what is timed. A contestant that fails is nam
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -22,77 +22,32 @@ from tqdm import tqdm
 from bench.machine import Protocol
 from bench.ours import CPU_BATCHES, SHAPES, VOCABULARY_SIZE, Shape
 from bench.peers import Contestant, commit, contestants, version
+from bench.report import keep
+from bench.stopwatch import ROOT
+from bench.throughput_report import Contest, Findings, Result, Spread, markdown, plot
 from bench.workers import BATCHES, Worker
-from files import replacing
-from training.comparison import markdown_table
 from training.runtime import machine
 
 ROUNDS = 7
 ROUND = Protocol(warm_up=0, repeats=3, seconds=2.0)
-OURS, PEERS = "#D55E00", "#0072B2"  # colours of Okabe and Ito 2008
 
 PROTOCOL = f"""\
 A step is forward pass, cross-entropy, backward pass, clipping of the gradient to norm 1 in charscope and nanoGPT (whose
 own scripts do so), optimizer step, and clearing of gradients. Shape, batch and context are the same for all, the
 vocabulary has {VOCABULARY_SIZE} characters, and dropout is 0. All else (precision, attention kernel, activation,
-optimizer) is as each ships, with torch's defaults where a peer leaves it to its users. All get the same {BATCHES}
-random batches, made beforehand: no data are loaded.
+optimizer, memory allocator) is as each ships, with torch's defaults where a peer leaves it to its users. Charscope's
+process keeps the memory that a step frees for the next one, as train.py does, where the C library lets it
+(`training.allocator.keep_freed_memory`); those of the peers have the C library's defaults. All get the same
+{BATCHES} random batches, made beforehand: no data are loaded.
+
+"charscope" is what the presets take: Muon and rotary positions, not compiled on a CPU for runs as short as theirs, and
+compiled on a GPU. "charscope with AdamW" is neither preset: AdamW and positions that are added are what peers have.
 
 Each contestant has a process of its own. In every round each has its turn, in the order of the table, while the others
 wait. A turn is at least {ROUND.repeats} steps and {ROUND.seconds:g} seconds, each step timed until the device has
 finished it, and the median step counts. One more round comes first, which compiles and fills caches and does not count.
 Speeds are the median of rounds (lowest to highest). Ratios are taken within each round, as its turns lie close in time,
 and are the median of those (lowest to highest)."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    median: float
-    lowest: float
-    highest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        return cls(median(values), min(values), max(values))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one contestant came to."""
-
-    name: str
-    settings: str
-    parameters: int
-    round_seconds: list[float]  # a step, the median of each round
-    step_seconds: float  # median of rounds
-    characters_per_second: Spread
-    ratios: dict[str, Spread]  # if it is one of ours: how many times as fast as each peer
-
-
-@dataclass(frozen=True)
-class Contest:
-    """All contestants at one shape."""
-
-    shape: Shape
-    results: list[Result]
-    failed: dict[str, str]  # why
-
-
-@dataclass(frozen=True)
-class Findings:
-    machine: dict[str, str | int]
-    device: str
-    protocol: str
-    timing: Protocol  # of a round
-    rounds: int
-    versions: dict[str, str]
-    left_out: dict[str, str]  # why
-    contests: list[Contest]
-    trial: bool  # of the command itself: tiny sizes, each timed once
-
-    def where(self) -> str:
-        threads = "" if self.device == "cuda" else f", {self.machine['threads']} threads"
-        return f"{self.machine['hardware']}{threads}, torch {self.machine['torch']}, {self.machine['date']}"
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
@@ -139,78 +94,9 @@ def installed(entrants: Sequence[Contestant]) -> tuple[list[Contestant], dict[st
     return [entrant for entrant in entrants if entrant.name not in missing], missing
 
 
-# How it is told
-
-
-def markdown(found: Findings) -> str:
-    """What throughput_DEVICE.md holds."""
-    trial = "**A trial of the command: sizes are tiny and timed once, so the figures mean nothing.**\n\n"
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    left_out = "".join(f"Left out: {name}, {reason}.\n" for name, reason in found.left_out.items())
-    sections = "\n".join(section(contest) for contest in found.contests)
-    return f"""# Training speed beside peers
-
-{trial if found.trial else ""}{found.where()}, {found.rounds} rounds.
-Peers: {versions or "none"}; torch.nn.TransformerEncoder is of torch.
-{left_out}
-{found.protocol}
-
-{sections}"""
-
-
-def section(contest: Contest) -> str:
-    """One shape."""
-    shape = contest.shape
-    speeds = [["contestant", "runs in", "parameters", "ms/step", "characters/s"]]
-    speeds += [
-        [
-            result.name,
-            result.settings,
-            f"{result.parameters:,}",
-            f"{1e3 * result.step_seconds:.2f}",
-            told(result.characters_per_second, ",.0f"),
-        ]
-        for result in contest.results
-    ]
-    compared = [result for result in contest.results if result.ratios]
-    peers = list(compared[0].ratios) if compared else []
-    ratios = [["times as fast as", *peers]]
-    ratios += [[result.name, *(told(result.ratios[peer], ".2f") for peer in peers)] for result in compared]
-    failed = "".join(f"\n{name} failed: {reason}\n" for name, reason in contest.failed.items())
-    sizes = (
-        f"{shape.layers} layers, {shape.heads} heads, width {shape.width}, context {shape.context}, batch {shape.batch}"
-    )
-    tables = "\n\n".join(markdown_table(rows) for rows in (speeds, ratios) if len(rows) > 1)
-    return f"## {shape.name}: {sizes}\n\n{tables}\n{failed}"
-
-
-def told(spread: Spread, form: str) -> str:
-    return f"{spread.median:{form}} ({spread.lowest:{form}} to {spread.highest:{form}})"
-
-
-def plot(found: Findings, file: Path) -> None:
-    """Bars of characters/s, a panel for each shape. Raises ModuleNotFoundError without matplotlib."""
-    from matplotlib.figure import Figure  # measuring does without it
-
-    figure = Figure(figsize=(9, 0.6 + 2.8 * len(found.contests)), layout="constrained")
-    figure.suptitle(f"Training: {found.where()}")
-    panels = figure.subplots(len(found.contests), squeeze=False)[:, 0]
-    for axes, contest in zip(panels, found.contests, strict=True):
-        names = [result.name for result in contest.results]
-        speeds = [result.characters_per_second for result in contest.results]
-        reach = [[s.median - s.lowest for s in speeds], [s.highest - s.median for s in speeds]]
-        colours = [OURS if result.ratios else PEERS for result in contest.results]
-        axes.barh(names, [s.median for s in speeds], xerr=reach, color=colours)
-        axes.invert_yaxis()  # ours first
-        axes.set(title=contest.shape.name, xlabel="characters/s, median of rounds (lowest to highest)")
-        axes.grid(axis="x", alpha=0.3)
-    with replacing(file) as stream:
-        figure.savefig(stream, format="png", dpi=100)
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, timed once, not compiled: to try the command")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, timed once: to try the command itself")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--nanogpt", type=Path, metavar="FOLDER", help="a clone of nanoGPT, left out without one")
     parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", default=tuple(SHAPES))
@@ -235,6 +121,7 @@ def shape_for(name: str, device: str, quick: bool) -> Shape:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
+    revision = commit(ROOT)  # as it was at the start
     device = torch.device(options.device)
     timing = Protocol(warm_up=0, repeats=1, seconds=0) if options.quick else ROUND
     everyone = [each for each in contestants(options.nanogpt) if not (options.quick and each.compiled)]
@@ -247,19 +134,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     shapes = [shape_for(name, options.device, options.quick) for name in dict.fromkeys(options.shape)]
     contests = [compete(shape, entrants, device, timing, options.rounds) for shape in shapes]
     found = Findings(
-        machine(device), device.type, PROTOCOL, timing, options.rounds, versions, left_out, contests, options.quick
+        machine=machine(device),
+        device=device.type,
+        commit=revision,
+        protocol=PROTOCOL,
+        timing=timing,
+        rounds=options.rounds,
+        versions=versions,
+        left_out=left_out,
+        contests=contests,
+        trial=options.quick,
     )
-
-    text, name = markdown(found), f"throughput_{device.type}"
-    print(text)
-    for suffix, content in (".json", json.dumps(asdict(found), indent=2) + "\n"), (".md", text):
-        with replacing(options.output / f"{name}{suffix}") as stream:
-            stream.write(content.encode())
-    try:
-        plot(found, options.output / f"{name}.png")
-    except ModuleNotFoundError:
-        print("no plot: it needs matplotlib, pip install --constraint constraints.txt --editable '.[bench]'")
-    print(f"kept in {options.output}")
+    keep(options.output, f"throughput_{device.type}", asdict(found), markdown(found), partial(plot, found))
     if failed := dict.fromkeys(name for contest in contests for name in contest.failed):
         sys.exit(f"failed: {', '.join(failed)}")
 

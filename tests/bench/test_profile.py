@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench.arithmetic import Flop, count_flop, limit_of
 from bench.machine import Protocol
 from bench.ours import Shape
+from bench.peers import commit
 from bench.profile import main
 from bench.step import (
     BETWEEN,
@@ -19,20 +20,21 @@ from bench.step import (
     KINDS,
     OPTIMIZER,
     Operation,
-    Run,
+    TrainingStep,
     by_kind,
     kind_of,
     phase_seconds,
     profiled,
 )
+from bench.stopwatch import ROOT
 from training.optimizer import NEWTON_SCHULZ_STEPS
 
 CPU = torch.device("cpu")
 SHAPE = Shape("test", layers=2, heads=2, width=64, context=32, batch=4)
 
 
-def weights(run: Run) -> list[torch.Tensor]:
-    return [parameter.detach().clone() for parameter in run.ours.decoder.parameters()]
+def weights(step: TrainingStep) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in step.ours.decoder.parameters()]
 
 
 class Multiplying(torch.optim.SGD):
@@ -46,25 +48,25 @@ class Multiplying(torch.optim.SGD):
 @pytest.fixture(scope="module")
 def operations() -> list[Operation]:
     """Of a real step."""
-    run = Run.of(SHAPE, CPU)
-    run.step()
-    return profiled(run, steps=3)[1]
+    step = TrainingStep.of(SHAPE, CPU)
+    step.take()
+    return profiled(step, steps=3)[1]
 
 
 # Time
 
 
 def test_the_phases_together_do_what_a_training_step_does() -> None:
-    whole, cut = Run.of(SHAPE, CPU), Run.of(SHAPE, CPU)
+    whole, cut = TrainingStep.of(SHAPE, CPU), TrainingStep.of(SHAPE, CPU)
     for _ in range(3):
-        whole.step()
+        whole.take()
         for phase in cut.phases().values():
             phase()
     torch.testing.assert_close(weights(whole), weights(cut), rtol=0, atol=0)
 
 
 def test_every_phase_has_a_time() -> None:
-    taken = phase_seconds(Run.of(SHAPE, CPU), Protocol(repeats=1, seconds=0))
+    taken = phase_seconds(TrainingStep.of(SHAPE, CPU), Protocol(repeats=1, seconds=0))
     assert list(taken) == ["forward", "backward", "optimizer"]
     assert all(seconds > 0 for seconds in taken.values())
 
@@ -119,13 +121,13 @@ def test_names_are_of_the_kind_that_a_reader_would_say(name: str, kind: str | No
 
 
 def test_what_the_optimizer_multiplies_is_the_optimizers() -> None:
-    run = Run.of(SHAPE, CPU)
-    before = {found.name: found.calls for found in profiled(run, steps=1)[1] if found.kind == "matrix products"}
-    run.ours.optimizers[:] = [Multiplying(run.ours.decoder.parameters(), lr=0.1)]
-    found = profiled(run, steps=1)[1]
+    step = TrainingStep.of(SHAPE, CPU)
+    before = {found.name: found.calls for found in profiled(step, steps=1)[1] if found.kind == "matrix products"}
+    step.ours.optimizers[:] = [Multiplying(step.ours.decoder.parameters(), lr=0.1)]
+    found = profiled(step, steps=1)[1]
     assert {found.name: found.calls for found in found if found.kind == "matrix products"} == before
     assert ("aten::mm", OPTIMIZER) in {(operation.name, operation.kind) for operation in found}
-    flop = count_flop(run, SHAPE)
+    flop = count_flop(step, SHAPE)
     assert flop.optimizer_counted == 2 * 48**3
     assert flop.linear_counted == flop.linear
 
@@ -141,7 +143,7 @@ def test_the_products_of_muon_are_the_optimizers(operations: list[Operation], fl
 
 @pytest.fixture(scope="module")
 def flop() -> Flop:
-    return count_flop(Run.of(SHAPE, CPU), SHAPE)
+    return count_flop(TrainingStep.of(SHAPE, CPU), SHAPE)
 
 
 def test_the_formula_for_linear_maps_agrees_with_what_is_counted(flop: Flop) -> None:
@@ -150,7 +152,7 @@ def test_the_formula_for_linear_maps_agrees_with_what_is_counted(flop: Flop) -> 
 
 def test_the_formula_for_attention_agrees_with_what_is_counted() -> None:
     with sdpa_kernel(SDPBackend.MATH):
-        flop = count_flop(Run.of(SHAPE, CPU), SHAPE)
+        flop = count_flop(TrainingStep.of(SHAPE, CPU), SHAPE)
     assert flop.attention_full == pytest.approx(flop.attention_counted, rel=0.01)
 
 
@@ -160,9 +162,9 @@ def test_causality_needs_one_pair_of_characters_in_two_and_the_diagonal(flop: Fl
 
 
 def test_adamw_multiplies_no_matrices() -> None:
-    run = Run.of(SHAPE, CPU)
-    run.ours.optimizers[:] = [torch.optim.AdamW(run.ours.decoder.parameters())]
-    assert count_flop(run, SHAPE).optimizer_counted == 0
+    step = TrainingStep.of(SHAPE, CPU)
+    step.ours.optimizers[:] = [torch.optim.AdamW(step.ours.decoder.parameters())]
+    assert count_flop(step, SHAPE).optimizer_counted == 0
 
 
 def test_a_step_as_long_as_its_products_would_take_is_at_the_limit(flop: Flop) -> None:
@@ -182,6 +184,7 @@ def test_a_quick_run_writes_all_that_it_measured(tmp_path: Path, capsys: pytest.
     for profile in found["profiles"]:
         assert sum(profile["kinds"].values()) == pytest.approx(1)
         assert {"seconds", "phases", "operations", "flop", "limit"} <= profile.keys()
+    assert found["commit"] == commit(ROOT)
     assert {"machine", "precision", "protocol", "peak_flop_per_second", "copied_bytes_per_second"} <= found.keys()
     text = (tmp_path / "profile_cpu.md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out

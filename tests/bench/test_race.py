@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from bench import race
-from bench.race import STYLES, main
+from bench.peers import commit
+from bench.race import STYLES, TARGETS, Findings, main, plot
 from bench.racers import NANOGPT, PRESET, SPRINT, Evaluation, Race, Run, whole_split_loss, write_data
 from bench.standings import finite, median_rows, pair_rows, paired, run_rows, within_rows
 from bench.stopwatch import RunFailedError, Timing, timed
@@ -362,7 +363,10 @@ def test_a_quick_run_times_every_contestant(clone: Path, text_file: Path, tmp_pa
         assert moments == sorted(moments)
     assert [row["reached"] for row in found["medians"]] == ["1 of 1"] * 3
     assert found["trial"]
-    assert found["nanogpt_commit"] == "not a git checkout"
+    assert (found["commit"], found["nanogpt_commit"]) == (commit(ROOT), "not a git checkout")
+    assert [(row["time of"], row["seed"]) for row in found["pairs"]] == [
+        (contestant, seed) for contestant in (SPRINT, PRESET) for seed in ("7", "median")
+    ]
     assert {"machine", "target", "text_sha256", "import_torch_seconds", "pairs", "within", "protocol"} <= found.keys()
     for folder in (str(ROOT), str(clone), str(text_file.parent)):
         assert folder not in json.dumps(found) + markdown
@@ -386,6 +390,7 @@ def test_seeds_take_turns(arguments: list[str], tmp_path: Path) -> None:
     turns = [(run["contestant"], run["seed"]) for run in found["runs"]]
     assert turns == [(contestant, seed) for seed in (4, 2) for contestant in (SPRINT, NANOGPT, PRESET)]
     assert not found["trial"]
+    assert found["target"] == TARGETS["cpu"]
 
 
 def test_the_report_says_what_was_not_reached(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -394,6 +399,16 @@ def test_the_report_says_what_was_not_reached(arguments: list[str], capsys: pyte
     assert "not reached" in said
     assert "did not reach the target: 3, counted with their whole time" in said
     assert all(f"command of {contestant}" in said for contestant in STYLES)
+
+
+def test_times_in_the_plot_are_plain_numbers() -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra: pip install --editable '.[bench]'")
+    runs = [made_up(name, (9, 2.5), (64, 1.8)) for name in (SPRINT, NANOGPT, PRESET)]
+    where: dict[str, str | int] = {"hardware": "abacus", "threads": 1, "torch": "2", "date": "2026-01-31"}
+    (axes,) = plot(Findings(where, "cpu", 1.9, "", "", "", "", 1.0, runs, [], [], [], [], trial=False)).axes
+    labels = [label.get_text() for label in axes.get_xticklabels(which="both")]
+    assert {"10", "20", "30", "50"} <= set(labels)
+    assert not any("$" in label for label in labels)
 
 
 def test_a_plot_is_drawn(arguments: list[str], tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import torch
 import bench.throughput
 from bench.machine import Protocol
 from bench.ours import Shape
-from bench.peers import OURS, Contestant, TorchEncoder, commit, nanogpt
-from bench.throughput import Contest, Findings, Result, Spread, compete, installed, main, markdown, ratio, shape_for
+from bench.peers import OUR_CONTESTANTS, Contestant, TorchEncoder, commit, nanogpt
+from bench.stopwatch import ROOT
+from bench.throughput import compete, installed, main, ratio, shape_for
+from bench.throughput_report import Contest, Findings, Result, Spread, markdown, plot
 from bench.workers import random_batches
 
 CPU = torch.device("cpu")
@@ -77,6 +79,7 @@ def made_up_findings() -> Findings:
     return Findings(
         machine={"hardware": "abacus", "threads": 1, "torch": "2", "python": "3", "date": "2026-01-31"},
         device="cpu",
+        commit="fedcba",
         protocol="As agreed.",
         timing=ONCE,
         rounds=3,
@@ -132,7 +135,7 @@ def test_a_folder_inside_another_checkout_has_no_commit_of_its_own(tmp_path: Pat
 
 
 def test_a_peer_that_is_not_installed_is_named() -> None:
-    ours, missing = OURS[0], replace(OURS[0], name="theirs", package="no such package")
+    ours, missing = OUR_CONTESTANTS[0], replace(OUR_CONTESTANTS[0], name="theirs", package="no such package")
     entrants, left_out = installed([ours, missing])
     assert entrants == [ours]
     assert list(left_out) == ["theirs"]
@@ -144,16 +147,17 @@ def test_the_report_tells_protocol_figures_and_who_is_missing() -> None:
     assert "trial" not in text
     assert text.index("As agreed.") < text.index("| contestant")
     assert "nanoGPT abcdef" in text
+    assert "commit fedcba" in text
     assert "Left out: transformers, it is not installed" in text
     assert "nanoGPT failed: ValueError: too tiny" in text
     assert "2.00 (1.00 to 5.00)" in text  # the ratio
     assert "8 (5 to 16)" in text  # our characters/s
 
 
-def test_the_report_has_a_panel_for_each_shape(tmp_path: Path) -> None:
+def test_the_report_has_a_panel_for_each_shape() -> None:
     pytest.importorskip("matplotlib", reason="plots need the extra: pip install --editable '.[bench]'")
-    bench.throughput.plot(made_up_findings(), tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    found = made_up_findings()
+    assert len(plot(found).axes) == len(found.contests)
 
 
 # The command
@@ -171,6 +175,7 @@ def test_a_quick_run_writes_all_that_it_measured(tmp_path: Path, capfd: pytest.C
     assert "**A trial" in text
     assert found["protocol"] in text
     assert found["versions"]["nanoGPT"] == "not a git checkout"
+    assert found["commit"] == commit(ROOT)
 
     [contest] = found["contests"]
     assert contest["failed"] == {}
@@ -199,7 +204,7 @@ def test_a_contestant_that_fails_is_named_and_the_others_go_on(
         "dies": fake_nanogpt(tmp_path / "dies", "os._exit(3)"),
         "empty": tmp_path / "empty",
     }
-    entrants = [replace(OURS[0], name="ours")]
+    entrants = [replace(OUR_CONTESTANTS[0], name="ours")]
     entrants += [Contestant(name, partial(nanogpt, folder)) for name, folder in peers.items()]
     monkeypatch.setattr(bench.throughput, "contestants", lambda _: entrants)
 
