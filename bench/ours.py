@@ -1,6 +1,6 @@
 """This project's training step for the benchmarks, made as `train.py` and `training.loop.fit` make it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,12 @@ SHAPES = {
     "baby_gpt": Shape("baby_gpt", layers=6, heads=6, width=384, context=256, batch=64),
 }
 CPU_BATCHES = {"baby_gpt": 16}  # smaller ones, so that a CPU ends its rounds in minutes
+
+
+def shape_on(device: str, name: str) -> Shape:
+    """The shape of that name, with the batch that `device` gets."""
+    shape = SHAPES[name]
+    return replace(shape, batch=CPU_BATCHES.get(name, shape.batch)) if device == "cpu" else shape
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from bench.arithmetic import count_flop, limit_of
 from bench.machine import Protocol, copy_rate, median_seconds, product_rate
-from bench.ours import CPU_BATCHES, SHAPES, VOCABULARY_SIZE, Shape
+from bench.ours import SHAPES, VOCABULARY_SIZE, Shape, shape_on
 from bench.peers import commit
 from bench.profile_report import Findings, Profile, markdown, plot
 from bench.report import keep
@@ -118,12 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device: expected cpu, got cuda on a machine without it")
-    batches = CPU_BATCHES if options.device == "cpu" else {}
-    shapes = [
-        replace(shape, batch=batches.get(name, shape.batch))
-        for name, shape in SHAPES.items()
-        if options.shape in (None, name)
-    ]
+    shapes = [shape_on(options.device, name) for name in SHAPES if options.shape in (None, name)]
 
     found = find(torch.device(options.device), shapes, options.quick)
     keep(options.output, f"profile_{options.device}", asdict(found), markdown(found), partial(plot, found))

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from bench.machine import Protocol
-from bench.ours import CPU_BATCHES, SHAPES, VOCABULARY_SIZE, Shape
+from bench.ours import SHAPES, VOCABULARY_SIZE, Shape, shape_on
 from bench.peers import Contestant, commit, contestants, version
 from bench.report import keep
 from bench.stopwatch import ROOT
@@ -113,10 +113,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def shape_for(name: str, device: str, quick: bool) -> Shape:
-    shape = SHAPES[name]
-    if quick:
-        return replace(shape, layers=1, heads=2, width=16, context=8, batch=2)
-    return replace(shape, batch=CPU_BATCHES.get(name, shape.batch)) if device == "cpu" else shape
+    shape = shape_on(device, name)
+    return replace(shape, layers=1, heads=2, width=16, context=8, batch=2) if quick else shape
 
 
 def main(argv: Sequence[str] | None = None) -> None:

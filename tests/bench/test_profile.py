@@ -1,6 +1,5 @@
 import json
 import re
-import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -197,27 +196,3 @@ def test_one_shape_can_be_asked_for(tmp_path: Path) -> None:
     main(["--quick", "--shape", "small", "--output", str(tmp_path)])
     found = json.loads((tmp_path / "profile_cpu.json").read_text(encoding="utf-8"))
     assert [profile["shape"]["name"] for profile in found["profiles"]] == ["small"]
-
-
-def test_a_quick_run_draws_a_bar_for_each_shape(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="plots need the extra: pip install --editable '.[bench]'")
-    main(["--quick", "--output", str(tmp_path)])
-    assert (tmp_path / "profile_cpu.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_without_matplotlib_a_run_says_what_to_install_and_writes_the_rest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("matplotlib", "matplotlib.figure"):
-        monkeypatch.setitem(sys.modules, module, None)
-    main(["--quick", "--output", str(tmp_path)])
-    assert ".[bench]" in capsys.readouterr().out
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["profile_cpu.json", "profile_cpu.md"]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that is not there")
-def test_a_missing_gpu_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(["--device", "cuda"])
-    assert exit_.value.code == 2
-    assert "expected cpu, got cuda" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -113,26 +112,3 @@ def test_a_quick_run_writes_all_that_it_measured(tmp_path: Path, capsys: pytest.
     assert text in capsys.readouterr().out
     for case in LAYERS + SCORING:
         assert re.search(rf"^\| {case.operation} +\| {case.varied} to ", text, re.M)
-
-
-def test_a_quick_run_draws_a_plot(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="plots need the extra: pip install --editable '.[bench]'")
-    main(["--quick", "--output", str(tmp_path)])
-    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_without_matplotlib_a_run_says_what_to_install_and_writes_the_rest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("matplotlib", "matplotlib.figure"):
-        monkeypatch.setitem(sys.modules, module, None)
-    main(["--quick", "--output", str(tmp_path)])
-    assert ".[bench]" in capsys.readouterr().out
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["scaling.json", "scaling.md"]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that is not there")
-def test_a_missing_gpu_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--device", "cuda"])
-    assert "expected cpu, got cuda" in capsys.readouterr().err
