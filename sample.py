@@ -1,93 +1,135 @@
-"""Write text with a trained model: `python sample.py --help`."""
+"""Write text with a trained model, or score one: `python sample.py --help`."""
 
 import sys
-from itertools import islice
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from conf.command import command
 from conf.schema import SampleConfig
 from errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from data.vocabulary import Vocabulary
-    from training.checkpoint import Checkpoint
+    from model.decoder import Decoder
+    from sampling.writing import Task
 
-KNOWN = "\t(in the training set)"  # behind a line that is
 
-
-@command("sample", free_text=("checkpoint", "prompt", "prompt_file"))
+@command("sample", free_text=("checkpoint", "prompt", "prompt_file", "output"), free_texts=("stop",))
 def main(config: SampleConfig, _: Path) -> None:
-    """Print `config.count` continuations of the prompt, each behind it. Progress goes to standard error."""
+    """Write or score as `config` says. What is not the text itself goes to standard error."""
     # Imported here, so that help and completion need not wait for torch.
     from data.vocabulary import Vocabulary
+    from sampling.engine import ready
+    from sampling.prompt import read_prompt
+    from sampling.scoring import score
     from training.checkpoint import find_checkpoint, load_checkpoint
 
-    prompt = read_prompt(config)
+    given = read_prompt(config.prompt, config.prompt_file)
     file = find_checkpoint(config.checkpoint)
     checkpoint = load_checkpoint(file)
     vocabulary = Vocabulary(checkpoint.vocabulary)
-    trained_for = f"{file}, trained for {checkpoint.step} steps"
-    if checkpoint.training_lines is None:
-        write_text(config, prompt, checkpoint, vocabulary, trained_for)
+    prompt, note = vocabulary.fitted(given, config.unknown)
+    if given and not prompt:
+        raise UserError("prompt: expected at least one character of the vocabulary, got none")
+    decoder, how = ready(checkpoint.decoder(), config.runtime, 1 if config.score else config.count)
+    said = f"{file}, trained for {checkpoint.step} steps; on {how}" + (f"\nprompt: {note}" if note else "")
+    if config.score:
+        found = score(prompt, decoder, vocabulary, lines=checkpoint.training_lines is not None)
+        print(said, file=sys.stderr)
+        with opened(config.output) as out:
+            out.write(found.as_json() if is_json(config.output) else found.told())
     else:
-        write_lines(config, prompt.rstrip("\r\n"), checkpoint, vocabulary, trained_for)
+        task = make_task(config, prompt, decoder, vocabulary, checkpoint.training_lines)
+        print(said, file=sys.stderr)
+        write_samples(config, task, file)
 
 
-def write_text(
-    config: SampleConfig, prompt: str, checkpoint: "Checkpoint", vocabulary: "Vocabulary", trained_for: str
-) -> None:
-    """Text that goes on and on: one sample as it is written, several when all are."""
-    from model.generate import continuations, generate
+def make_task(
+    config: SampleConfig, prompt: str, decoder: "Decoder", vocabulary: "Vocabulary", training_lines: "Tensor | None"
+) -> "Task":
+    """What is to be written. Raises UserError if the vocabulary, or a line, has no place for prompt or stops."""
+    from data.lines import line_beginning
+    from model.choice import Choice
+    from model.generate import places_left
+    from sampling.writing import Task
 
-    ids = vocabulary.encode(prompt or vocabulary.opening, "prompt").tolist()
-    print(trained_for, file=sys.stderr)
-    decoder, choice = checkpoint.decoder(), config.choice()
-    if config.count == 1:
-        print(prompt, end="", flush=True)
-        for step in islice(generate(decoder, ids, **choice), config.length):
-            print(vocabulary.decode(step), end="", flush=True)
-        print()
+    length, stops = config.length, [vocabulary.encode(stop, "stop").tolist() for stop in config.stop]
+    if training_lines is None:
+        ids = vocabulary.encode(prompt or vocabulary.opening, "prompt").tolist()
     else:
-        samples = continuations(decoder, ids, config.length, count=config.count, **choice)
-        for number, written in enumerate(samples, start=1):
-            print(f"--- {number} of {config.count} ---\n{prompt}{vocabulary.decode(written)}")
+        prompt = prompt.rstrip("\r\n")
+        ids = line_beginning(prompt, vocabulary, decoder.config.context, "prompt")
+        stops.append(ids[:1])
+        length = min(length or sys.maxsize, places_left(decoder, ids))
+    return Task(
+        decoder=decoder,
+        vocabulary=vocabulary,
+        prompt=prompt,
+        ids=ids,
+        length=length,
+        stops=stops,
+        choice=Choice(temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, min_p=config.min_p),
+        count=config.count,
+        seed=config.seed,
+        training_lines=None if training_lines is None else training_lines.numpy(),
+    )
 
 
-def write_lines(
-    config: SampleConfig, prompt: str, checkpoint: "Checkpoint", vocabulary: "Vocabulary", trained_for: str
-) -> None:
-    """A line a sample, from its beginning to its end; those that were learned from are marked."""
-    from data.lines import is_among, line_beginning
-    from model.generate import continuations
+def write_samples(config: SampleConfig, task: "Task", checkpoint: Path) -> None:
+    """Write the samples, and say and show what there is to say and show of them."""
+    from tqdm import tqdm
 
-    assert checkpoint.training_lines is not None
-    ids = line_beginning(prompt, vocabulary, checkpoint.model.context, "prompt")
-    print(trained_for, file=sys.stderr)
-    samples = continuations(checkpoint.decoder(), ids, config.length, end=ids[0], count=config.count, **config.choice())
-    known = 0
-    for written in samples:
-        line = prompt + vocabulary.decode(written)
-        # What was stopped by `length` is no whole line yet.
-        is_known = len(written) < config.length and is_among(line, checkpoint.training_lines.numpy())
-        known += is_known
-        print(line + KNOWN if is_known else line)
-    print(f"{known} of {config.count} were in the training set", file=sys.stderr)
+    from model.generate import Continuation
+    from sampling.writing import as_json, as_line, as_text, stream, write_all
 
-
-def read_prompt(config: SampleConfig) -> str:
-    """The prompt as the user gave it; empty if there is none. Raises UserError if its file cannot be read."""
-    if config.prompt_file is None:
-        return config.prompt or ""
+    written: list[Continuation] = []
+    total = None if task.length is None else task.length * task.count
     try:
-        file = config.prompt_file
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
-        prompt = content.decode("utf-8")
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
-        raise UserError(f"prompt_file: expected UTF-8 text in {config.prompt_file}, got: {error}") from error
-    if not prompt:
-        raise UserError(f"prompt_file: expected at least one character in {config.prompt_file}, got none")
-    return prompt
+        with (
+            opened(config.output) as out,
+            tqdm(total=total, unit=" characters", disable=None if config.output else True) as bar,
+        ):
+            if is_json(config.output):
+                write_all(task, as_json, out, bar, written)
+            elif task.training_lines is not None:
+                write_all(task, as_line, out, bar, written)
+            elif task.count > 1:
+                write_all(task, as_text, out, bar, written)
+            else:
+                stream(task, out, bar, written)
+    except KeyboardInterrupt:
+        if task.length is not None:  # or else it is how to end it
+            raise
+    if task.training_lines is not None:
+        known = sum(map(task.is_known, written))
+        print(f"{known} of {len(written)} were in the training set", file=sys.stderr)
+    if config.inspect:
+        from sampling.maps import write_maps  # TensorBoard takes its time
+
+        texts = [task.ids + sample.ids for sample in written]
+        folder = write_maps(texts, task.decoder, task.vocabulary, checkpoint)
+        print(f"attention maps: {folder}; to see them: tensorboard --logdir {folder.parent}", file=sys.stderr)
+
+
+def is_json(output: str | None) -> bool:
+    return output is not None and output.endswith(".jsonl")
+
+
+@contextmanager
+def opened(output: str | None) -> Iterator[TextIO]:
+    """The file to write to, by default standard output. Raises UserError if it cannot be written."""
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with open(Path(output).expanduser(), "w", encoding="utf-8", newline="\n") as stream:
+            yield stream
+    except OSError as error:
+        raise UserError(f"output: expected a file that can be written, got {output!r}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

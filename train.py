@@ -45,6 +45,7 @@ def main(config: TrainConfig, directory: Path) -> float:
     from data.batches import Batches
     from data.corpus import Corpus
     from data.sources import load_text
+    from model.choice import Choice
     from model.decoder import Decoder
     from model.generate import continuations
     from training.allocator import keep_freed_memory
@@ -98,7 +99,9 @@ def main(config: TrainConfig, directory: Path) -> float:
     best = load_checkpoint(directory / "checkpoints" / "best.pt").decoder()
     # Another seed than sample.py's own, which is to write something new.
     count = 1 if end is None else SAMPLE_LINES
-    samples = continuations(best, opening, FINAL_SAMPLE_LENGTH, end=end, count=count, temperature=0.8, seed=seed + 1)
+    samples = continuations(
+        best, opening, FINAL_SAMPLE_LENGTH, end=end, count=count, choice=Choice(temperature=0.8), seed=seed + 1
+    )
     print("", *map(vocabulary.decode, samples), "", sep="\n")
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     say_how_to_go_on(directory)

@@ -27,6 +27,7 @@ Decorator = Callable[[Main], Callable[[], None]]
 def command(
     name: str,
     free_text: Iterable[str] = (),
+    free_texts: Iterable[str] = (),
     keeps_runs: bool = False,
     after_sweep: Callable[[Path], None] | None = None,
 ) -> Decorator:
@@ -34,8 +35,9 @@ def command(
 
     What `main` returns is what a sweep optimizes. A mistake of the user's ends the process with one line on standard
     error and exit code 2; any other error keeps its traceback. Outside sweeps the values of the names in `free_text`
-    are taken as they are typed, whatever commas, colons or quotes they hold. `after_sweep` gets the folder of a
-    sweep that has finished a run, however it ended.
+    are taken as they are typed, whatever commas, colons or quotes they hold; so are those in `free_texts`, as lists of
+    one text, unless they begin as lists do. `after_sweep` gets the folder of a sweep that has finished a run, however
+    it ended.
     """
 
     def decorate(main: Main) -> Callable[[], None]:
@@ -77,7 +79,7 @@ def command(
             if is_sweep() and not keeps_runs:
                 sys.exit(_say(name, ["expected one set of values, got a sweep; only training sweeps"]))
             if not is_sweep():
-                sys.argv[1:] = [_literal(argument, free_text) for argument in sys.argv[1:]]
+                sys.argv[1:] = [_literal(argument, free_text, free_texts) for argument in sys.argv[1:]]
             try:
                 sys.argv[1:] = spelled_out(name, sys.argv[1:])
             except UserError as mistake:
@@ -117,14 +119,15 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _literal(argument: str, free_text: Iterable[str]) -> str:
+def _literal(argument: str, free_text: Iterable[str], free_texts: Iterable[str] = ()) -> str:
     """Quote the value of `name=value` for Hydra's grammar if it is free text."""
     name, equals, value = argument.partition("=")
-    if name not in free_text or not equals or value == "null":
+    listed = name in free_texts and not value.startswith("[")
+    if not (listed or name in free_text) or not equals or value == "null":
         return argument
     value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # no interpolation
     value = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + match[2].replace("'", r"\'"), value)
-    return f"{name}='{value}'"
+    return f"{name}=['{value}']" if listed else f"{name}='{value}'"
 
 
 @contextmanager

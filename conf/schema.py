@@ -4,16 +4,17 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from data.config import DataConfig
+from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
+from sampling.config import SamplingRuntimeConfig
 from training.config import BoardConfig, RuntimeConfig, TrainingConfig
 
 CONF = str(Path(__file__).parent)
 LARGEST_SEED = 2**63 - 2
+OUTPUTS = (".txt", ".jsonl")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,26 +41,36 @@ class TrainConfig:
 class SampleConfig:
     """`python sample.py`."""
 
-    checkpoint: str | None = None  # a file or a run's folder; by default the newest run's best
+    checkpoint: str | None = None  # a file, a run's folder, or the newest run's `best` (the default) or `last`
     prompt: str | None = None  # the text to go on from
     prompt_file: str | None = None  # a file that holds it, - for standard input
-    length: int = 500  # characters to write
+    unknown: Unknown = Unknown.error  # what to do about characters of the prompt that the vocabulary lacks
+    length: int | None = 500  # characters to write; null: until interrupted
     count: int = 1  # samples
     temperature: float = 0.8  # below 1: more likely characters; 0: always the likeliest
     top_k: int | None = None  # choose among the k likeliest characters only
-    seed: int = 0
-
-    def choice(self) -> dict[str, Any]:
-        """How each character is chosen, as `model.generate` takes it."""
-        return {"temperature": self.temperature, "top_k": self.top_k, "seed": self.seed}
+    top_p: float | None = None  # among the fewest likeliest that have this probability together
+    min_p: float | None = None  # among those at least this share of the likeliest's probability as likely
+    stop: list[str] = field(default_factory=list)  # texts to stop at, which are left out
+    seed: int = 0  # of the first sample, and one more for each further one
+    output: str | None = None  # a file for the samples, .txt, or .jsonl with the log-probability of each character
+    score: bool = False  # instead of writing: how likely the model finds the prompt
+    inspect: bool = False  # write the attention maps of prompt and samples to the run's folder
+    runtime: SamplingRuntimeConfig = field(default_factory=SamplingRuntimeConfig)
 
     def problems(self) -> list[str]:
         """Everything that is wrong with these values, one entry each."""
-        found = _seed_problems(self.seed)
+        found = _seed_problems(self.seed) + self.runtime.problems()
         if self.prompt is not None and self.prompt_file is not None:
             found.append("prompt, prompt_file: expected one of them, got both")
         if self.prompt == "":
             found.append("prompt: expected at least one character, got none")
+        if self.score and self.prompt is None and self.prompt_file is None:
+            found.append("score: expected a text in prompt or prompt_file, got none")
+        if self.output is not None and not self.output.endswith(OUTPUTS):
+            found.append(f"output: expected a file name that ends in {' or '.join(OUTPUTS)}, got {self.output!r}")
+        if "" in self.stop:
+            found.append("stop: expected texts of at least one character, got an empty one")
         found += [
             f"{name}: expected at least 1, got {value}"
             for name in ("length", "count", "top_k")
@@ -67,6 +78,11 @@ class SampleConfig:
         ]
         if not 0 <= self.temperature < math.inf:
             found.append(f"temperature: expected a number of at least 0, got {self.temperature}")
+        found += [
+            f"{name}: expected more than 0 and at most 1, got {value}"
+            for name in ("top_p", "min_p")
+            if (value := getattr(self, name)) is not None and not 0 < value <= 1
+        ]
         return found
 
 

@@ -1,7 +1,7 @@
 """What a user may choose about the text. Free of heavy imports, so that help and completion are instant."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 
 class Source(StrEnum):
@@ -24,6 +24,14 @@ class LongLines(StrEnum):
     error = "error"
     skip = "skip"
     cut = "cut"  # the model sees their beginnings
+
+
+class Unknown(Enum):
+    """What becomes of characters that a vocabulary lacks."""
+
+    error = "error"
+    skip = "skip"
+    replace = "replace"  # by one that it has
 
 
 @dataclass(kw_only=True, slots=True)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.config import Unknown
 from errors import UserError
 
+REPLACEMENTS = "\N{REPLACEMENT CHARACTER}? "  # the first that the vocabulary has takes the place of what it lacks
 PIECE = 2**20  # characters encoded at once
 
 
@@ -60,6 +62,27 @@ class Vocabulary:
         if unknown:
             raise UserError(f"{source}: " + self._unknown(text, unknown[0], len(unknown)))
         return ids
+
+    def fitted(self, text: str, unknown: Unknown) -> tuple[str, str]:
+        """`text` without the characters that are not in the vocabulary, as `unknown` says, and in words what was done.
+
+        With `Unknown.error` they stay, for `encode` to raise.
+        """
+        strange = sorted(set(text) - set(self.characters))
+        match unknown:
+            case Unknown.skip if strange:
+                by, done = "", "left out"
+            case Unknown.replace if strange:
+                by = next((known for known in REPLACEMENTS if known in self.characters), self.opening)
+                done = f"replaced by {_shown(by)}"
+            case _:
+                return text, ""
+        count = sum(map(text.count, strange))
+        return text.translate(dict.fromkeys(map(ord, strange), by)), (
+            f"{count} of {len(text)} characters were not in the vocabulary and were {done}: "
+            + ", ".join(map(_shown, strange[:5]))
+            + (", …" if len(strange) > 5 else "")
+        )
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of ids (n,)."""

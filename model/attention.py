@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from model.cache import Memory
 from model.pooling import AttentionPooling
 
 
@@ -17,9 +18,9 @@ class SingleHeadAttention(nn.Module):
             self.query = nn.Linear(width, head_size, bias=False)
         self.value = nn.Linear(width, head_size, bias=False)
 
-    def forward(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """(B, T, C) -> (B, T, D)."""
-        return self.pooling(*self._split(x), valid_lens).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
+        return self.pooling(*self._split(x), valid_lens, memory).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """The attention weights for input (B, T, C): (B, 1, T, T)."""
@@ -53,9 +54,9 @@ class MultiHeadAttention(nn.Module):
             self.value = nn.Linear(width, width, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
 
-    def forward(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        heads = self.pooling(*self._split(x), valid_lens)  # (B, H, T, D)
+        heads = self.pooling(*self._split(x), valid_lens, memory)  # (B, H, T, D)
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.attention import MultiHeadAttention, SingleHeadAttention
+from model.cache import Cache, Memory
 from model.config import AttentionKind, DecoderConfig, PositionKind
 from model.pooling import AttentionPooling
-from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
+from model.position import LearnedPosition, NoPosition, Places, RotaryPosition, SinusoidalPosition
 from model.scoring import Additive, Bilinear, make_scoring
 
 
@@ -57,8 +58,8 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config.width, config.feed_forward or 4 * config.width, config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), valid_lens))
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), valid_lens, memory))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
@@ -72,14 +73,14 @@ class Decoder(nn.Module):
             raise ValueError("; ".join(problems))
         self.config = config
         self.embedding = nn.Embedding(vocabulary_size, config.width)
-        self.position: SinusoidalPosition | LearnedPosition | nn.Identity
+        self.position: SinusoidalPosition | LearnedPosition | NoPosition
         match config.position:
             case PositionKind.sinusoidal:
                 self.position = SinusoidalPosition(config.context, config.width)
             case PositionKind.learned:
                 self.position = LearnedPosition(config.context, config.width)
             case PositionKind.rotary | PositionKind.none:  # in the attention of each block, or nowhere
-                self.position = nn.Identity()
+                self.position = NoPosition()
         self.dropout = nn.Dropout(config.dropout)
         blocks = nn.ModuleList(Block(config, kind) for kind in config.attention_kinds())
         self.blocks = cast(Sequence[Block], blocks)
@@ -93,18 +94,31 @@ class Decoder(nn.Module):
         Where sequences are padded at the end, `valid_lens` (B,) says how long each is, and no character attends to
         padding. Causality alone would keep the logits of what is there from it, but not those of the padding.
         """
-        x = self.embed(ids)
-        for block in self.blocks:
-            x = block(x, valid_lens)
+        return self.logits(self.read(ids, valid_lens))
+
+    def read(self, ids: Tensor, valid_lens: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Ids (B, T) -> the last block's output (B, T, C). A `cache`, which must expect them, remembers them."""
+        if cache is None:
+            x = self.embed(ids)
+            for block in self.blocks:
+                x = block(x, valid_lens)
+            return x
+        x = self.embed(ids, cache.places)
+        for block, memory in zip(self.blocks, cache.layers, strict=True):
+            x = block(x, cache.valid_lens, memory)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The last block's output (..., C) -> the logits (..., V) of the character after each."""
         return self.output(self.norm(x))
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Ids (B, T) -> the first block's input (B, T, C)."""
+    def embed(self, ids: Tensor, places: Places | None = None) -> Tensor:
+        """Ids (B, T) -> the first block's input (B, T, C); by default they are of the places 0 to T - 1."""
         T = ids.shape[1]
         if self.config.context < T:
             raise ValueError(f"expected at most {self.config.context} positions, got {T}")
         # The square root brings embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
-        return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width)))
+        return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width), places))
 
     def maps(self) -> list[nn.Parameter]:
         """The matrices of all linear maps in the blocks."""
@@ -137,9 +151,11 @@ class Decoder(nn.Module):
 def inference(decoder: Decoder) -> Iterator[None]:
     """No dropout and no gradients inside; the decoder's mode is put back after."""
     was_training = decoder.training
-    decoder.eval()
+    if was_training:  # each walks through all modules
+        decoder.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        decoder.train(was_training)
+        if was_training:
+            decoder.train()

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from model.position import RotaryPosition
+from model.cache import Memory
+from model.position import Places, RotaryPosition
 from model.scoring import Additive, DotProduct, InnerProduct, Mean, Scoring
 
 EXPLICIT_LONGEST = 512  # context up to which a CPU forms weights in bf16: longer ones take memory (bench/LOG.md)
@@ -77,33 +78,48 @@ class AttentionPooling(nn.Module):
     def weights(self, query: Tensor, key: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """The weights that `forward` applies, before dropout: (B, H, Q, K); every row sums to one, or is zeros."""
         query, key = self._placed(query, key)
-        return masked_softmax(self.scoring.scores(query, key), self._lens(query, valid_lens))
+        return masked_softmax(self.scoring.scores(query, key), self._lens(query, valid_lens, self.causal))
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-        """`dropout(weights(query, key)) @ value`, in the cheapest way that is exact to the precision in use."""
-        explicit = self._explicit_is_faster(query, key, value, valid_lens)
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        valid_lens: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
+        """`dropout(weights(query, key)) @ value`, in the cheapest way that is exact to the precision in use.
+
+        A `memory` takes in keys and values, and a single query looks at all that it holds, `valid_lens` of them.
+        """
+        explicit = memory is None and self._explicit_is_faster(query, key, value, valid_lens)
         if value.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 if explicit:
                     return self(query, key, value)
                 # On CPUs the fused kernel's backward pass is several times slower in bf16 than in fp32.
-                return self(query.float(), key.float(), value.float(), valid_lens).type_as(value)
+                return self(query.float(), key.float(), value.float(), valid_lens, memory).type_as(value)
         if key.shape[2] != value.shape[2]:
             raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
-        query, key = self._placed(query, key)
+        query, key = self._placed(query, key, memory.cache.places if memory else None)
+        causal = self.causal
+        if memory:
+            key, value = memory.extend(key, value)
+            causal = causal and query.shape[2] > 1  # what is remembered came before
         dropout = self.dropout if self.training else 0.0
         match self.scoring:
             case DotProduct() if explicit:
                 return explicit_causal(query, key, value, self.scoring.scale_for(key), dropout)
             case InnerProduct():
                 left, right = self.scoring.factors(query, key)
-                causal = self.causal and valid_lens is None
-                lens = None if causal else self._lens(query, valid_lens)
-                return fused(left, right, value, self.scoring.scale_for(key), lens, causal, dropout)
+                plain = causal and valid_lens is None
+                lens = None if plain else self._lens(query, valid_lens, causal)
+                return fused(left, right, value, self.scoring.scale_for(key), lens, plain, dropout)
             case Additive():
-                return in_blocks(self.scoring, query, key, value, self._lens(query, valid_lens), self.causal, dropout)
+                lens = self._lens(query, valid_lens, causal)
+                return in_blocks(self.scoring, query, key, value, lens, causal, dropout)
             case Mean():
-                return running_mean(value, self._lens(query, valid_lens), query.shape[2])
+                return running_mean(value, self._lens(query, valid_lens, causal), query.shape[2])
         raise TypeError(f"no way to pool values by {type(self.scoring).__name__}")
 
     def _explicit_is_faster(self, query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None) -> bool:
@@ -112,19 +128,22 @@ class AttentionPooling(nn.Module):
         in_bf16 = all(x.device.type == "cpu" and x.dtype == torch.bfloat16 for x in (query, key, value))
         return plain and in_bf16 and key.shape[2] <= EXPLICIT_LONGEST
 
-    def _placed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    def _placed(self, query: Tensor, key: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         if self.causal and query.shape[2] != key.shape[2]:
             got = f"{key.shape[2]} and {query.shape[2]}"
             raise ValueError(f"expected as many keys as queries in causal attention, got {got}")
         if self.rotary is None or not self.scoring.asks:
             return query, key
-        return self.rotary(query), self.rotary(key)
+        if query.shape != key.shape:
+            return self.rotary(query, places), self.rotary(key, places)
+        turned = self.rotary(torch.stack((query, key)), places)  # half as many operations
+        return turned[0], turned[1]
 
-    def _lens(self, query: Tensor, valid_lens: Tensor | None) -> Tensor | None:
+    def _lens(self, query: Tensor, valid_lens: Tensor | None, causal: bool) -> Tensor | None:
         """How many keys each query sees, (B, Q); None for all."""
         B, Q = len(query), query.shape[2]
         lens = None if valid_lens is None else checked_lens(valid_lens, B, Q).view(B, -1).expand(B, Q)
-        if not self.causal:
+        if not causal:
             return lens
         own = causal_lens(Q, query.device).expand(B, Q)
         return own if lens is None else torch.minimum(own, lens)

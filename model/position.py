@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+Places = slice | Tensor  # of T characters: the same in all sequences, or (B, T)
+
 
 def angles(positions: int, size: int) -> Tensor:
     """i / 10000^(2j/size) for each place i and each pair j of columns: (positions, ceil(size / 2)), in float64.
@@ -23,22 +25,28 @@ def sinusoidal_encoding(positions: int, width: int) -> Tensor:
     return interleaved[:, :width].float()
 
 
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+def turns(angle: Tensor) -> Tensor:
+    """Cosine and sine of each angle: (..., 2)."""
+    return torch.stack((angle.cos(), angle.sin()), dim=-1)
+
+
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
     """Turn the columns 2j and 2j+1 of each row, as a point of the plane, by an angle of their own.
 
-    x: (..., T, D); cosine and sine of the angles: (T, D // 2), or (D // 2) for all rows alike. An odd last column
-    stays as it is. Turned by -delta / 10000^(2j/D), row i of the sinusoidal encoding becomes row i + delta.
+    x: (..., T, D); turn: cosine and sine of the angles (..., T, D // 2, 2), or (D // 2, 2) for all rows alike. An odd
+    last column stays as it is. Turned by -delta / 10000^(2j/D), row i of the sinusoidal encoding becomes row i + delta.
     """
-    paired = 2 * cosine.shape[-1]  # columns
-    points = x[..., :paired].to(torch.promote_types(x.dtype, torch.float32)).contiguous().unflatten(-1, (-1, 2))
+    paired = 2 * turn.shape[-2]  # columns
+    whole = x if x.shape[-1] == paired else x[..., :paired]
+    points = whole.to(torch.promote_types(x.dtype, torch.float32)).contiguous().unflatten(-1, (-1, 2))
     # A third of the time on a CPU. But torch's compiler knows no complex numbers, and they begin at even places only.
     if x.device.type == "cpu" and not torch.compiler.is_compiling() and points.storage_offset() % 2 == 0:
-        turned = torch.view_as_real(torch.view_as_complex(points) * torch.complex(cosine, sine))
+        turned = torch.view_as_real(torch.view_as_complex(points) * torch.view_as_complex(turn))
     else:
-        real, imaginary = points.unbind(-1)
+        (real, imaginary), (cosine, sine) = points.unbind(-1), turn.unbind(-1)
         turned = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=-1)
     turned = turned.flatten(-2).type_as(x)
-    return turned if x.shape[-1] == paired else torch.cat((turned, x[..., paired:]), dim=-1)
+    return turned if whole is x else torch.cat((turned, x[..., paired:]), dim=-1)
 
 
 class SinusoidalPosition(nn.Module):
@@ -51,9 +59,9 @@ class SinusoidalPosition(nn.Module):
         # Not a parameter and not in checkpoints, but it follows the decoder to its device.
         self.register_buffer("table", sinusoidal_encoding(positions, width), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
-        return x + self.table[: x.shape[1]]
+    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C); by default they are of the places 0 to T - 1."""
+        return x + self.table[_rows(x, places)]
 
 
 class LearnedPosition(nn.Module):
@@ -68,24 +76,34 @@ class LearnedPosition(nn.Module):
         """As large as the sinusoidal encoding, which did best (bench/LOG.md)."""
         nn.init.normal_(self.table, std=0.5**0.5, generator=generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
-        return x + self.table[: x.shape[1]]
+    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C); by default they are of the places 0 to T - 1."""
+        return x + self.table[_rows(x, places)]
+
+
+class NoPosition(nn.Module):
+    """Adds nothing."""
+
+    def forward(self, x: Tensor, _: Places | None = None) -> Tensor:
+        """(B, T, C), as it is."""
+        return x
 
 
 class RotaryPosition(nn.Module):
     """Turns queries and keys by their places, so that their product depends on the distance alone (Su et al. 2021)."""
 
-    cosine: Tensor
-    sine: Tensor
+    table: Tensor  # (positions, D // 2, 2)
 
     def __init__(self, positions: int, head_size: int) -> None:
         super().__init__()
-        angle = angles(positions, head_size)[:, : head_size // 2]
-        self.register_buffer("cosine", angle.cos().float(), persistent=False)
-        self.register_buffer("sine", angle.sin().float(), persistent=False)
+        table = turns(angles(positions, head_size)[:, : head_size // 2]).float()
+        self.register_buffer("table", table, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Queries or keys (B, H, T, D) of places 0 to T - 1, turned."""
-        T = x.shape[-2]
-        return rotate(x, self.cosine[:T], self.sine[:T])
+    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
+        """Queries or keys (B, H, T, D), turned; by default they are of the places 0 to T - 1."""
+        turn = self.table[_rows(x, places)]
+        return rotate(x, turn if turn.ndim == 3 else turn[:, None])  # (T, D // 2, 2) or, for all heads, (B, 1, ...)
+
+
+def _rows(x: Tensor, places: Places | None) -> Places:
+    return slice(x.shape[-2]) if places is None else places

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -41,8 +42,8 @@ class Board:
 
     def begin(self, decoder: Decoder, config_text: str) -> None:
         """What stays the same throughout a run: its configuration, the probe and the positional encoding."""
-        self.writer.add_text("config", _verbatim(config_text), 0)
-        self.writer.add_text("attention/probe", _verbatim(self.decode(self.probe)), 0)
+        self.writer.add_text("config", verbatim(config_text), 0)
+        self.writer.add_text("attention/probe", verbatim(self.decode(self.probe)), 0)
         self.positions(0, decoder)
         self.attention(0, decoder)
 
@@ -60,7 +61,7 @@ class Board:
             self.positions(step, decoder)
         count = 1 if self.end is None else SAMPLE_LINES
         samples = continuations(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
-        self.writer.add_text("sample", _verbatim("\n".join(map(self.decode, samples))), step)
+        self.writer.add_text("sample", verbatim("\n".join(map(self.decode, samples))), step)
         self.writer.flush()
 
     def attention_due(self, step: int, at_evaluation: bool) -> bool:
@@ -70,8 +71,7 @@ class Board:
     def attention(self, step: int, decoder: Decoder) -> None:
         """The maps of every head for the probe, as one picture."""
         ids = torch.as_tensor(self.probe, device=decoder.embedding.weight.device)
-        layers = [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)]
-        self.writer.add_image(ATTENTION_TAG, attention_grid(layers), step, dataformats="HWC")
+        add_attention(self.writer, step, decoder, ids)
 
     def positions(self, step: int, decoder: Decoder) -> None:
         """What is added to the embedding at each position, if anything is, as a picture: the middle colour is zero."""
@@ -104,6 +104,12 @@ class Board:
         self.writer.add_scalar(f"bits_per_character/{split}", nats / math.log(2), step)
 
 
-def _verbatim(text: str) -> str:
+def add_attention(writer: SummaryWriter, step: int, decoder: Decoder, ids: Tensor) -> None:
+    """The maps of every head for ids (T,), as one picture."""
+    layers = [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)]
+    writer.add_image(ATTENTION_TAG, attention_grid(layers), step, dataformats="HWC")
+
+
+def verbatim(text: str) -> str:
     """Markdown that shows `text` as it is: an indented block cannot be closed by anything inside it."""
     return "\n".join("    " + line for line in text.split("\n"))

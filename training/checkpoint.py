@@ -143,16 +143,25 @@ def _one_line(error: Exception) -> str:
 
 
 def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
-    """The file that `named` means: a checkpoint, a run's folder (its best), or, if None, the newest run's best."""
-    if named is None:
-        found = sorted(runs.glob("**/checkpoints/best.pt"), key=lambda file: file.stat().st_mtime)
-        if not found:
-            raise UserError(f"checkpoint: expected a trained run below {runs}/, got none; first run: python train.py")
-        return found[-1]
+    """The file that `named` means.
+
+    A checkpoint means itself, a folder the best of the newest run in it, "best" and "last" those of the newest run of
+    all, and None the best.
+    """
+    if named in (None, "best", "last"):
+        return _newest(runs, named or "best")
     try:
         path = Path(named).expanduser()
-        file = path / "checkpoints" / "best.pt" if path.is_dir() else path
-        file.stat()
+        path.stat()
     except (OSError, RuntimeError) as error:
-        raise UserError(f"checkpoint: expected a checkpoint or a run's folder, got {named!r}: {error}") from error
-    return file
+        raise UserError(
+            f"checkpoint: expected a checkpoint, a run's folder, best or last, got {named!r}: {error}"
+        ) from error
+    return _newest(path, "best") if path.is_dir() else path
+
+
+def _newest(folder: Path, which: str) -> Path:
+    found = sorted(folder.glob(f"**/checkpoints/{which}.pt"), key=lambda file: file.stat().st_mtime)
+    if not found:
+        raise UserError(f"checkpoint: expected a trained run below {folder}/, got none; first run: python train.py")
+    return found[-1]

@@ -15,7 +15,7 @@ from errors import UserError
 from training.config import Compile, Device, Precision, RuntimeConfig
 
 COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
-_DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
+DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Runtime:
     def autocast(self) -> AbstractContextManager[object]:
         """Inside, matrix products are computed in the chosen precision."""
         enabled = self.precision is not Precision.fp32
-        return torch.autocast(self.device.type, _DTYPES[self.precision], enabled=enabled)
+        return torch.autocast(self.device.type, DTYPES[self.precision], enabled=enabled)
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
@@ -57,31 +57,35 @@ def choose_runtime(config: RuntimeConfig, flop: float = 0.0, one_shape: bool = T
 
     `flop`: how many floating-point operations the run is to take, roughly. `one_shape`: whether all batches have one.
     """
-    device, why_device = _choose_device(config.device)
-    precision, why_precision = _choose_precision(config.precision, device)
+    device, why_device = choose_device(config.device)
+    if device.type == "cpu":
+        why_device += f"; {torch.get_num_threads()} threads"
+    precision, why_precision = choose_precision(config.precision, device)
     compiled, why_compiled = _choose_compile(config.compile, device, flop, one_shape)
     chosen = f"{device} ({why_device}), {precision} ({why_precision})"
     how = "not compiled" if compiled is Compile.off else "compiled"
     return Runtime(device, precision, compiled, f"{chosen}, {how} ({why_compiled})")
 
 
-def _choose_device(wanted: Device) -> tuple[torch.device, str]:
+def choose_device(wanted: Device) -> tuple[torch.device, str]:
+    """Settle `auto`, and why. Raises UserError if what was asked for is not there."""
     there = {Device.cuda: torch.cuda.is_available(), Device.mps: torch.backends.mps.is_available()}
     match wanted:
         case Device.auto:
             for kind, available in there.items():
                 if available:
                     return torch.device(kind.value), "a GPU was found"
-            return torch.device("cpu"), f"no GPU was found; {torch.get_num_threads()} threads"
+            return torch.device("cpu"), "no GPU was found"
         case Device.cpu:
-            return torch.device("cpu"), f"as asked; {torch.get_num_threads()} threads"
+            return torch.device("cpu"), "as asked"
         case Device.cuda | Device.mps:
             if not there[wanted]:
                 raise UserError(f"runtime.device: expected {wanted}, got a machine without it; try auto or cpu")
             return torch.device(wanted.value), "as asked"
 
 
-def _choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision, str]:
+def choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision, str]:
+    """Settle `auto`, and why."""
     if wanted is not Precision.auto:
         return wanted, "as asked"
     match device.type:

@@ -55,7 +55,10 @@ def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
 
 SAMPLING_MISTAKES = {
     "no run": (["checkpoint=null"], "expected a trained run below runs/, got none; first run: python train.py"),
-    "no checkpoint": (["checkpoint=missing.pt"], "expected a checkpoint or a run's folder, got 'missing.pt'"),
+    "no checkpoint": (
+        ["checkpoint=missing.pt"],
+        "expected a checkpoint, a run's folder, best or last, got 'missing.pt'",
+    ),
     "not a checkpoint": (["checkpoint=binary"], "binary is not a checkpoint"),
     "unknown key": (["promt=a"], "promt: there is no such name; did you mean prompt"),
     "values": (["length=0", "count=0", "temperature=-1", "top_k=0"], "length.*count.*top_k.*temperature"),

@@ -95,7 +95,11 @@ def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True)
         file.touch()
         os.utime(file, (1e9 - age, 1e9 - age))
-    assert find_checkpoint(None, tmp_path / "runs") == tmp_path / "runs" / "b" / "checkpoints" / "best.pt"
+    newest = tmp_path / "runs" / "b" / "checkpoints" / "best.pt"
+    assert find_checkpoint(None, tmp_path / "runs") == find_checkpoint("best", tmp_path / "runs") == newest
+    assert find_checkpoint(str(tmp_path / "runs")) == newest
+    newest.with_name("last.pt").touch()
+    assert find_checkpoint("last", tmp_path / "runs") == newest.with_name("last.pt")
     assert find_checkpoint(str(tmp_path / "runs" / "a")) == tmp_path / "runs" / "a" / "checkpoints" / "best.pt"
     assert find_checkpoint(str(file)) == file
 
@@ -103,6 +107,8 @@ def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a trained run below .*, got none; first run: python train\.py"):
         find_checkpoint(None, tmp_path)
-    for missing in (tmp_path, tmp_path / "none.pt", "~nobody-of-this-name", "x" * 400):
-        with pytest.raises(UserError, match="expected a checkpoint or a run's folder"):
+    with pytest.raises(UserError, match=f"expected a trained run below {tmp_path}, got none"):
+        find_checkpoint(str(tmp_path))
+    for missing in (tmp_path / "none.pt", "~nobody-of-this-name", "x" * 400):
+        with pytest.raises(UserError, match="expected a checkpoint, a run's folder, best or last, got"):
             find_checkpoint(str(missing))

@@ -1,0 +1,247 @@
+"""This project and its peers as writers of ids, at random weights of the same shape, each in a process of its own."""
+
+import gc
+import io
+import multiprocessing
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, redirect_stdout, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.machine import Protocol, median_seconds, seconds_of
+from bench.ours import VOCABULARY_SIZE, Shape
+from bench.peers import count, import_file, version
+from bench.sampling_report import Turn
+from bench.workers import ContestantError, Ready
+from model.choice import Choice
+from model.config import DecoderConfig, PositionKind
+from model.decoder import Decoder
+from model.generate import generate
+from model.packing import PackedLinear, packed
+
+TEMPERATURE = 0.8
+PROMPT = 0  # the one id that all write on from
+POSITIONS = 1024  # of transformers' GPT-2, whose places cannot run out: more than are ever read
+WARM_UP = 16  # ids that are written before anything is timed
+FIRST = Protocol(warm_up=1, repeats=5, seconds=0)  # calls for a single id
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A contestant ready to write."""
+
+    write: Callable[[int], int]  # so many ids of each sequence: how many came, of all sequences together
+    parameters: int
+    settings: str  # how it runs, in words
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    prepare: Callable[[Shape, torch.device], Writer]  # the batch of the shape: sequences that are written side by side
+    ours: bool = False  # what the others are compared with
+
+
+def as_sampled(decoder: Decoder) -> Decoder:
+    """The decoder as sample.py writes with it, on its device."""
+    device = Device(decoder.embedding.weight.device.type)
+    return ready(decoder, SamplingRuntimeConfig(device=device), together=1)[0]
+
+
+def new_decoder(shape: Shape, position: PositionKind, device: torch.device) -> Decoder:
+    """With random weights, the same each time."""
+    config = DecoderConfig(
+        layers=shape.layers, heads=shape.heads, width=shape.width, context=shape.context, position=position
+    )
+    return Decoder(config, VOCABULARY_SIZE, torch.Generator().manual_seed(0)).to(device)
+
+
+def written(decoder: Decoder, count: int = 1) -> Iterator[list[int]]:
+    """The next id of each sequence, without end, by `model.generate.generate`, which hands it over once it is there."""
+    return generate(decoder, [PROMPT], Choice(temperature=TEMPERATURE), count=count)
+
+
+def charscope(
+    made_ready: Callable[[Decoder], Decoder], position: PositionKind, shape: Shape, device: torch.device
+) -> Writer:
+    """A decoder as `made_ready` packs it."""
+    plain = new_decoder(shape, position, device)
+    decoder = made_ready(plain)
+
+    def write(length: int) -> int:
+        return sum(map(len, islice(written(decoder, shape.batch), length)))
+
+    return Writer(write, plain.parameter_count(), f"{precision(decoder)}, {position}")
+
+
+def precision(decoder: Decoder) -> str:
+    """What the maps of its blocks compute in."""
+    dtypes = {module.dtype for module in decoder.modules() if isinstance(module, PackedLinear)} or {torch.float32}
+    return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+
+
+def nanogpt(folder: Path, shape: Shape, device: torch.device) -> Writer:
+    """github.com/karpathy/nanoGPT as its sample.py samples."""
+    on_gpu = device.type == "cuda"
+    half = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float16
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    sizes = {"n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.width, "block_size": shape.context}
+    with redirect_stdout(io.StringIO()):  # it reports on itself
+        source = import_file(folder / "model.py", "nanogpt_model")
+        config = source.GPTConfig(**sizes, vocab_size=VOCABULARY_SIZE, dropout=0.0, bias=False)
+        model = source.GPT(config).to(device).eval()
+    prompts = torch.full((shape.batch, 1), PROMPT, device=device)
+
+    def write(length: int) -> int:
+        with torch.no_grad(), torch.autocast(device.type, half) if on_gpu else nullcontext():
+            return model.generate(prompts, length, temperature=TEMPERATURE)[:, 1:].numel()
+
+    return Writer(write, count(model), f"{str(half).removeprefix('torch.')} autocast" if on_gpu else "float32")
+
+
+def transformers(shape: Shape, device: torch.device) -> Writer:
+    """GPT-2 of Hugging Face, which remembers keys and values, of all ids that it has read."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    config = GPT2Config(
+        vocab_size=VOCABULARY_SIZE,
+        n_positions=POSITIONS,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        n_embd=shape.width,
+        use_cache=True,
+        bos_token_id=None,  # the defaults lie outside the vocabulary
+        eos_token_id=None,  # nothing ends before its length
+    )
+    model = GPT2LMHeadModel(config).to(device).eval()
+    prompts = torch.full((shape.batch, 1), PROMPT, device=device)
+    options = {"do_sample": True, "temperature": TEMPERATURE, "top_k": 0, "pad_token_id": 0}
+
+    @torch.inference_mode()
+    def write(length: int) -> int:
+        mask = torch.ones_like(prompts)
+        return model.generate(prompts, attention_mask=mask, max_new_tokens=length, **options)[:, 1:].numel()
+
+    return Writer(write, count(model), "float32")
+
+
+def contestants(nanogpt_folder: Path | None) -> tuple[list[Contestant], dict[str, str]]:
+    """All that are there, ours first, and why others are left out."""
+    entrants = [
+        Contestant("charscope", partial(charscope, as_sampled, PositionKind.rotary), ours=True),
+        Contestant(
+            "charscope, fp32", partial(charscope, partial(packed, dtype=torch.float32), PositionKind.rotary), ours=True
+        ),
+        Contestant("charscope, learned positions", partial(charscope, as_sampled, PositionKind.learned), ours=True),
+    ]
+    left_out = {}
+    if nanogpt_folder:
+        entrants.append(Contestant("nanoGPT", partial(nanogpt, nanogpt_folder)))
+    else:
+        left_out["nanoGPT"] = "no --nanogpt says where it is"
+    if version("transformers"):
+        entrants.append(Contestant("transformers", transformers))
+    else:
+        left_out["transformers"] = "it is not installed: pip install --constraint constraints.txt --editable '.[bench]'"
+    return entrants, left_out
+
+
+# In the process of a contestant
+
+
+def serve(pipe: Connection, contestant: Contestant, shape: Shape, device: torch.device) -> None:
+    """Get ready and say so; then answer each (filling, whole), numbers of ids, with a Turn, until None comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    with suppress(OSError):  # a parent that is gone wants no answer
+        try:
+            torch.manual_seed(0)
+            writer = contestant.prepare(shape, device)
+            before = forget_peak(device)
+            if (came := writer.write(WARM_UP)) != WARM_UP * shape.batch:
+                raise ValueError(f"expected {WARM_UP * shape.batch} ids, got {came}")
+            pipe.send(Ready(writer.parameters, writer.settings))
+            for lengths in iter(pipe.recv, None):
+                first = median_seconds(lambda: writer.write(1), device, FIRST)
+                filling, whole = (seconds_of(partial(writer.write, length), device) for length in lengths)
+                pipe.send(Turn(first, filling, whole, peak_bytes(device) - before))
+        except Exception as error:
+            pipe.send(ContestantError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"))
+
+
+def forget_peak(device: torch.device) -> int:
+    """Let the peak of memory start anew, where the system can, and return it: what is in use from now on."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # Linux alone has it; elsewhere the peak of getting ready stays
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return peak_bytes(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that was in use since `forget_peak`: what torch allocated on a GPU, else the resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):  # getrusage of a process begins, on Linux, with the peak of the one that spawned it
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+            return int(found[1]) * 1024
+    import resource  # Windows has none
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+class Worker:
+    """A contestant's process, as its parent sees it. One that has failed is asked no more."""
+
+    def __init__(self, contestant: Contestant, shape: Shape, device: torch.device) -> None:
+        self.contestant = contestant
+        self.ready: Ready | None = None
+        self.turns: list[Turn] = []  # one a round
+        self.failure: str | None = None
+        spawning = multiprocessing.get_context("spawn")  # nothing of the parent's state is inherited
+        self._pipe, theirs = spawning.Pipe()
+        self._process = spawning.Process(target=serve, args=(theirs, contestant, shape, device), daemon=True)
+        self._process.start()
+        theirs.close()  # or the pipe would stay open when the process has died
+
+    def get_ready(self) -> None:
+        """Wait until it has warmed up."""
+        self.ready = self._answer()
+
+    def take_turn(self, lengths: tuple[int, int]) -> None:
+        """Time one round: so many ids while the context fills, and so many in all."""
+        if self.failure is None:
+            with suppress(OSError):  # it has died, and so gives no answer either
+                self._pipe.send(lengths)
+            if turn := self._answer():
+                self.turns.append(turn)
+
+    def close(self) -> None:
+        with suppress(OSError):  # it has ended already
+            self._pipe.send(None)
+        self._process.join(timeout=5)  # what is still busy then, after Ctrl-C, ends with the parent
+        self._pipe.close()
+
+    def _answer(self) -> Any:
+        """What it says, or None and the reason in `failure`."""
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            answer = ContestantError(f"its process ended with exit code {self._process.exitcode}")
+        if not isinstance(answer, ContestantError):
+            return answer
+        self.failure = str(answer)
+        return None

@@ -1,0 +1,107 @@
+"""What a decoder remembers of the ids it has read, so that one more costs no more than that one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from model.config import DecoderConfig, ScoringKind
+from model.position import Places
+
+
+class Cache:
+    """B sequences of at most S ids each, and what every layer remembers of them.
+
+    `expect` says what is read next, `advance` that it has been. Beyond a sequence's end lies rubbish, which is never
+    seen and in time written over.
+    """
+
+    places: Places  # of the ids that are read
+    stop: int  # the places before this one are looked at
+    valid_lens: Tensor | None  # how many of these each sequence sees, (B,); None for all
+
+    def __init__(self, config: DecoderConfig, B: int, S: int, like: Tensor, fixed: bool = False) -> None:
+        """Numbers are kept in the type and on the device of `like`.
+
+        `fixed`: all S places are looked at, and no shape or address changes from id to id, as CUDA graphs need it.
+        """
+        self.size, self.fixed = S, fixed
+        self.held = [0] * B  # ids of each sequence
+        self.lens = torch.zeros(B, dtype=torch.long, device=like.device)  # the same, for the device
+        memory = RunningMean if config.scoring == ScoringKind.mean else KeysAndValues
+        shapes = [(B, *config.heads_and_size(kind)) for kind in config.attention_kinds()]
+        self.layers = [memory(self, like, *shape) for shape in shapes]
+
+    def expect(self, T: int, lens: Sequence[int] | None = None) -> None:
+        """T ids of each sequence come next: one, or into an empty cache more, `lens` of them if they differ."""
+        filled = max(self.held)
+        self.stop = self.size if self.fixed else filled + T
+        if T == 1 and (self.fixed or min(self.held) < filled):
+            self.places, self.valid_lens = self.lens[:, None], self.lens + 1
+        else:
+            self.places, self.valid_lens = slice(filled, filled + T), None
+        if lens is not None:
+            self.valid_lens = torch.tensor(lens, device=self.lens.device)
+
+    def advance(self, lens: Sequence[int]) -> None:
+        """So many ids of each sequence have been read."""
+        self.held = [held + more for held, more in zip(self.held, lens, strict=True)]
+        self.lens += lens[0] if len(set(lens)) == 1 else torch.tensor(lens, device=self.lens.device)
+
+    def put(self, rows: Sequence[int], other: "Cache", which: Sequence[int]) -> None:
+        """In place of the sequences `rows`: the sequences `which` of another cache, no larger than this one."""
+        into, out = (torch.tensor(places, device=self.lens.device) for places in (rows, which))
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            for store, source in zip(mine.stores, theirs.stores, strict=True):
+                store[into, :, : source.shape[2]] = source[out]
+        self.lens[into] = other.lens[out]
+        for row, taken in zip(rows, which, strict=True):
+            self.held[row] = other.held[taken]
+
+
+class Memory:
+    """What the attention of one layer remembers."""
+
+    def __init__(self, cache: Cache, *stores: Tensor) -> None:
+        self.cache, self.stores = cache, stores  # of (B, H, places, D) each
+
+    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in the keys and values (B, H, T, D) of what is read; return those (B, H, K, D) that it sees."""
+        raise NotImplementedError
+
+
+class KeysAndValues(Memory):
+    """Every key and every value, in its place."""
+
+    def __init__(self, cache: Cache, like: Tensor, B: int, H: int, D: int) -> None:
+        super().__init__(cache, *(like.new_zeros(B, H, cache.size, D) for _ in "kv"))
+
+    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = self.stores
+        places, stop = self.cache.places, self.cache.stop
+        if isinstance(places, slice):
+            keys[:, :, places], values[:, :, places] = key, value
+        else:
+            where = places[:, None, :, None].expand_as(key)
+            keys.scatter_(2, where, key)
+            values.scatter_(2, where, value)
+        return keys[:, :, :stop], values[:, :, :stop]
+
+
+class RunningMean(Memory):
+    """The sum of all values, enough where each counts alike: their mean stands for them, as the only value."""
+
+    def __init__(self, cache: Cache, like: Tensor, B: int, H: int, D: int) -> None:
+        super().__init__(cache, like.new_zeros(B, H, 1, D))
+
+    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        (total,) = self.stores
+        T, lens = value.shape[2], self.cache.valid_lens
+        count = self.cache.stop if lens is None else lens[:, None, None, None]
+        if T > 1:
+            beyond = torch.arange(T, device=value.device)[:, None] >= count
+            total.copy_(value.masked_fill(beyond, 0).sum(2, keepdim=True))
+            return key, value
+        total += value
+        mean = total / count
+        return mean, mean

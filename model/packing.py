@@ -1,0 +1,64 @@
+"""A decoder for writing with: its maps in the precision and the layout in which a few rows are soonest through them."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.decoder import Decoder, FeedForward
+
+
+class PackedLinear(nn.Module):
+    """A linear map that is trained no more: its products are computed in `dtype`, in and out goes what went before."""
+
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.bias = None if linear.bias is None else linear.bias.detach().to(dtype)
+        self.weight = linear.weight.detach().to(dtype)
+        # oneDNN's own layout: into this it would otherwise bring the weights anew for every product.
+        self.laid_out = self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        if self.laid_out:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., D)."""
+        return self.product(x.to(self.dtype)).to(x.dtype)
+
+    def product(self, x: Tensor, gelu: bool = False) -> Tensor:
+        """What comes out, in `dtype` as what goes in is, through GELU if asked."""
+        if self.laid_out:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(
+                x, self.weight, self.bias, "gelu" if gelu else "none", [], "none" if gelu else ""
+            )
+            return y
+        y = F.linear(x, self.weight, self.bias)
+        return F.gelu(y) if gelu else y
+
+
+class PackedFeedForward(nn.Module):
+    """Both maps of a feed-forward layer, and what is between them, without a change of type."""
+
+    def __init__(self, feed_forward: FeedForward, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.hidden = PackedLinear(feed_forward.hidden, dtype)
+        self.output = PackedLinear(feed_forward.output, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        hidden = self.hidden.product(x.to(self.hidden.dtype), gelu=True)
+        return self.output.product(hidden).to(x.dtype)
+
+
+def packed(decoder: Decoder, dtype: torch.dtype) -> Decoder:
+    """A copy in evaluation mode, with the maps of its blocks packed in `dtype`. All else computes as before."""
+    twin = copy.deepcopy(decoder).eval()
+    twin.dropout = nn.Identity()  # type: ignore[assignment]
+    for block in twin.blocks:
+        block.dropout = twin.dropout
+        for name, module in block.attention.named_children():
+            if isinstance(module, nn.Linear):
+                setattr(block.attention, name, PackedLinear(module, dtype))
+        block.feed_forward = PackedFeedForward(block.feed_forward, dtype)  # type: ignore[assignment]
+    return twin

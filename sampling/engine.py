@@ -1,0 +1,33 @@
+"""Where a decoder writes, and in which form, chosen with a reason that is printed."""
+
+import torch
+
+from model.decoder import Decoder
+from model.packing import packed
+from sampling.config import SamplingRuntimeConfig
+from training.config import Precision
+from training.runtime import DTYPES, choose_device, choose_precision
+
+# Found by measuring (bench/LOG.md), both on CPUs:
+LARGE = 2**20  # weights in the blocks from which packing them, and bf16, gain anything
+ONE_THREAD = 2**22  # weights times samples up to which a second thread waits longer than it works
+
+
+def ready(decoder: Decoder, config: SamplingRuntimeConfig, together: int) -> tuple[Decoder, str]:
+    """A decoder that writes `together` samples at once, and in words where and how, and why.
+
+    Raises UserError if what was asked for is not there.
+    """
+    device, why_device = choose_device(config.device)
+    precision, why_precision = choose_precision(config.precision, device)
+    weights = decoder.config.map_weights()
+    if device.type == "cpu":
+        if weights * together <= ONE_THREAD:
+            torch.set_num_threads(1)
+        why_device += f"; {torch.get_num_threads()} threads" if torch.get_num_threads() > 1 else "; one thread"
+        if weights < LARGE and config.precision is Precision.auto:
+            precision, why_precision = Precision.fp32, "the model is small"
+    decoder = decoder.to(device)
+    if weights >= LARGE or precision is not Precision.fp32:
+        decoder = packed(decoder, DTYPES[precision])
+    return decoder, f"{device} ({why_device}), {precision} ({why_precision})"

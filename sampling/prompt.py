@@ -1,0 +1,20 @@
+"""What a user gives to go on from, or to be scored."""
+
+import sys
+from pathlib import Path
+
+from errors import UserError
+
+
+def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
+    """The prompt as the user gave it; empty if there is none. Raises UserError if its file cannot be read."""
+    if prompt_file is None:
+        return prompt or ""
+    try:
+        content = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).expanduser().read_bytes()
+        text = content.decode("utf-8")
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        raise UserError(f"prompt_file: expected UTF-8 text in {prompt_file}, got: {error}") from error
+    if not text:
+        raise UserError(f"prompt_file: expected at least one character in {prompt_file}, got none")
+    return text

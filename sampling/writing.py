@@ -1,0 +1,131 @@
+"""Samples on their way out: as they are written or when they are finished, as text or as JSON."""
+
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn, TextIO
+
+import numpy as np
+from tqdm import tqdm
+
+from data.lines import is_among
+from data.vocabulary import Vocabulary
+from model.choice import Choice
+from model.decoder import Decoder
+from model.generate import Continuation, Ended, side_by_side, write
+
+KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # behind a line that is
+JOINER = "\N{ZERO WIDTH JOINER}"  # what stands on both of its sides is one
+SKIN = range(0x1F3FB, 0x1F400)  # colours that follow an emoji
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be written, and by what."""
+
+    decoder: Decoder
+    vocabulary: Vocabulary
+    prompt: str
+    ids: list[int]  # what is read first: the prompt, and what opens it
+    length: int | None
+    stops: list[list[int]]
+    choice: Choice
+    count: int
+    seed: int
+    training_lines: np.ndarray | None  # where lines were learned: their fingerprints
+
+    def decode(self, sample: Continuation) -> str:
+        return self.vocabulary.decode(sample.ids)
+
+    def is_known(self, sample: Continuation) -> bool:
+        """Whether a whole line was written that stands in the training set."""
+        if self.training_lines is None or sample.ended is not Ended.stop:
+            return False
+        return is_among(self.prompt + self.decode(sample), self.training_lines)
+
+
+Form = Callable[[Task, int, Continuation], str]  # from the number of a sample, counted from 0
+
+
+def as_text(task: Task, number: int, sample: Continuation) -> str:
+    """A sample behind its title."""
+    return f"--- {number + 1} of {task.count} ---\n{task.prompt}{task.decode(sample)}\n"
+
+
+def as_line(task: Task, _: int, sample: Continuation) -> str:
+    """A line, and what is to be said of it."""
+    remark = KNOWN if task.is_known(sample) else "" if sample.ended is Ended.stop else CUT
+    return f"{task.prompt}{task.decode(sample)}{remark}\n"
+
+
+def as_json(task: Task, number: int, sample: Continuation) -> str:
+    """All that is known of a sample, on one line. Log-probabilities are the model's own, in nats."""
+    record = {
+        "sample": number + 1,
+        "seed": task.seed + number,
+        "prompt": task.prompt,
+        "text": task.decode(sample),
+        "ended": str(sample.ended or "interrupted"),
+        "log_probabilities": [round(nats, 6) for nats in sample.log_probabilities],
+    }
+    if task.training_lines is not None:
+        record["in_training_set"] = task.is_known(sample)
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def write_all(task: Task, form: Form, out: TextIO, bar: "tqdm[NoReturn]", written: list[Continuation]) -> None:
+    """Write the samples in `form` when they are finished, or interrupted, and add them to `written`."""
+    for seeds in side_by_side(task.decoder, task.count, task.seed):
+        together: list[Continuation] = []
+        try:
+            for together in write(
+                task.decoder, task.ids, task.length, stops=task.stops, choice=task.choice, seeds=seeds
+            ):
+                bar.update(len(together))
+        finally:
+            for seed, sample in zip(seeds, together, strict=False):
+                out.write(form(task, seed - task.seed, sample))
+            out.flush()
+            written += together
+
+
+def stream(task: Task, out: TextIO, bar: "tqdm[NoReturn]", written: list[Continuation]) -> None:
+    """Write prompt and sample character by character, each as soon as nothing can change it any more."""
+    composed = any(map(extends, task.vocabulary.characters))
+    pending, taken = task.prompt, 0
+
+    def release(everything: bool = False) -> str:
+        """Write what is final of what is pending, and return the rest."""
+        final = whole(pending) if composed and not everything else len(pending)
+        out.write(pending[:final])
+        out.flush()
+        return pending[final:]
+
+    pending = release()
+    sample = Continuation()
+    try:
+        for (sample,) in write(
+            task.decoder, task.ids, task.length, stops=task.stops, choice=task.choice, seeds=[task.seed]
+        ):
+            pending += task.vocabulary.decode(sample.ids[taken : sample.settled])
+            taken = sample.settled
+            pending = release()
+            bar.update()
+    finally:
+        pending += task.vocabulary.decode(sample.ids[taken:]) + "\n"
+        release(everything=True)
+        written.append(sample)
+
+
+def whole(text: str) -> int:
+    """How many characters of a growing text are final: those before the last one that marks and joiners may follow."""
+    last = len(text) - 1
+    while last > 0 and (extends(text[last]) or text[last - 1] == JOINER):
+        last -= 1
+    return max(last, 0)
+
+
+def extends(character: str) -> bool:
+    """Whether a character is drawn into the one before it: a combining mark, a joiner, a colour of an emoji."""
+    return unicodedata.category(character)[0] == "M" or character == JOINER or ord(character) in SKIN

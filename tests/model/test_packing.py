@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from model.choice import Choice
+from model.config import AttentionKind, DecoderConfig, ScoringKind
+from model.decoder import Decoder
+from model.generate import continuations, steps
+from model.packing import packed
+
+IDS = torch.randint(7, (3, 20), generator=torch.Generator().manual_seed(0))
+
+
+def decoder(bias: bool = True, scoring: ScoringKind = ScoringKind.dot) -> Decoder:
+    attention = [AttentionKind.single, AttentionKind.multi]
+    config = DecoderConfig(
+        layers=2, heads=4, width=64, context=20, bias=bias, scoring=scoring, attention=attention, dropout=0.5
+    )
+    made = Decoder(config, 7, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in made.parameters():  # biases begin at zero
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1)
+    return made
+
+
+@pytest.mark.parametrize("scoring", ScoringKind)
+@pytest.mark.parametrize("bias", [False, True])
+def test_packed_in_fp32_it_computes_the_same(bias: bool, scoring: ScoringKind) -> None:
+    model = decoder(bias, scoring)
+    twin = packed(model, torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(twin(IDS), model.eval()(IDS), rtol=0, atol=1e-5)
+
+
+def test_packed_in_bf16_it_rounds_weights_and_what_they_are_multiplied_by() -> None:
+    model = decoder().eval()
+    with torch.no_grad():
+        exact, found = model(IDS), packed(model, torch.bfloat16)(IDS)
+    assert found.dtype == torch.float32
+    # Eight bits are 0.4 % of each number; what is added up in two layers stays below two percent of the spread.
+    assert 1e-4 < (found - exact).std() / exact.std() < 0.02
+
+
+def test_packing_leaves_the_decoder_as_it_was() -> None:
+    model = decoder().train()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    twin = packed(model, torch.bfloat16)
+    assert model.training
+    assert not twin.training
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert not any(weight.requires_grad for name, weight in twin.named_parameters() if "blocks" in name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_packed_decoder_writes_the_same_alone_and_in_company(dtype: torch.dtype) -> None:
+    twin = packed(decoder(), dtype)
+    together = continuations(twin, [1, 2], 60, count=5, seed=3)
+    assert together == [continuations(twin, [1, 2], 60, seed=3 + i)[0] for i in range(5)]
+
+
+def test_without_onednn_a_decoder_packs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder()
+    logits = next(steps(packed(model, torch.bfloat16), [[1, 2, 3]], Choice(), [0])).logits
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    plain = next(steps(packed(model, torch.bfloat16), [[1, 2, 3]], Choice(), [0])).logits
+    torch.testing.assert_close(plain, logits, rtol=0, atol=0.02)
