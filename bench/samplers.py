@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from bench.machine import Protocol, median_seconds, seconds_of
 from bench.ours import VOCABULARY_SIZE, Shape
@@ -25,7 +26,10 @@ from model.choice import Choice
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from model.generate import generate
-from model.packing import PackedLinear, packed
+from model.packing import PackedLinear
+from sampling.config import SamplingRuntimeConfig
+from sampling.engine import ready
+from training.config import Device, Precision
 
 TEMPERATURE = 0.8
 PROMPT = 0  # the one id that all write on from
@@ -50,10 +54,10 @@ class Contestant:
     ours: bool = False  # what the others are compared with
 
 
-def as_sampled(decoder: Decoder) -> Decoder:
-    """The decoder as sample.py writes with it, on its device."""
+def as_sampled(decoder: Decoder, rows: int, precision: Precision = Precision.auto) -> Decoder:
+    """The decoder as sample.py writes so many sequences with it, on its device."""
     device = Device(decoder.embedding.weight.device.type)
-    return ready(decoder, SamplingRuntimeConfig(device=device), together=1)[0]
+    return ready(decoder, SamplingRuntimeConfig(device=device, precision=precision), rows)[0]
 
 
 def new_decoder(shape: Shape, position: PositionKind, device: torch.device) -> Decoder:
@@ -69,22 +73,22 @@ def written(decoder: Decoder, count: int = 1) -> Iterator[list[int]]:
     return generate(decoder, [PROMPT], Choice(temperature=TEMPERATURE), count=count)
 
 
-def charscope(
-    made_ready: Callable[[Decoder], Decoder], position: PositionKind, shape: Shape, device: torch.device
-) -> Writer:
-    """A decoder as `made_ready` packs it."""
+def charscope(precision: Precision, position: PositionKind, shape: Shape, device: torch.device) -> Writer:
+    """As sample.py writes."""
     plain = new_decoder(shape, position, device)
-    decoder = made_ready(plain)
+    decoder = as_sampled(plain, shape.batch, precision)
 
     def write(length: int) -> int:
         return sum(map(len, islice(written(decoder, shape.batch), length)))
 
-    return Writer(write, plain.parameter_count(), f"{precision(decoder)}, {position}")
+    return Writer(write, plain.parameter_count(), f"{product_types(decoder)}, {position}")
 
 
-def precision(decoder: Decoder) -> str:
+def product_types(decoder: Decoder) -> str:
     """What the maps of its blocks compute in."""
-    dtypes = {module.dtype for module in decoder.modules() if isinstance(module, PackedLinear)} or {torch.float32}
+    packed = {module.dtype for module in decoder.modules() if isinstance(module, PackedLinear)}
+    plain = {module.weight.dtype for block in decoder.blocks for module in block.modules() if type(module) is nn.Linear}
+    dtypes = packed | plain
     return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
 
 
@@ -138,11 +142,9 @@ def transformers(shape: Shape, device: torch.device) -> Writer:
 def contestants(nanogpt_folder: Path | None) -> tuple[list[Contestant], dict[str, str]]:
     """All that are there, ours first, and why others are left out."""
     entrants = [
-        Contestant("charscope", partial(charscope, as_sampled, PositionKind.rotary), ours=True),
-        Contestant(
-            "charscope, fp32", partial(charscope, partial(packed, dtype=torch.float32), PositionKind.rotary), ours=True
-        ),
-        Contestant("charscope, learned positions", partial(charscope, as_sampled, PositionKind.learned), ours=True),
+        Contestant("charscope", partial(charscope, Precision.auto, PositionKind.rotary), ours=True),
+        Contestant("charscope, fp32", partial(charscope, Precision.fp32, PositionKind.rotary), ours=True),
+        Contestant("charscope, learned positions", partial(charscope, Precision.auto, PositionKind.learned), ours=True),
     ]
     left_out = {}
     if nanogpt_folder:

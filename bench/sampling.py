@@ -260,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         start_up = find_start_up(options.checkpoint, plan.start_ups) if options.checkpoint else None
     except (UserError, RunFailedError) as error:
         sys.exit(f"python -m bench.sampling: {error}")
-    decoder = as_sampled(new_decoder(plan.shape, PositionKind.rotary, device))
+    decoder = as_sampled(new_decoder(plan.shape, PositionKind.rotary, device), rows=1)
     late, limit = find_late(decoder, plan, options.rounds), find_limit(decoder, plan.reading)
     contests = [
         compete(replace(plan.shape, batch=batch), entrants, device, plan.lengths(batch), options.rounds)

@@ -137,8 +137,8 @@ def write(
 ) -> Iterator[list[Continuation]]:
     """Continuations of a prompt, one for each seed, yielded as they grow until all have ended.
 
-    Each has `length` ids, at least one, or no end if that is None, or goes as far as one of `stops`. `at_once`: how many ids of each
-    are fetched from the device together.
+    Each has `length` ids, at least one, or no end if that is None, or goes as far as one of `stops`. `at_once`: how
+    many ids of each are fetched from the device together.
     """
     written = [Continuation() for _ in seeds]
     going = steps(decoder, [prompt] * len(seeds), choice or Choice(), seeds)

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from model.decoder import Decoder, FeedForward
 
+PACKED_FROM = 2**18  # weights times rows: below, laying them out anew is the sooner way (bench/LOG.md)
+
 
 class PackedLinear(nn.Module):
     """A linear map that is trained no more: its products are computed in `dtype`, in and out goes what went before."""
@@ -51,14 +53,23 @@ class PackedFeedForward(nn.Module):
         return self.output.product(hidden).to(x.dtype)
 
 
-def packed(decoder: Decoder, dtype: torch.dtype) -> Decoder:
-    """A copy in evaluation mode, with the maps of its blocks packed in `dtype`. All else computes as before."""
+def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
+    """A copy in evaluation mode, with maps packed in `dtype` where that is faster for so many rows at once.
+
+    All else, and maps too small to gain by it, compute as before.
+    """
+
+    def gains(linear: nn.Linear) -> bool:
+        return linear.weight.numel() * rows > PACKED_FROM
+
     twin = copy.deepcopy(decoder).eval()
-    twin.dropout = nn.Identity()  # type: ignore[assignment]
+    nothing = nn.Identity()  # sooner through than dropout that is off
+    twin.dropout = nothing  # type: ignore[assignment]
     for block in twin.blocks:
-        block.dropout = twin.dropout
+        block.dropout = nothing  # type: ignore[assignment]
         for name, module in block.attention.named_children():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and gains(module):
                 setattr(block.attention, name, PackedLinear(module, dtype))
-        block.feed_forward = PackedFeedForward(block.feed_forward, dtype)  # type: ignore[assignment]
+        if gains(block.feed_forward.hidden):
+            block.feed_forward = PackedFeedForward(block.feed_forward, dtype)  # type: ignore[assignment]
     return twin

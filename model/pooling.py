@@ -164,7 +164,8 @@ def fused(
     """
     sizes = query.shape[-1], key.shape[-1], value.shape[-1]
     # The fastest kernels want one size for all three, on GPUs a multiple of eight. Columns of zeros change nothing.
-    if len(set(sizes)) > 1:
+    alike = len(set(sizes)) == 1
+    if not alike:
         multiple = 8 if query.is_cuda else 1
         common = -(-max(sizes) // multiple) * multiple
         query, key, value = (F.pad(x, (0, common - x.shape[-1])) for x in (query, key, value))
@@ -172,7 +173,7 @@ def fused(
     if valid_lens is not None:
         mask = visible_keys(valid_lens, len(query), query.shape[2], key.shape[2]).unsqueeze(1)  # (B, 1, 1 or Q, K)
     pooled = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal, scale=scale)
-    return pooled[..., : sizes[2]]
+    return pooled if alike else pooled[..., : sizes[2]]
 
 
 def explicit_causal(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float = 0.0) -> Tensor:

@@ -8,8 +8,8 @@ from sampling.config import SamplingRuntimeConfig
 from training.config import Precision
 from training.runtime import DTYPES, choose_device, choose_precision
 
-# Found by measuring (bench/LOG.md), both on CPUs:
-LARGE = 2**20  # weights in the blocks from which packing them, and bf16, gain anything
+# On CPUs, found by measuring (bench/LOG.md):
+LARGE = 2**22  # weights in the blocks, from which bf16 gains anything
 ONE_THREAD = 2**22  # weights times samples up to which a second thread waits longer than it works
 
 
@@ -27,7 +27,5 @@ def ready(decoder: Decoder, config: SamplingRuntimeConfig, together: int) -> tup
         why_device += f"; {torch.get_num_threads()} threads" if torch.get_num_threads() > 1 else "; one thread"
         if weights < LARGE and config.precision is Precision.auto:
             precision, why_precision = Precision.fp32, "the model is small"
-    decoder = decoder.to(device)
-    if weights >= LARGE or precision is not Precision.fp32:
-        decoder = packed(decoder, DTYPES[precision])
+    decoder = packed(decoder.to(device), DTYPES[precision], together)
     return decoder, f"{device} ({why_device}), {precision} ({why_precision})"

@@ -23,7 +23,7 @@ from bench.samplers import (
     nanogpt,
     new_decoder,
     peak_bytes,
-    precision,
+    product_types,
     transformers,
 )
 from bench.sampling import (
@@ -59,6 +59,7 @@ from model.config import PositionKind
 from model.decoder import inference
 from model.generate import windows
 from model.packing import packed
+from training.config import Precision
 
 CPU = torch.device("cpu")
 PAIR = replace(TINY, batch=2)
@@ -190,7 +191,7 @@ def test_an_id_of_a_stretch_is_timed_with_those_of_the_stretch_alone(monkeypatch
 @pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 4), (torch.bfloat16, 2)])
 def test_the_limit_counts_what_is_read_for_an_id(dtype: torch.dtype, size: int) -> None:
     plain = new_decoder(TINY, PositionKind.rotary, CPU)
-    found = find_limit(packed(plain, dtype), Protocol(warm_up=0, repeats=1, seconds=0))
+    found = find_limit(packed(plain, dtype, 2**18), Protocol(warm_up=0, repeats=1, seconds=0))
     assert found.weight_bytes == size * plain.config.map_weights() + 4 * 65 * 16
     assert found.cache_bytes == 2 * 8 * 16 * 4  # keys and values, context, width
     assert found.ids_per_second == pytest.approx(found.bytes_per_second / (found.weight_bytes + found.cache_bytes))
@@ -215,7 +216,7 @@ def test_memory_that_was_freed_counts_until_it_is_forgotten() -> None:
 
 @pytest.mark.parametrize("position", [PositionKind.rotary, PositionKind.learned])
 def test_ours_writes_as_many_ids_as_are_asked_for(position: PositionKind) -> None:
-    writer = charscope(as_sampled, position, PAIR, CPU)
+    writer = charscope(Precision.auto, position, PAIR, CPU)
     assert writer.write(20) == 2 * 20  # past the context, too
     assert writer.settings.endswith(f", {position}")
     assert writer.parameters == new_decoder(PAIR, position, CPU).parameter_count()
@@ -223,8 +224,8 @@ def test_ours_writes_as_many_ids_as_are_asked_for(position: PositionKind) -> Non
 
 def test_a_decoder_that_samples_computes_what_the_plain_one_does() -> None:
     plain = new_decoder(TINY, PositionKind.rotary, CPU)
-    ready = as_sampled(plain)
-    assert precision(ready) in ("bfloat16", "float32")
+    ready = as_sampled(plain, 1)
+    assert product_types(ready) in ("bfloat16", "float32")
     with inference(plain):
         torch.testing.assert_close(ready(IDS), plain(IDS), rtol=0.05, atol=0.05)
 
@@ -336,7 +337,7 @@ def test_a_quick_run_writes_all_that_it_measured(
 ) -> None:
     folder = fake_nanogpt(tmp_path / "nanoGPT")
     entrants = [
-        Contestant("charscope", partial(charscope, as_sampled, PositionKind.rotary), ours=True),
+        Contestant("charscope", partial(charscope, Precision.auto, PositionKind.rotary), ours=True),
         Contestant("nanoGPT", partial(nanogpt, folder)),
     ]
     monkeypatch.setattr(bench.sampling, "contestants", lambda _: (entrants, {}))

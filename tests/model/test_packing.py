@@ -1,13 +1,16 @@
 import pytest
 import torch
+from torch import nn
 
 from model.choice import Choice
 from model.config import AttentionKind, DecoderConfig, ScoringKind
 from model.decoder import Decoder
 from model.generate import continuations, steps
-from model.packing import packed
+from model.packing import PackedFeedForward, PackedLinear, packed
 
 IDS = torch.randint(7, (3, 20), generator=torch.Generator().manual_seed(0))
+
+ALL = 2**18  # rows for which even the smallest map gains by packing
 
 
 def decoder(bias: bool = True, scoring: ScoringKind = ScoringKind.dot) -> Decoder:
@@ -26,7 +29,7 @@ def decoder(bias: bool = True, scoring: ScoringKind = ScoringKind.dot) -> Decode
 @pytest.mark.parametrize("bias", [False, True])
 def test_packed_in_fp32_it_computes_the_same(bias: bool, scoring: ScoringKind) -> None:
     model = decoder(bias, scoring)
-    twin = packed(model, torch.float32)
+    twin = packed(model, torch.float32, ALL)
     with torch.no_grad():
         torch.testing.assert_close(twin(IDS), model.eval()(IDS), rtol=0, atol=1e-5)
 
@@ -34,7 +37,7 @@ def test_packed_in_fp32_it_computes_the_same(bias: bool, scoring: ScoringKind) -
 def test_packed_in_bf16_it_rounds_weights_and_what_they_are_multiplied_by() -> None:
     model = decoder().eval()
     with torch.no_grad():
-        exact, found = model(IDS), packed(model, torch.bfloat16)(IDS)
+        exact, found = model(IDS), packed(model, torch.bfloat16, ALL)(IDS)
     assert found.dtype == torch.float32
     # Eight bits are 0.4 % of each number; what is added up in two layers stays below two percent of the spread.
     assert 1e-4 < (found - exact).std() / exact.std() < 0.02
@@ -43,7 +46,7 @@ def test_packed_in_bf16_it_rounds_weights_and_what_they_are_multiplied_by() -> N
 def test_packing_leaves_the_decoder_as_it_was() -> None:
     model = decoder().train()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    twin = packed(model, torch.bfloat16)
+    twin = packed(model, torch.bfloat16, ALL)
     assert model.training
     assert not twin.training
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
@@ -52,14 +55,28 @@ def test_packing_leaves_the_decoder_as_it_was() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_a_packed_decoder_writes_the_same_alone_and_in_company(dtype: torch.dtype) -> None:
-    twin = packed(decoder(), dtype)
+    twin = packed(decoder(), dtype, ALL)
     together = continuations(twin, [1, 2], 60, count=5, seed=3)
     assert together == [continuations(twin, [1, 2], 60, seed=3 + i)[0] for i in range(5)]
 
 
 def test_without_onednn_a_decoder_packs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = decoder()
-    logits = next(steps(packed(model, torch.bfloat16), [[1, 2, 3]], Choice(), [0])).logits
+    logits = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], Choice(), [0])).logits
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    plain = next(steps(packed(model, torch.bfloat16), [[1, 2, 3]], Choice(), [0])).logits
+    plain = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], Choice(), [0])).logits
     torch.testing.assert_close(plain, logits, rtol=0, atol=0.02)
+
+
+def test_maps_too_small_to_gain_stay_as_they_are() -> None:
+    config = DecoderConfig(layers=1, heads=4, width=256, context=20)
+    model = Decoder(config, 7, torch.Generator().manual_seed(0))
+    kinds = {}
+    for rows in (1, 2, 5):
+        block = packed(model, torch.float32, rows).blocks[0]
+        attention = block.attention
+        kinds[rows] = [type(each) for each in (attention.query_key_value, attention.output, block.feed_forward)]
+    # 65,536 weights in the output map, three and four times as many in the others; all times the rows.
+    assert kinds[1] == [nn.Linear, nn.Linear, type(model.blocks[0].feed_forward)]
+    assert kinds[2] == [PackedLinear, nn.Linear, PackedFeedForward]
+    assert kinds[5] == [PackedLinear, PackedLinear, PackedFeedForward]
