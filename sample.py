@@ -25,27 +25,35 @@ def main(config: SampleConfig, _: Path) -> None:
     from data.vocabulary import Vocabulary
     from sampling.engine import ready
     from sampling.prompt import read_prompt
-    from sampling.scoring import score
+    from sampling.scoring import score, sequences_of
     from training.checkpoint import find_checkpoint, load_checkpoint
 
     given = read_prompt(config.prompt, config.prompt_file)
     file = find_checkpoint(config.checkpoint)
     checkpoint = load_checkpoint(file)
-    vocabulary = Vocabulary(checkpoint.vocabulary)
-    prompt, note = vocabulary.fitted(given, config.unknown)
+    vocabulary, lines = Vocabulary(checkpoint.vocabulary), checkpoint.training_lines is not None
+    prompt, note = vocabulary.fitted(given.replace("\r\n", "\n") if lines else given, config.unknown)
     if given and not prompt:
         raise UserError("prompt: expected at least one character of the vocabulary, got none")
-    decoder, how = ready(checkpoint.decoder(), config.runtime, 1 if config.score else config.count)
+    context = checkpoint.model.context
+    decoder, how = ready(checkpoint.decoder(), config.runtime, rows=context if config.score else config.count)
     said = f"{file}, trained for {checkpoint.step} steps; on {how}" + (f"\nprompt: {note}" if note else "")
     if config.score:
-        found = score(prompt, decoder, vocabulary, lines=checkpoint.training_lines is not None)
-        print(said, file=sys.stderr)
+        text, sequences = sequences_of(prompt, vocabulary, context, lines)
         with opened(config.output) as out:
+            print(said, file=sys.stderr)
+            found = score(text, sequences, decoder)
             out.write(found.as_json() if is_json(config.output) else found.told())
     else:
         task = make_task(config, prompt, decoder, vocabulary, checkpoint.training_lines)
-        print(said, file=sys.stderr)
-        write_samples(config, task, file)
+        with opened(config.output) as out:
+            print(said, file=sys.stderr)
+            sequences = write_samples(config, task, out)
+    if config.inspect:
+        from sampling.maps import write_maps  # TensorBoard takes its time
+
+        folder = write_maps(sequences, decoder, vocabulary, file)
+        print(f"attention maps: {folder}; to see them: tensorboard --logdir {folder.parent}", file=sys.stderr)
 
 
 def make_task(
@@ -54,9 +62,12 @@ def make_task(
     """What is to be written. Raises UserError if the vocabulary, or a line, has no place for prompt or stops."""
     from data.lines import line_beginning
     from model.choice import Choice
-    from model.generate import places_left
+    from model.continuation import places_left, side_by_side
     from sampling.writing import Task
 
+    together = len(side_by_side(decoder, config.count, config.seed)[0])
+    if config.length is None and together < config.count:
+        raise UserError(f"count: expected at most {together} with length=null, as none ever ends, got {config.count}")
     length, stops = config.length, [vocabulary.encode(stop, "stop").tolist() for stop in config.stop]
     if training_lines is None:
         ids = vocabulary.encode(prompt or vocabulary.opening, "prompt").tolist()
@@ -79,40 +90,32 @@ def make_task(
     )
 
 
-def write_samples(config: SampleConfig, task: "Task", checkpoint: Path) -> None:
-    """Write the samples, and say and show what there is to say and show of them."""
+def write_samples(config: SampleConfig, task: "Task", out: TextIO) -> list[list[int]]:
+    """Write the samples, and say of lines how many were learned. Returns the ids that were read or written of each."""
     from tqdm import tqdm
 
-    from model.generate import Continuation
+    from model.continuation import Continuation
     from sampling.writing import as_json, as_line, as_text, stream, write_all
 
     written: list[Continuation] = []
     total = None if task.length is None else task.length * task.count
+    streamed = task.count == 1 and task.training_lines is None and not is_json(config.output)
+    watched = streamed and config.output is None  # then the text itself shows how far it is
     try:
-        with (
-            opened(config.output) as out,
-            tqdm(total=total, unit=" characters", disable=None if config.output else True) as bar,
-        ):
-            if is_json(config.output):
-                write_all(task, as_json, out, bar, written)
-            elif task.training_lines is not None:
-                write_all(task, as_line, out, bar, written)
-            elif task.count > 1:
-                write_all(task, as_text, out, bar, written)
-            else:
+        with tqdm(total=total, unit=" characters", leave=bool(config.output), disable=watched or None) as bar:
+            if streamed:
                 stream(task, out, bar, written)
+            elif is_json(config.output):
+                write_all(task, as_json, out, bar, written)
+            else:
+                write_all(task, as_text if task.training_lines is None else as_line, out, bar, written)
     except KeyboardInterrupt:
         if task.length is not None:  # or else it is how to end it
             raise
     if task.training_lines is not None:
         known = sum(map(task.is_known, written))
         print(f"{known} of {len(written)} were in the training set", file=sys.stderr)
-    if config.inspect:
-        from sampling.maps import write_maps  # TensorBoard takes its time
-
-        texts = [task.ids + sample.ids for sample in written]
-        folder = write_maps(texts, task.decoder, task.vocabulary, checkpoint)
-        print(f"attention maps: {folder}; to see them: tensorboard --logdir {folder.parent}", file=sys.stderr)
+    return [task.ids[-task.decoder.config.context :] + sample.ids for sample in written]
 
 
 def is_json(output: str | None) -> bool:
@@ -128,8 +131,8 @@ def opened(output: str | None) -> Iterator[TextIO]:
     try:
         with open(Path(output).expanduser(), "w", encoding="utf-8", newline="\n") as stream:
             yield stream
-    except OSError as error:
-        raise UserError(f"output: expected a file that can be written, got {output!r}: {error.strerror}") from error
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"output: expected a file that can be written, got {output!r}: {error}") from error
 
 
 if __name__ == "__main__":

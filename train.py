@@ -46,8 +46,8 @@ def main(config: TrainConfig, directory: Path) -> float:
     from data.corpus import Corpus
     from data.sources import load_text
     from model.choice import Choice
+    from model.continuation import continuations
     from model.decoder import Decoder
-    from model.generate import continuations
     from training.allocator import keep_freed_memory
     from training.board import SAMPLE_LINES, Board
     from training.checkpoint import CheckpointFolder, load_checkpoint

@@ -9,22 +9,17 @@ contestant that fails is named, and the others go on without it.
 """
 
 import argparse
-import subprocess
 import sys
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
-from bench.machine import Protocol, finish, median_seconds
+from bench.machine import Protocol
 from bench.ours import SHAPES, VOCABULARY_SIZE, Shape
 from bench.peers import commit, version
 from bench.report import keep
@@ -38,21 +33,16 @@ from bench.samplers import (
     as_sampled,
     contestants,
     new_decoder,
-    written,
 )
-from bench.sampling_report import Contest, Findings, Late, Limit, Result, StartUp, markdown, plot
+from bench.sampling_alone import find_late, find_limit, find_start_up
+from bench.sampling_report import Contest, Findings, Result, markdown, plot
 from bench.stopwatch import ROOT, RunFailedError
-from bench.throughput import ratio
-from bench.throughput_report import Spread
 from errors import UserError
-from model.cache import Cache
 from model.config import PositionKind
-from model.decoder import Decoder
-from model.packing import PackedLinear
-from training.checkpoint import find_checkpoint, load_checkpoint
 from training.runtime import machine
 
 ROUNDS = 3
+LATE_RUNS = 7
 LARGE = 10  # a batch above it writes less, so that all ends within the hour
 
 
@@ -105,13 +95,14 @@ cache does not slide: past the context of the others it attends to all ids befor
 positions (they are among its parameters). At equal context it is therefore compared over {filling:,} ids alone; over
 more it has the longer memory, at its cost.
 
-Alone, charscope writes one sequence in each round, after {WARM_UP} ids that do not count. The mean of an id is taken
-over two stretches, around the {plan.early:,}th id and the {plan.late:,}th, each as long as it is from one reading again
-to the next: the later one holds one such reading, the earlier one none. The limit is how fast as many bytes as the
-weights are summed as float32 (the median of many times), over the bytes that are read for an id: the matrices of the
-blocks and the output layer, and the keys and values of a full context. The share is of the characters/s with batch 1
-over {length:,} ids. Start-up is from the start of a process to its first byte of output, of `python -c "import torch;
-print(flush=True)"` and of `python sample.py length=1` in turn, after one turn that does not count."""
+Alone, charscope writes one sequence {LATE_RUNS} times, after {WARM_UP} ids that do not count. The mean of an id is
+taken over two stretches, around the {plan.early:,}th id and the {plan.late:,}th, each as long as it is from one
+reading again to the next: the later one holds one such reading, the earlier one none. The limit is how fast as many
+bytes as the weights are summed as float32 (the median of many times), over the bytes that are read for an id: the
+matrices of the blocks and the output layer, and the keys and values of a full context. The share is of the
+characters/s with batch 1 over {length:,} ids. Start-up is from the start of a process to its first byte of output, of
+`python -c "import torch; print(flush=True)"` and of `python sample.py length=1` in turn, after one turn that does not
+count."""
 
 
 def compete(
@@ -134,91 +125,6 @@ def compete(
         compared = peers if worker.contestant.ours else {}
         results.append(Result.of(worker.contestant.name, worker.ready, worker.turns, shape.batch, lengths, compared))
     return Contest(shape.batch, *lengths, results, failed)
-
-
-def stretch(middle: int, context: int) -> tuple[int, int]:
-    """The first and the last id, counted from 1, of as many around `middle` as from one reading again to the next."""
-    period = context - max(context // 2, 1) + 1  # as model.generate.steps has it
-    first = middle - period // 2
-    return first, first + period - 1
-
-
-def mean_seconds(ids: Iterator[object], stretches: Sequence[tuple[int, int]], device: torch.device) -> list[float]:
-    """An id's in each stretch of one sequence; they come in order."""
-    means, done = [], 0
-    for first, last in stretches:
-        exhaust(islice(ids, first - 1 - done))
-        finish(device)
-        start = time.perf_counter()
-        exhaust(islice(ids, last - first + 1))
-        finish(device)
-        means.append((time.perf_counter() - start) / (last - first + 1))
-        done = last
-    return means
-
-
-def exhaust(ids: Iterator[object]) -> None:
-    deque(ids, maxlen=0)
-
-
-def find_late(decoder: Decoder, plan: Plan, rounds: int) -> Late:
-    """What the late id costs beside the early one."""
-    device = decoder.embedding.weight.device
-    early, late = (stretch(middle, decoder.config.context) for middle in (plan.early, plan.late))
-    exhaust(islice(written(decoder), WARM_UP))
-    seconds = []
-    for _ in tqdm(range(rounds), desc=f"{late[1]:,} ids", unit="run", disable=None):
-        first, second = mean_seconds(written(decoder), (early, late), device)
-        seconds.append((first, second))
-    return Late(early, late, seconds, Spread.of([second / first for first, second in seconds]))
-
-
-def find_limit(decoder: Decoder, reading: Protocol) -> Limit:
-    """How fast one sequence could be written if reading took all the time."""
-    weight = decoder.embedding.weight
-    maps = [module.weight for module in decoder.modules() if isinstance(module, nn.Linear | PackedLinear)]
-    weights = sum(matrix.numel() * matrix.dtype.itemsize for matrix in maps)
-    stores = [
-        store for layer in Cache(decoder.config, 1, decoder.config.context, weight).layers for store in layer.stores
-    ]
-    cached = sum(store.numel() * store.dtype.itemsize for store in stores)
-    read = torch.ones(weights // 4, device=weight.device)
-    rate = 4 * len(read) / median_seconds(read.sum, weight.device, reading)
-    return Limit(weights, cached, rate, rate / (weights + cached))
-
-
-def find_start_up(named: Path, turns: int) -> StartUp:
-    """Raises UserError for no checkpoint, RunFailedError if a process says nothing."""
-    file = find_checkpoint(str(named)).resolve()
-    model = load_checkpoint(file).model
-    commands = ["-c", "import torch; print(flush=True)"], ["sample.py", f"checkpoint={file}", "length=1"]
-    progress = tqdm(range(1 + turns), desc="start-up", unit="turn", disable=None)
-    seconds = [[first_output_seconds(command) for command in commands] for _ in progress]
-    import_torch, sample = zip(*seconds[1:], strict=True)
-    return StartUp(
-        f"{model.layers} layers, width {model.width}, context {model.context}",
-        Spread.of(import_torch),
-        Spread.of(sample),
-        ratio(import_torch, sample),
-        turns,
-    )
-
-
-def first_output_seconds(arguments: Sequence[str]) -> float:
-    """From the start of a process of Python to its first byte of output. Raises RunFailedError if there is none."""
-    start = time.perf_counter()
-    command = [sys.executable, *arguments]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        first = process.stdout.read(1)
-        seconds = time.perf_counter() - start
-        _, errors = process.communicate()
-    if process.returncode or not first:
-        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        raise RunFailedError(f"{' '.join(arguments)}: expected output, got exit code {process.returncode}: {last}")
-    return seconds
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -247,8 +153,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
-    revision = commit(ROOT)  # as it was at the start
     device = torch.device(options.device)
+    revision, where_it_ran = commit(ROOT), machine(device)  # as they were at the start
     plan = QUICK if options.quick else WHOLE
     entrants, left_out = contestants(options.nanogpt)
     versions = {"nanoGPT": commit(options.nanogpt)} if options.nanogpt else {}
@@ -261,13 +167,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (UserError, RunFailedError) as error:
         sys.exit(f"python -m bench.sampling: {error}")
     decoder = as_sampled(new_decoder(plan.shape, PositionKind.rotary, device), rows=1)
-    late, limit = find_late(decoder, plan, options.rounds), find_limit(decoder, plan.reading)
+    late, limit = (
+        find_late(decoder, plan.early, plan.late, 1 if options.quick else LATE_RUNS),
+        find_limit(decoder, plan.reading),
+    )
     contests = [
         compete(replace(plan.shape, batch=batch), entrants, device, plan.lengths(batch), options.rounds)
         for batch in dict.fromkeys(options.batch or plan.batches)
     ]
     found = Findings(
-        machine=machine(device),
+        machine=where_it_ran,
         device=device.type,
         commit=revision,
         protocol=protocol(plan),

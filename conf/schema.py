@@ -69,6 +69,8 @@ class SampleConfig:
             found.append("score: expected a text in prompt or prompt_file, got none")
         if self.output is not None and not self.output.endswith(OUTPUTS):
             found.append(f"output: expected a file name that ends in {' or '.join(OUTPUTS)}, got {self.output!r}")
+        if self.output is not None and self.output == self.prompt_file:
+            found.append("output: expected another file than prompt_file, which it would overwrite")
         if "" in self.stop:
             found.append("stop: expected texts of at least one character, got an empty one")
         found += [

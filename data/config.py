@@ -26,7 +26,7 @@ class LongLines(StrEnum):
     cut = "cut"  # the model sees their beginnings
 
 
-class Unknown(Enum):
+class Unknown(Enum):  # not StrEnum, in which `replace` is a method
     """What becomes of characters that a vocabulary lacks."""
 
     error = "error"

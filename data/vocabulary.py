@@ -66,14 +66,16 @@ class Vocabulary:
     def fitted(self, text: str, unknown: Unknown) -> tuple[str, str]:
         """`text` without the characters that are not in the vocabulary, as `unknown` says, and in words what was done.
 
-        With `Unknown.error` they stay, for `encode` to raise.
+        With `Unknown.error` they stay, for `encode` to raise. Raises UserError if there is nothing to replace them by.
         """
         strange = sorted(set(text) - set(self.characters))
         match unknown:
             case Unknown.skip if strange:
                 by, done = "", "left out"
             case Unknown.replace if strange:
-                by = next((known for known in REPLACEMENTS if known in self.characters), self.opening)
+                by = next((known for known in REPLACEMENTS if known in self.characters), "")
+                if not by:
+                    raise UserError(f"unknown: expected one of {REPLACEMENTS!r} in the vocabulary, got none; try skip")
                 done = f"replaced by {_shown(by)}"
             case _:
                 return text, ""

@@ -9,6 +9,14 @@ from model.config import DecoderConfig, ScoringKind
 from model.position import Places
 
 
+class Reading:
+    """Where the ids stand that are read, and how far back they see: the same for all layers."""
+
+    places: Places  # of the ids that are read
+    stop: int  # the places before this one are looked at
+    valid_lens: Tensor | None  # how many of these each sequence sees, (B,); None for all
+
+
 class Cache:
     """B sequences of at most S ids each, and what every layer remembers of them.
 
@@ -16,32 +24,38 @@ class Cache:
     seen and in time written over.
     """
 
-    places: Places  # of the ids that are read
-    stop: int  # the places before this one are looked at
-    valid_lens: Tensor | None  # how many of these each sequence sees, (B,); None for all
-
-    def __init__(self, config: DecoderConfig, B: int, S: int, like: Tensor, fixed: bool = False) -> None:
+    def __init__(
+        self, config: DecoderConfig, B: int, S: int, like: Tensor, *, fixed: bool = False, even: bool = False
+    ) -> None:
         """Numbers are kept in the type and on the device of `like`.
 
         `fixed`: all S places are looked at, and no shape or address changes from id to id, as CUDA graphs need it.
+        `even`: all sequences will always be of one length.
         """
         self.size, self.fixed = S, fixed
         self.held = [0] * B  # ids of each sequence
         self.lens = torch.zeros(B, dtype=torch.long, device=like.device)  # the same, for the device
-        memory = RunningMean if config.scoring == ScoringKind.mean else KeysAndValues
-        shapes = [(B, *config.heads_and_size(kind)) for kind in config.attention_kinds()]
-        self.layers = [memory(self, like, *shape) for shape in shapes]
+        self.reading = Reading()
+        # Rubbish that is looked at, with a weight of zero, must be finite. Zeros take time where there is much room.
+        room = like.new_empty if even and not fixed else like.new_zeros
+        self.layers: list[Memory] = []
+        for heads, head_size in map(config.heads_and_size, config.attention_kinds()):
+            if config.scoring == ScoringKind.mean:
+                self.layers.append(RunningMean(self.reading, like.new_zeros(B, heads, 1, head_size)))
+            else:
+                keys, values = (room(B, heads, S, head_size) for _ in range(2))
+                self.layers.append(KeysAndValues(self.reading, keys, values))
 
     def expect(self, T: int, lens: Sequence[int] | None = None) -> None:
         """T ids of each sequence come next: one, or into an empty cache more, `lens` of them if they differ."""
-        filled = max(self.held)
-        self.stop = self.size if self.fixed else filled + T
+        filled, reading = max(self.held), self.reading
+        reading.stop = self.size if self.fixed else filled + T
         if T == 1 and (self.fixed or min(self.held) < filled):
-            self.places, self.valid_lens = self.lens[:, None], self.lens + 1
+            reading.places, reading.valid_lens = self.lens[:, None], self.lens + 1
         else:
-            self.places, self.valid_lens = slice(filled, filled + T), None
+            reading.places, reading.valid_lens = slice(filled, filled + T), None
         if lens is not None:
-            self.valid_lens = torch.tensor(lens, device=self.lens.device)
+            reading.valid_lens = torch.tensor(lens, device=self.lens.device)
 
     def advance(self, lens: Sequence[int]) -> None:
         """So many ids of each sequence have been read."""
@@ -62,8 +76,8 @@ class Cache:
 class Memory:
     """What the attention of one layer remembers."""
 
-    def __init__(self, cache: Cache, *stores: Tensor) -> None:
-        self.cache, self.stores = cache, stores  # of (B, H, places, D) each
+    def __init__(self, reading: Reading, *stores: Tensor) -> None:
+        self.reading, self.stores = reading, stores  # of (B, H, places, D) each
 
     def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Take in the keys and values (B, H, T, D) of what is read; return those (B, H, K, D) that it sees."""
@@ -73,12 +87,9 @@ class Memory:
 class KeysAndValues(Memory):
     """Every key and every value, in its place."""
 
-    def __init__(self, cache: Cache, like: Tensor, B: int, H: int, D: int) -> None:
-        super().__init__(cache, *(like.new_zeros(B, H, cache.size, D) for _ in "kv"))
-
     def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = self.stores
-        places, stop = self.cache.places, self.cache.stop
+        places, stop = self.reading.places, self.reading.stop
         if isinstance(places, slice):
             keys[:, :, places], values[:, :, places] = key, value
         else:
@@ -91,13 +102,10 @@ class KeysAndValues(Memory):
 class RunningMean(Memory):
     """The sum of all values, enough where each counts alike: their mean stands for them, as the only value."""
 
-    def __init__(self, cache: Cache, like: Tensor, B: int, H: int, D: int) -> None:
-        super().__init__(cache, like.new_zeros(B, H, 1, D))
-
     def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         (total,) = self.stores
-        T, lens = value.shape[2], self.cache.valid_lens
-        count = self.cache.stop if lens is None else lens[:, None, None, None]
+        T, lens = value.shape[2], self.reading.valid_lens
+        count = self.reading.stop if lens is None else lens[:, None, None, None]
         if T > 1:
             beyond = torch.arange(T, device=value.device)[:, None] >= count
             total.copy_(value.masked_fill(beyond, 0).sum(2, keepdim=True))

@@ -24,7 +24,7 @@ class Choice:
         top_p: Holtzman et al. 2020, section 3.1. min_p: Nguyen et al. 2024, section 3.
         """
         logits = logits.float()
-        if self.temperature == 0:
+        if self.temperature < torch.finfo(torch.float32).tiny:  # as good as zero, and not to be divided by
             return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
         # The largest logit becomes zero first: dividing by a tiny temperature cannot overflow to infinity there.
         logits = (logits - logits.amax(-1, keepdim=True)) / self.temperature
@@ -32,8 +32,8 @@ class Choice:
             likeliest = logits.topk(self.top_k, dim=-1)
             logits = torch.full_like(logits, -torch.inf).scatter_(-1, likeliest.indices, likeliest.values)
         probabilities = logits.softmax(-1)
-        if self.top_p is not None:
-            ordered, places = probabilities.sort(dim=-1, descending=True, stable=True)
+        if self.top_p is not None and self.top_p < 1:
+            ordered, places = probabilities.double().sort(dim=-1, descending=True, stable=True)
             before = ordered.cumsum(-1) - ordered  # what the likelier ones have together
             probabilities = probabilities.masked_fill((before >= self.top_p).gather(-1, places.argsort(-1)), 0)
         if self.min_p is not None:

@@ -103,9 +103,9 @@ class Decoder(nn.Module):
             for block in self.blocks:
                 x = block(x, valid_lens)
             return x
-        x = self.embed(ids, cache.places)
+        x = self.embed(ids, cache.reading.places)
         for block, memory in zip(self.blocks, cache.layers, strict=True):
-            x = block(x, cache.valid_lens, memory)
+            x = block(x, cache.reading.valid_lens, memory)
         return x
 
     def logits(self, x: Tensor) -> Tensor:

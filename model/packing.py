@@ -1,4 +1,4 @@
-"""A decoder for writing with: its maps in the precision and the layout in which a few rows are soonest through them."""
+"""A decoder for writing with: its maps in the precision and the layout that are fastest for few rows."""
 
 import copy
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from model.decoder import Decoder, FeedForward
 
-PACKED_FROM = 2**18  # weights times rows: below, laying them out anew is the sooner way (bench/LOG.md)
+PACKED_FROM = 2**18  # weights times rows from which a layout of oneDNN's pays in fp32 (bench/LOG.md)
 
 
 class PackedLinear(nn.Module):
@@ -20,7 +20,7 @@ class PackedLinear(nn.Module):
         self.bias = None if linear.bias is None else linear.bias.detach().to(dtype)
         self.weight = linear.weight.detach().to(dtype)
         # oneDNN's own layout: into this it would otherwise bring the weights anew for every product.
-        self.laid_out = self.weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.laid_out = self.weight.device.type == "cpu" and _onednn_takes(dtype)
         if self.laid_out:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
@@ -53,17 +53,24 @@ class PackedFeedForward(nn.Module):
         return self.output.product(hidden).to(x.dtype)
 
 
-def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
-    """A copy in evaluation mode, with maps packed in `dtype` where that is faster for so many rows at once.
+def _onednn_takes(dtype: torch.dtype) -> bool:
+    # The second question is whether the CPU has the instructions that its bf16 needs.
+    return torch.backends.mkldnn.is_available() and (
+        dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
 
-    All else, and maps too small to gain by it, compute as before.
+
+def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
+    """A copy in evaluation mode, with the maps of its blocks in `dtype`, laid out for so many rows at once.
+
+    How many only decides about speed. All else computes as before.
     """
 
     def gains(linear: nn.Linear) -> bool:
-        return linear.weight.numel() * rows > PACKED_FROM
+        return linear.weight.dtype != dtype or linear.weight.numel() * rows > PACKED_FROM
 
     twin = copy.deepcopy(decoder).eval()
-    nothing = nn.Identity()  # sooner through than dropout that is off
+    nothing = nn.Identity()  # faster than dropout that is off
     twin.dropout = nothing  # type: ignore[assignment]
     for block in twin.blocks:
         block.dropout = nothing  # type: ignore[assignment]

@@ -101,7 +101,7 @@ class AttentionPooling(nn.Module):
                 return self(query.float(), key.float(), value.float(), valid_lens, memory).type_as(value)
         if key.shape[2] != value.shape[2]:
             raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
-        query, key = self._placed(query, key, memory.cache.places if memory else None)
+        query, key = self._placed(query, key, memory.reading.places if memory else None)
         causal = self.causal
         if memory:
             key, value = memory.extend(key, value)

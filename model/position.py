@@ -39,7 +39,7 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
     paired = 2 * turn.shape[-2]  # columns
     whole = x if x.shape[-1] == paired else x[..., :paired]
     points = whole.to(torch.promote_types(x.dtype, torch.float32)).contiguous().view(*whole.shape[:-1], -1, 2)
-    # A third of the time on a CPU. But torch's compiler knows no complex numbers, and they begin at even places only.
+    # Faster on a CPU. But torch's compiler knows no complex numbers, and they begin at even places only.
     if x.device.type == "cpu" and not torch.compiler.is_compiling() and points.storage_offset() % 2 == 0:
         turned = torch.view_as_real(torch.view_as_complex(points) * torch.view_as_complex(turn))
     else:

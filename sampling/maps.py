@@ -2,28 +2,47 @@
 
 from contextlib import closing
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from data.vocabulary import Vocabulary
+from errors import UserError
 from model.decoder import Decoder
-from model.generate import windows
+from model.likelihood import windows
 from training.board import add_attention, verbatim
+
+MOST = 200  # contexts of which maps are written
 
 
 def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary, checkpoint: Path) -> Path:
-    """Write the maps of the ids of each text, a context at a time, to a folder of their own beside the checkpoint's.
+    """Write the maps of the ids of each text, a context at a time, to a folder of their own in the run's.
 
-    The step counts the contexts of all texts. They are those that the decoder saw in writing. Returns the folder.
+    The step counts the contexts, MOST at most, which overlap as in writing: the last half is read again. Returns the
+    folder. Raises UserError if it cannot be made.
     """
     run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    folder = run / "samples" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder = new_folder(run / "samples" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     device = decoder.embedding.weight.device
-    stretches = [text[window] for text in texts for window in windows(len(text), decoder.config.context)]
+    contexts = [text[window] for text in texts for window in windows(len(text), decoder.config.context)]
     with closing(SummaryWriter(str(folder))) as writer:
-        for step, ids in enumerate(stretches):
+        for step, ids in enumerate(contexts[:MOST]):
             add_attention(writer, step, decoder, torch.tensor(ids, device=device))
             writer.add_text("attention/text", verbatim(vocabulary.decode(ids)), step)
+    return folder
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make the folder, under the next free name if there is one of that name already. Raises UserError if it cannot."""
+    folder = wanted
+    for number in count(2):
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            folder = wanted.with_name(f"{wanted.name}_{number}")
+        except OSError as error:
+            raise UserError(f"inspect: expected a run's folder to write to, got {wanted}: {error.strerror}") from error
     return folder

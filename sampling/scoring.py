@@ -8,7 +8,7 @@ from data.lines import LINE_BREAK, line_beginning
 from data.vocabulary import Vocabulary
 from errors import UserError
 from model.decoder import Decoder
-from model.generate import log_probabilities
+from model.likelihood import log_probabilities
 
 SURPRISES = 10  # places that are shown
 AROUND = 24  # characters on each side of one
@@ -47,35 +47,39 @@ class Score:
     def _shown(self, place: int) -> str:
         line, column = self.text.count(LINE_BREAK, 0, place) + 1, place - self.text.rfind(LINE_BREAK, 0, place)
         around = self.text[max(0, place - AROUND) : place], self.text[place], self.text[place + 1 :][:AROUND]
-        before, here, after = (part.replace("\n", "↵").replace("\t", "→") for part in around)
+        before, here, after = map(visible, around)
         bits = -self.log_probabilities[place] / math.log(2)
         return f"{bits:6.1f} bits, line {line}, column {column}: {before}»{here}«{after}"
 
 
-def score(text: str, decoder: Decoder, vocabulary: Vocabulary, lines: bool) -> Score:
-    """Score a text, or its lines where those were learned. Raises UserError if it has no place in the vocabulary."""
-    return score_lines(text, decoder, vocabulary) if lines else score_text(text, decoder, vocabulary)
+def sequences_of(text: str, vocabulary: Vocabulary, context: int, lines: bool) -> tuple[str, list[list[int]]]:
+    """The text that is scored, and the ids that are read for it, each sequence by itself.
 
-
-def score_text(text: str, decoder: Decoder, vocabulary: Vocabulary) -> Score:
-    """Read as `generate` reads: what opens a text before its first character, and later at least half a context.
-
-    Raises UserError at characters that the vocabulary lacks.
+    A text is read behind what opens it, as sample.py writes without a prompt. Where `lines` were learned, each is read
+    from its beginning to its end, which counts as a character; empty ones are left out. Raises UserError for characters
+    that the vocabulary lacks, and for lines that are too long for the context.
     """
-    ids = [*vocabulary.encode(vocabulary.opening).tolist(), *vocabulary.encode(text, "prompt").tolist()]
-    return Score(text, log_probabilities(decoder, ids).tolist())
-
-
-def score_lines(text: str, decoder: Decoder, vocabulary: Vocabulary) -> Score:
-    """Each line by itself, from its beginning to its end, which counts as a character. Empty lines are left out.
-
-    Raises UserError if a line is too long for the context.
-    """
-    lines = [line for line in text.split(LINE_BREAK) if line]
     if not lines:
+        return text, [vocabulary.encode(vocabulary.opening).tolist() + vocabulary.encode(text, "prompt").tolist()]
+    begun = [
+        (line, line_beginning(line, vocabulary, context, f"prompt, line {number}"))
+        for number, line in enumerate(text.replace("\r\n", "\n").split(LINE_BREAK), start=1)
+        if line
+    ]
+    if not begun:
         raise UserError("prompt: expected lines to score, got empty ones")
-    found: list[float] = []
-    for line in lines:
-        ids = line_beginning(line, vocabulary, decoder.config.context, "prompt")
-        found += log_probabilities(decoder, [*ids, ids[0]]).tolist()
-    return Score("".join(line + LINE_BREAK for line in lines), found)
+    return "".join(line + LINE_BREAK for line, _ in begun), [[*ids, ids[0]] for _, ids in begun]
+
+
+def score(text: str, sequences: list[list[int]], decoder: Decoder) -> Score:
+    """Score what `sequences_of` gave."""
+    found = (log_probabilities(decoder, ids).tolist() for ids in sequences)
+    return Score(text, [nats for sequence in found for nats in sequence])
+
+
+def visible(text: str) -> str:
+    """On one line, and without what a terminal would obey."""
+    signs = {"\n": "↵", "\t": "→"}
+    return "".join(
+        signs.get(one) or (one if one.isprintable() else one.encode("unicode_escape").decode()) for one in text
+    )

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from data.lines import is_among
 from data.vocabulary import Vocabulary
 from model.choice import Choice
+from model.continuation import Continuation, Ended, side_by_side, write
 from model.decoder import Decoder
-from model.generate import Continuation, Ended, side_by_side, write
 
 KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # behind a line that is
 JOINER = "\N{ZERO WIDTH JOINER}"  # what stands on both of its sides is one
@@ -78,11 +78,12 @@ def write_all(task: Task, form: Form, out: TextIO, bar: "tqdm[NoReturn]", writte
     """Write the samples in `form` when they are finished, or interrupted, and add them to `written`."""
     for seeds in side_by_side(task.decoder, task.count, task.seed):
         together: list[Continuation] = []
+        before = bar.n
         try:
             for together in write(
                 task.decoder, task.ids, task.length, stops=task.stops, choice=task.choice, seeds=seeds
             ):
-                bar.update(len(together))
+                bar.update(before + sum(len(sample.ids) for sample in together) - bar.n)
         finally:
             for seed, sample in zip(seeds, together, strict=False):
                 out.write(form(task, seed - task.seed, sample))
@@ -93,28 +94,32 @@ def write_all(task: Task, form: Form, out: TextIO, bar: "tqdm[NoReturn]", writte
 def stream(task: Task, out: TextIO, bar: "tqdm[NoReturn]", written: list[Continuation]) -> None:
     """Write prompt and sample character by character, each as soon as nothing can change it any more."""
     composed = any(map(extends, task.vocabulary.characters))
-    pending, taken = task.prompt, 0
+    sample, taken, pending = Continuation(), 0, task.prompt
 
-    def release(everything: bool = False) -> str:
-        """Write what is final of what is pending, and return the rest."""
-        final = whole(pending) if composed and not everything else len(pending)
-        out.write(pending[:final])
+    def take(until: int) -> None:
+        """So many of the sample's ids are text."""
+        nonlocal taken, pending
+        taken, pending = until, pending + task.vocabulary.decode(sample.ids[taken:until])
+
+    def show(final: int) -> None:
+        """Write so many characters of what is pending."""
+        nonlocal pending
+        shown, pending = pending[:final], pending[final:]  # first, or what Ctrl-C interrupts would be written again
+        out.write(shown)
         out.flush()
-        return pending[final:]
 
-    pending = release()
-    sample = Continuation()
+    show(whole(pending) if composed else len(pending))
     try:
         for (sample,) in write(
-            task.decoder, task.ids, task.length, stops=task.stops, choice=task.choice, seeds=[task.seed]
+            task.decoder, task.ids, task.length, stops=task.stops, choice=task.choice, seeds=[task.seed], at_once=1
         ):
-            pending += task.vocabulary.decode(sample.ids[taken : sample.settled])
-            taken = sample.settled
-            pending = release()
+            take(sample.settled)
+            show(whole(pending) if composed else len(pending))
             bar.update()
     finally:
-        pending += task.vocabulary.decode(sample.ids[taken:]) + "\n"
-        release(everything=True)
+        take(len(sample.ids))
+        pending += "\n"
+        show(len(pending))
         written.append(sample)
 
 

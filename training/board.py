@@ -10,8 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from model.capture import attention_maps
+from model.continuation import continuations
 from model.decoder import Decoder
-from model.generate import continuations
 from model.position import LearnedPosition, SinusoidalPosition
 from training.config import BoardConfig
 from training.pictures import attention_grid, enlarged, heat_map

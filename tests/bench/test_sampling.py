@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import bench.sampling
+import bench.sampling_alone
 from bench.machine import Protocol
 from bench.peers import commit
 from bench.samplers import (
@@ -19,27 +21,13 @@ from bench.samplers import (
     as_sampled,
     charscope,
     contestants,
-    forget_peak,
     nanogpt,
     new_decoder,
-    peak_bytes,
     product_types,
     transformers,
 )
-from bench.sampling import (
-    QUICK,
-    TINY,
-    WHOLE,
-    Plan,
-    compete,
-    find_limit,
-    find_start_up,
-    first_output_seconds,
-    main,
-    mean_seconds,
-    protocol,
-    stretch,
-)
+from bench.sampling import QUICK, TINY, WHOLE, Plan, compete, main, protocol
+from bench.sampling_alone import find_limit, find_start_up, first_output_seconds, mean_seconds, stretch
 from bench.sampling_report import (
     Contest,
     Findings,
@@ -57,7 +45,7 @@ from bench.throughput_report import Spread
 from bench.workers import Ready
 from model.config import PositionKind
 from model.decoder import inference
-from model.generate import windows
+from model.likelihood import windows
 from model.packing import packed
 from training.config import Precision
 
@@ -184,7 +172,7 @@ def test_an_id_of_a_stretch_is_timed_with_those_of_the_stretch_alone(monkeypatch
             now += number  # the n-th id takes n seconds
             yield number
 
-    monkeypatch.setattr(bench.sampling, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(bench.sampling_alone, "time", SimpleNamespace(perf_counter=lambda: now))
     assert mean_seconds(ids(), [(3, 7), (38, 42)], CPU) == [5.0, 40.0]
 
 
@@ -203,12 +191,23 @@ def test_the_share_of_the_limit_is_that_of_one_sequence() -> None:
     assert replace(found, contests=found.contests[1:]).share() is None
 
 
+FREED = """
+import torch
+from bench.samplers import forget_peak, peak_bytes
+device = torch.device("cpu")
+before = forget_peak(device)
+torch.ones(25_000_000)  # 100 MB, freed at once
+print(peak_bytes(device) - before, forget_peak(device) - before)
+"""
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a peak can be forgotten on Linux alone")
 def test_memory_that_was_freed_counts_until_it_is_forgotten() -> None:
-    before = forget_peak(CPU)
-    torch.ones(25_000_000)  # 100 MB, freed at once
-    assert 90e6 < peak_bytes(CPU) - before < 150e6
-    assert abs(forget_peak(CPU) - before) < 50e6
+    """In a process of its own, where nobody has told the allocator to keep what is freed."""
+    done = subprocess.run([sys.executable, "-c", FREED], cwd=ROOT, capture_output=True, text=True, check=True)
+    grown, forgotten = map(int, done.stdout.split())
+    assert 90e6 < grown < 150e6
+    assert abs(forgotten) < 50e6
 
 
 # The contestants
@@ -299,8 +298,8 @@ def test_the_report_has_a_panel_for_each_batch() -> None:
 
 def test_a_start_ends_with_the_first_byte() -> None:
     began = time.perf_counter()
-    seconds = first_output_seconds(["-c", "import time; print('x', flush=True); time.sleep(0.3)"])
-    assert 0 < seconds < time.perf_counter() - began - 0.3
+    seconds = first_output_seconds(["-c", "import time; print('x', flush=True); time.sleep(2)"])
+    assert 0 < seconds < time.perf_counter() - began - 1
 
 
 @pytest.mark.parametrize(("code", "message"), [("pass", "exit code 0"), ("import sys; sys.exit('a\\nb')", "code 1: b")])
@@ -318,10 +317,10 @@ def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path
         return next(times)
 
     file = tmp_path / "best.pt"
-    monkeypatch.setattr(bench.sampling, "first_output_seconds", pretended)
-    monkeypatch.setattr(bench.sampling, "find_checkpoint", Path)
+    monkeypatch.setattr(bench.sampling_alone, "first_output_seconds", pretended)
+    monkeypatch.setattr(bench.sampling_alone, "find_checkpoint", Path)
     checkpoint = SimpleNamespace(model=new_decoder(TINY, PositionKind.rotary, CPU).config)
-    monkeypatch.setattr(bench.sampling, "load_checkpoint", lambda _: checkpoint)
+    monkeypatch.setattr(bench.sampling_alone, "load_checkpoint", lambda _: checkpoint)
     found = find_start_up(file, turns=2)
     assert (found.import_torch, found.sample) == (Spread(2.0, 2.0, 2.0), Spread(3.5, 3.0, 4.0))
     assert found.ratio == Spread(1.75, 1.5, 2.0)

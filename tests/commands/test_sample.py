@@ -42,15 +42,19 @@ def test_sampling_leaves_nothing_behind(home: Path) -> None:
     assert sorted(home.rglob("*")) == before
 
 
-def test_a_reader_that_leaves_early_is_no_error(home: Path) -> None:
+@pytest.mark.parametrize("arguments", ["length=300 count=2", "length=null"])
+@pytest.mark.parametrize("taken", [0, 100])
+def test_a_reader_that_leaves_early_is_no_error(home: Path, arguments: str, taken: int) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; '{sys.executable}' '{ROOT}/sample.py' length=300 count=2 | head -c 0"],
+        ["bash", "-c", f"set -o pipefail; '{sys.executable}' '{ROOT}/sample.py' {arguments} | head -c {taken}"],
         cwd=home,
         capture_output=True,
         text=True,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1), done.stderr
+    assert len(done.stdout) == taken
 
 
 SAMPLING_MISTAKES = {
@@ -62,6 +66,13 @@ SAMPLING_MISTAKES = {
     "not a checkpoint": (["checkpoint=binary"], "binary is not a checkpoint"),
     "unknown key": (["promt=a"], "promt: there is no such name; did you mean prompt"),
     "values": (["length=0", "count=0", "temperature=-1", "top_k=0"], "length.*count.*top_k.*temperature"),
+    "shares": (["top_p=0", "min_p=1.5"], "top_p: expected more than 0 and at most 1, got 0.0; min_p: .* got 1.5"),
+    "stop": (["stop="], "stop: expected texts of at least one character, got an empty one"),
+    "unknown": (["unknown=guess"], "unknown: .*guess.*error, skip, replace"),
+    "output's kind": (["output=text.md"], r"output: expected a file name that ends in \.txt or \.jsonl, got 'text.md'"),
+    "overwriting": (["prompt_file=a.txt", "output=a.txt"], "output: expected another file than prompt_file"),
+    "nothing to score": (["score=true"], "score: expected a text in prompt or prompt_file, got none"),
+    "precision": (["runtime.precision=fp16"], "runtime.precision: expected auto, fp32 or bf16, got fp16"),
     "two prompts": (["prompt=a", "prompt_file=b"], "prompt, prompt_file: expected one of them, got both"),
     "no prompt file": (["prompt_file=missing.txt"], "prompt_file: expected UTF-8 text in missing.txt"),
     "binary prompt file": (["prompt_file=latin"], "prompt_file: expected UTF-8 text in latin.* 0xe9"),
@@ -90,3 +101,22 @@ def test_a_prompt_beyond_the_vocabulary_is_named(home: Path) -> None:
     assert re.fullmatch(
         r"sample\.py: prompt: expected characters .*\(U\+2603\) at position 1; it holds .*\n", done.stderr
     )
+
+
+BEYOND = {
+    "prompt": ["prompt=a☃"],
+    "stop": ["stop=☃"],
+    "scored": ["prompt=a☃", "score=true"],
+    "nothing left": ["prompt=☃", "unknown=skip"],
+    "no folder": ["output=missing/text.txt"],
+    "no home": ["output=~nobody-of-this-name/text.txt"],
+}
+
+
+@pytest.mark.parametrize("arguments", BEYOND.values(), ids=BEYOND)
+def test_what_a_checkpoint_has_no_place_for_is_one_line(home: Path, arguments: list[str]) -> None:
+    before = sorted(home.rglob("*"))
+    done = run("sample", *arguments, folder=home)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"sample\.py: (prompt|stop|output): expected .*\n", done.stderr)
+    assert sorted(home.rglob("*")) == before

@@ -23,6 +23,17 @@ def test_free_text_arrives_as_it_was_typed(text: str) -> None:
     assert OmegaConf.create({"prompt": getattr(value, "text", value)}).prompt == text
 
 
+@pytest.mark.parametrize(
+    ("typed", "texts"),
+    [("stop=a, 'b'", ["a, 'b'"]), ("stop=\n\n", ["\n\n"]), ("stop=[a,'b,c']", ["a", "b,c"]), ("stop=]", ["]"])],
+)
+def test_a_free_text_is_a_list_of_one_unless_it_begins_as_a_list(typed: str, texts: list[str]) -> None:
+    override = OverridesParser.create().parse_override(_literal(typed, (), ("stop",)))
+    values = override.value()
+    assert isinstance(values, list)
+    assert [getattr(value, "text", value) for value in values] == texts
+
+
 @pytest.mark.parametrize("argument", ["prompt=null", "count=[1]", "-m", "--help"])
 def test_other_arguments_are_left_alone(argument: str) -> None:
     assert _literal(argument, ("prompt",)) == argument

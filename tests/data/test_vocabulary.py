@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.config import Unknown
 from data.vocabulary import PIECE, Vocabulary
 from errors import UserError
 
@@ -67,3 +68,26 @@ def test_text_opens_on_a_new_line_where_there_are_lines() -> None:
 def test_characters_that_are_not_sorted_and_distinct_are_refused(characters: str) -> None:
     with pytest.raises(ValueError, match="sorted distinct"):
         Vocabulary(characters)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "fitted", "done"),
+    [
+        (Unknown.error, "aé☃b☃", ""),
+        (Unknown.skip, "ab", "left out: '\\xe9' (U+00E9), '\\u2603' (U+2603)"),
+        (Unknown.replace, "a??b?", "replaced by '?' (U+003F): '\\xe9' (U+00E9), '\\u2603' (U+2603)"),
+    ],
+)
+def test_what_a_vocabulary_lacks_can_be_left_out_or_replaced(unknown: Unknown, fitted: str, done: str) -> None:
+    text, said = Vocabulary.of("ab ?").fitted("aé☃b☃", unknown)
+    assert (text, said) == (fitted, done and f"3 of 5 characters were not in the vocabulary and were {done}")
+
+
+@pytest.mark.parametrize("unknown", Unknown)
+def test_a_text_of_known_characters_stays_as_it_is(unknown: Unknown) -> None:
+    assert Vocabulary.of("ab").fitted("abba", unknown) == ("abba", "")
+
+
+def test_there_must_be_something_to_replace_by() -> None:
+    with pytest.raises(UserError, match=r"unknown: expected one of .* in the vocabulary, got none"):
+        Vocabulary.of("ab\n").fitted("aé", Unknown.replace)

@@ -107,7 +107,7 @@ def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a trained run below .*, got none; first run: python train\.py"):
         find_checkpoint(None, tmp_path)
-    with pytest.raises(UserError, match=f"expected a trained run below {tmp_path}, got none"):
+    with pytest.raises(UserError, match=f"expected a trained run below {tmp_path}/, got none"):
         find_checkpoint(str(tmp_path))
     for missing in (tmp_path / "none.pt", "~nobody-of-this-name", "x" * 400):
         with pytest.raises(UserError, match="expected a checkpoint, a run's folder, best or last, got"):

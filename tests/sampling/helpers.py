@@ -1,0 +1,30 @@
+"""A decoder that was never trained, and what is to be written with it."""
+
+from typing import Any
+
+import torch
+
+from data.vocabulary import Vocabulary
+from model.choice import Choice
+from model.config import DecoderConfig
+from model.decoder import Decoder
+from sampling.writing import Task
+
+VOCABULARY = Vocabulary("\n abcde")
+DECODER = Decoder(DecoderConfig(layers=1, heads=2, width=16, context=8), 7, torch.Generator().manual_seed(0)).eval()
+
+
+def task(**changed: Any) -> Task:
+    given: dict[str, Any] = {
+        "decoder": DECODER,
+        "vocabulary": VOCABULARY,
+        "prompt": "ab",
+        "ids": [2, 3],
+        "length": 30,
+        "stops": [],
+        "choice": Choice(),
+        "count": 1,
+        "seed": 3,
+        "training_lines": None,
+    }
+    return Task(**given | changed)
