@@ -20,13 +20,14 @@ from bench.throughput import ratio
 from bench.throughput_report import Spread
 from model.cache import Cache
 from model.decoder import Decoder
+from model.generate import kept
 from model.packing import PackedLinear
 from training.checkpoint import find_checkpoint, load_checkpoint
 
 
 def stretch(middle: int, context: int) -> tuple[int, int]:
     """The first and the last id, counted from 1, of as many around `middle` as from one reading again to the next."""
-    period = context - max(context // 2, 1) + 1  # as model.generate.steps has it
+    period = context - kept(context) + 1
     first = middle - period // 2
     return first, first + period - 1
 

@@ -32,11 +32,21 @@ def prefill(decoder: Decoder, sequences: Sequence[Ids]) -> Cache:
 
 def decode_one(decoder: Decoder, ids: Tensor, cache: Cache) -> Tensor:
     """Read one more id of each sequence, (B,): the logits (B, V) of the id after it."""
+    logits = _read_one(decoder, ids, cache)
+    cache.advance([1] * len(ids))
+    return logits
+
+
+def _read_one(decoder: Decoder, ids: Tensor, cache: Cache) -> Tensor:
+    """`decode_one` up to the counting of what was read."""
     with inference(decoder), torch.inference_mode():
         cache.expect(1)
-        logits = decoder.logits(decoder.read(ids[:, None], cache=cache)[:, 0])
-        cache.advance([1] * len(ids))
-    return logits
+        return decoder.logits(decoder.read(ids[:, None], cache=cache)[:, 0])
+
+
+def kept(context: int) -> int:
+    """How many ids, the newest among them, are left of a context that is full: half of it."""
+    return max(context // 2, 1)
 
 
 class Step(NamedTuple):
@@ -68,7 +78,7 @@ def steps(decoder: Decoder, prompts: Sequence[Ids], choice: Choice, seeds: Seque
     recent = deque(torch.tensor(aligned, device=device).unbind(1), maxlen=context)
     decode = recorded(decoder, cache) if cache.fixed else decode_one
     chance = uniforms(seeds, torch.device("cpu") if device.type == "mps" else device)  # no float64 on mps
-    keep = max(context // 2, 1) - 1  # and the newest id, which is still to be read
+    keep = kept(context) - 1  # and the newest id, which is still to be read
     while True:
         logits = decode(decoder, ids, cache)
         uniform = next(chance)
@@ -76,8 +86,8 @@ def steps(decoder: Decoder, prompts: Sequence[Ids], choice: Choice, seeds: Seque
             ids = choose_next(choice.probabilities(logits.to(uniform.device)), uniform).to(device)
         yield Step(ids, logits)
         if full := [row for row, held in enumerate(cache.held) if held == context]:
-            kept = torch.stack([*recent][context - keep :], dim=1)[full].tolist() if keep else [()] * len(full)
-            _restart(decoder, cache, dict(zip(full, map(tuple, kept), strict=True)))
+            last = torch.stack([*recent][context - keep :], dim=1)[full].tolist() if keep else [()] * len(full)
+            _restart(decoder, cache, dict(zip(full, map(tuple, last), strict=True)))
         recent.append(ids)
 
 
@@ -110,9 +120,8 @@ def recorded(decoder: Decoder, cache: Cache) -> Callable[[Decoder, Tensor, Cache
             decode_one(decoder, ids, Cache(decoder.config, B, cache.size, decoder.embedding.weight, fixed=True))
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
-        with inference(decoder), torch.inference_mode(), torch.cuda.graph(graph):
-            cache.expect(1)
-            logits = decoder.logits(decoder.read(ids[:, None], cache=cache)[:, 0])
+        with torch.cuda.graph(graph):
+            logits = _read_one(decoder, ids, cache)
 
     def replay(_: Decoder, following: Tensor, cache: Cache) -> Tensor:
         ids.copy_(following)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from model.decoder import Decoder, inference
-from model.generate import Ids
+from model.generate import Ids, kept
 
 LOGITS = 2**22  # in one forward pass, which bounds its memory
 
 
 def windows(length: int, context: int) -> list[slice]:
     """The stretches of `length` ids that `steps` has before it, one after the other, from the first id on."""
-    later = context - max(context // 2, 1) + 1
+    later = context - kept(context) + 1
     return [slice(start, min(start + context, length)) for start in range(0, max(length - context, 0) + later, later)]
 
 
@@ -26,7 +26,7 @@ def log_probabilities(decoder: Decoder, ids: Ids) -> Tensor:
         raise ValueError(f"expected at least two ids, got {len(ids)}")
     context, device = decoder.config.context, decoder.embedding.weight.device
     text = torch.tensor(ids, device=device)
-    known = max(context // 2, 1) - 1  # all windows but the first begin with what was kept from the one before
+    known = kept(context) - 1  # all windows but the first begin with what was kept from the one before
     together = max(1, LOGITS // (context * decoder.embedding.num_embeddings))
     found: list[Tensor] = []
     with inference(decoder):
