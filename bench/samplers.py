@@ -2,17 +2,13 @@
 
 import gc
 import io
-import multiprocessing
 import re
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +17,7 @@ from bench.machine import Protocol, median_seconds, seconds_of
 from bench.ours import VOCABULARY_SIZE, Shape
 from bench.peers import count, import_file, version
 from bench.sampling_report import Turn
-from bench.workers import ContestantError, Ready
+from bench.workers import Answer, Ready
 from model.choice import Choice
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
@@ -161,23 +157,19 @@ def contestants(nanogpt_folder: Path | None) -> tuple[list[Contestant], dict[str
 # In the process of a contestant
 
 
-def serve(pipe: Connection, contestant: Contestant, shape: Shape, device: torch.device) -> None:
-    """Get ready and say so; then answer each (filling, whole), numbers of ids, with a Turn, until None comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    with suppress(OSError):  # a parent that is gone wants no answer
-        try:
-            torch.manual_seed(0)
-            writer = contestant.prepare(shape, device)
-            before = forget_peak(device)
-            if (came := writer.write(WARM_UP)) != WARM_UP * shape.batch:
-                raise ValueError(f"expected {WARM_UP * shape.batch} ids, got {came}")
-            pipe.send(Ready(writer.parameters, writer.settings))
-            for lengths in iter(pipe.recv, None):
-                first = median_seconds(lambda: writer.write(1), device, FIRST)
-                filling, whole = (seconds_of(partial(writer.write, length), device) for length in lengths)
-                pipe.send(Turn(first, filling, whole, peak_bytes(device) - before))
-        except Exception as error:
-            pipe.send(ContestantError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"))
+def get_ready(contestant: Contestant, shape: Shape, device: torch.device) -> tuple[Ready, Answer]:
+    """Warmed up, to answer each (filling, whole), numbers of ids, with a Turn."""
+    writer = contestant.prepare(shape, device)
+    before = forget_peak(device)
+    if (came := writer.write(WARM_UP)) != WARM_UP * shape.batch:
+        raise ValueError(f"expected {WARM_UP * shape.batch} ids, got {came}")
+
+    def answer(lengths: tuple[int, int]) -> Turn:
+        first = median_seconds(lambda: writer.write(1), device, FIRST)
+        filling, whole = (seconds_of(partial(writer.write, length), device) for length in lengths)
+        return Turn(first, filling, whole, peak_bytes(device) - before)
+
+    return Ready(writer.parameters, writer.settings), answer
 
 
 def forget_peak(device: torch.device) -> int:
@@ -202,48 +194,3 @@ def peak_bytes(device: torch.device) -> int:
     import resource  # Windows has none
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-class Worker:
-    """A contestant's process, as its parent sees it. One that has failed is asked no more."""
-
-    def __init__(self, contestant: Contestant, shape: Shape, device: torch.device) -> None:
-        self.contestant = contestant
-        self.ready: Ready | None = None
-        self.turns: list[Turn] = []  # one a round
-        self.failure: str | None = None
-        spawning = multiprocessing.get_context("spawn")  # nothing of the parent's state is inherited
-        self._pipe, theirs = spawning.Pipe()
-        self._process = spawning.Process(target=serve, args=(theirs, contestant, shape, device), daemon=True)
-        self._process.start()
-        theirs.close()  # or the pipe would stay open when the process has died
-
-    def get_ready(self) -> None:
-        """Wait until it has warmed up."""
-        self.ready = self._answer()
-
-    def take_turn(self, lengths: tuple[int, int]) -> None:
-        """Time one round: so many ids while the context fills, and so many in all."""
-        if self.failure is None:
-            with suppress(OSError):  # it has died, and so gives no answer either
-                self._pipe.send(lengths)
-            if turn := self._answer():
-                self.turns.append(turn)
-
-    def close(self) -> None:
-        with suppress(OSError):  # it has ended already
-            self._pipe.send(None)
-        self._process.join(timeout=5)  # what is still busy then, after Ctrl-C, ends with the parent
-        self._pipe.close()
-
-    def _answer(self) -> Any:
-        """What it says, or None and the reason in `failure`."""
-        try:
-            answer = self._pipe.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            answer = ContestantError(f"its process ended with exit code {self._process.exitcode}")
-        if not isinstance(answer, ContestantError):
-            return answer
-        self.failure = str(answer)
-        return None

@@ -29,14 +29,15 @@ from bench.samplers import (
     TEMPERATURE,
     WARM_UP,
     Contestant,
-    Worker,
     as_sampled,
     contestants,
+    get_ready,
     new_decoder,
 )
 from bench.sampling_alone import find_late, find_limit, find_start_up
 from bench.sampling_report import Contest, Findings, Result, markdown, plot
 from bench.stopwatch import ROOT, RunFailedError
+from bench.workers import Worker
 from errors import UserError
 from model.config import PositionKind
 from training.runtime import machine
@@ -110,7 +111,7 @@ def compete(
 ) -> Contest:
     """Have all `entrants` write in turn, round by round."""
     with ExitStack() as stack:
-        workers = [stack.enter_context(closing(Worker(entrant, shape, device))) for entrant in entrants]
+        workers = [stack.enter_context(closing(Worker(get_ready, entrant, shape, device))) for entrant in entrants]
         for worker in workers:  # none is timed while another gets ready
             worker.get_ready()
         for _ in tqdm(range(rounds), desc=f"batch {shape.batch}", unit="round", disable=None):
@@ -118,12 +119,12 @@ def compete(
                 worker.take_turn(lengths)
     failed = {worker.contestant.name: worker.failure for worker in workers if worker.failure is not None}
     well = [worker for worker in workers if worker.failure is None]
-    peers = {worker.contestant.name: worker.turns for worker in well if not worker.contestant.ours}
+    peers = {worker.contestant.name: worker.answers for worker in well if not worker.contestant.ours}
     results = []
     for worker in well:
         assert worker.ready is not None
         compared = peers if worker.contestant.ours else {}
-        results.append(Result.of(worker.contestant.name, worker.ready, worker.turns, shape.batch, lengths, compared))
+        results.append(Result.of(worker.contestant.name, worker.ready, worker.answers, shape.batch, lengths, compared))
     return Contest(shape.batch, *lengths, results, failed)
 
 

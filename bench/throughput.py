@@ -13,22 +13,25 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from bench.machine import Protocol
+from bench.machine import Protocol, median_seconds
 from bench.ours import SHAPES, VOCABULARY_SIZE, Shape, shape_on
 from bench.peers import Contestant, commit, contestants, version
 from bench.report import keep
 from bench.stopwatch import ROOT
 from bench.throughput_report import Contest, Findings, Result, Spread, markdown, plot
-from bench.workers import BATCHES, Worker
+from bench.workers import Answer, Ready, Worker
 from training.runtime import machine
 
 ROUNDS = 7
+BATCHES = 8  # that are made beforehand, and used in turn
 ROUND = Protocol(warm_up=0, repeats=3, seconds=2.0)
 
 PROTOCOL = f"""\
@@ -55,12 +58,30 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     return Spread.of([their / our for our, their in zip(ours, theirs, strict=True)])
 
 
+def get_ready(contestant: Contestant, shape: Shape, device: torch.device) -> tuple[Ready, Answer]:
+    """In the process of a contestant: to answer every protocol with the median seconds of a step."""
+    training = contestant.prepare(shape, device)
+    batches = cycle(random_batches(shape, device))
+
+    def answer(timing: Protocol) -> float:
+        return median_seconds(lambda: training.step(*next(batches)), device, timing)
+
+    return Ready(training.parameters, training.settings), answer
+
+
+def random_batches(shape: Shape, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Inputs and targets, (B, T) each: the same in every process."""
+    size = (BATCHES, 2, shape.batch, shape.context)
+    ids = torch.randint(VOCABULARY_SIZE, size, generator=torch.Generator().manual_seed(0)).to(device)
+    return [(inputs, targets) for inputs, targets in ids]
+
+
 def compete(
     shape: Shape, entrants: Sequence[Contestant], device: torch.device, timing: Protocol, rounds: int
 ) -> Contest:
     """Time all `entrants` in turn, round by round."""
     with ExitStack() as stack:
-        workers = [stack.enter_context(closing(Worker(entrant, shape, device))) for entrant in entrants]
+        workers = [stack.enter_context(closing(Worker(get_ready, entrant, shape, device))) for entrant in entrants]
         for _ in tqdm(range(1 + rounds), desc=shape.name, unit="round", disable=None):
             for worker in workers:
                 worker.take_turn(timing)
@@ -68,9 +89,9 @@ def compete(
     return Contest(shape, results(shape, [worker for worker in workers if worker.failure is None]), failed)
 
 
-def results(shape: Shape, workers: Sequence[Worker]) -> list[Result]:
+def results(shape: Shape, workers: Sequence[Worker[Contestant]]) -> list[Result]:
     """What the workers came to without their first round."""
-    seconds = {worker.contestant.name: worker.seconds[1:] for worker in workers}
+    seconds = {worker.contestant.name: worker.answers[1:] for worker in workers}
     peers = [worker.contestant.name for worker in workers if not worker.contestant.ours]
     found = []
     for worker in workers:

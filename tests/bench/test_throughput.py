@@ -12,57 +12,13 @@ from bench.machine import Protocol
 from bench.ours import Shape
 from bench.peers import OUR_CONTESTANTS, Contestant, TorchEncoder, commit, nanogpt
 from bench.stopwatch import ROOT
-from bench.throughput import compete, installed, main, ratio, shape_for
+from bench.throughput import compete, installed, main, random_batches, ratio, shape_for
 from bench.throughput_report import Contest, Findings, Result, Spread, markdown, plot
-from bench.workers import random_batches
+from tests.bench.helpers import fake_nanogpt
 
 CPU = torch.device("cpu")
 TINY = Shape("tiny", layers=1, heads=2, width=16, context=8, batch=2)
 ONCE = Protocol(warm_up=0, repeats=1, seconds=0)
-
-# What bench.peers asks of a clone of nanoGPT, and no more.
-FAKE_NANOGPT = """
-import os
-from dataclasses import dataclass
-
-import torch
-from torch import nn
-
-
-@dataclass
-class GPTConfig:
-    block_size: int
-    vocab_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    dropout: float
-    bias: bool
-
-
-class GPT(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        print("noise of the model")
-        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.head = nn.Linear(config.n_embd, config.vocab_size)
-
-    def configure_optimizers(self, weight_decay, learning_rate, betas, device_type):
-        print("noise of the optimizer")
-        return torch.optim.SGD(self.parameters(), lr=learning_rate)
-
-    def forward(self, ids, targets):
-        FORWARD
-        logits = self.head(self.embedding(ids))
-        return logits, nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-"""
-
-
-def fake_nanogpt(folder: Path, forward: str = "pass") -> Path:
-    """A folder that passes for a clone of nanoGPT; `forward` is what its model does first."""
-    folder.mkdir()
-    (folder / "model.py").write_text(FAKE_NANOGPT.replace("FORWARD", forward), encoding="utf-8")
-    return folder
 
 
 def made_up_result(name: str, seconds: list[float], ratios: dict[str, Spread]) -> Result:
@@ -200,8 +156,8 @@ def test_a_contestant_that_fails_is_named_and_the_others_go_on(
     for module in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, module, None)
     peers = {
-        "raises": fake_nanogpt(tmp_path / "raises", "raise RuntimeError('no more\\nof this')"),
-        "dies": fake_nanogpt(tmp_path / "dies", "os._exit(3)"),
+        "raises": fake_nanogpt(tmp_path / "raises", forward="raise RuntimeError('no more\\nof this')"),
+        "dies": fake_nanogpt(tmp_path / "dies", forward="os._exit(3)"),
         "empty": tmp_path / "empty",
     }
     entrants = [replace(OUR_CONTESTANTS[0], name="ours")]
