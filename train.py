@@ -36,7 +36,7 @@ def compare_runs(folder: Path) -> None:
     print(f"\n{table(rows)}\n\nkept as {shown(folder / 'comparison.md')}, with what it comes from as comparison.json")
 
 
-@command("train", free_text=("data.path", "board.probe"), keeps_runs=True, after_sweep=compare_runs)
+@command("train", free_text=("data.path",), free_texts=("board.probe",), keeps_runs=True, after_sweep=compare_runs)
 def main(config: TrainConfig, directory: Path) -> float:
     """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
     # Imported here, so that help and completion need not wait for torch.
@@ -62,7 +62,7 @@ def main(config: TrainConfig, directory: Path) -> float:
     vocabulary, seed = corpus.vocabulary, config.seed
     opening = vocabulary.encode(vocabulary.opening).tolist()
     end = opening[0] if config.data.unit == Unit.line else None
-    probe = choose_probe(config, corpus)
+    probes = choose_probes(config, corpus)
     settings = chosen_settings(config)
 
     decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
@@ -75,8 +75,8 @@ def main(config: TrainConfig, directory: Path) -> float:
     print(f"runs on  {runtime.reason}")
     print(f"folder   {directory}", flush=True)
 
-    with closing(Board(directory, config.board, vocabulary.decode, probe, opening, end)) as board:
-        board.begin(decoder, json.dumps(asdict(config), indent=2, ensure_ascii=False))
+    with closing(Board(directory, config.board, vocabulary.characters, probes, opening, end)) as board:
+        board.begin(json.dumps(asdict(config), indent=2, ensure_ascii=False))
         checkpoints = CheckpointFolder(
             directory / "checkpoints", vocabulary.characters, seed, corpus.sha256, corpus.training_lines
         )
@@ -108,18 +108,21 @@ def main(config: TrainConfig, directory: Path) -> float:
     return outcome.best_validation_loss
 
 
-def choose_probe(config: TrainConfig, corpus: "Corpus") -> list[int]:
-    """The ids of the text whose attention is shown: the user's, or one that was held out."""
-    probe, context, vocabulary = config.board.probe, config.model.context, corpus.vocabulary
-    if probe is None:
-        return corpus.held_out.probe(min(PROBE_LENGTH, context)).tolist()
-    if config.data.unit == Unit.line:
-        from data.lines import line_beginning
+def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]:
+    """The ids of the texts whose attention is shown: one that was held out, and the user's own."""
+    context, vocabulary = config.model.context, corpus.vocabulary
+    probes = {"validation": corpus.held_out.probe(min(PROBE_LENGTH, context)).tolist()}
+    for number, text in enumerate(config.board.probe, 1):
+        if config.data.unit == Unit.line:
+            from data.lines import line_beginning
 
-        return line_beginning(probe, vocabulary, context, "board.probe")
-    if len(probe) > context:
-        raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(probe)}")
-    return vocabulary.encode(probe, "board.probe").tolist()
+            ids = line_beginning(text, vocabulary, context, "board.probe")
+        elif len(text) > context:
+            raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(text)}")
+        else:
+            ids = vocabulary.encode(text, "board.probe").tolist()
+        probes[f"probe_{number}"] = ids
+    return probes
 
 
 def chosen_settings(config: TrainConfig) -> dict[str, int | float | str]:

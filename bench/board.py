@@ -42,8 +42,8 @@ PROBE = 64  # characters
 
 NOT_COUNTED = """\
 Not counted: importing TensorBoard, opening and closing its file, what its own thread writes meanwhile, and what a run
-writes but once: at step 0, beside attention, its configuration, the probe and any picture of the encoding, and at its
-end the row of the HParams tab."""
+writes but once: at step 0 its configuration, the probe and the positional encoding, and at its end the row of the
+HParams tab."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class TimedBoard(Board):
     def __init__(self, device: torch.device, *given: Any) -> None:
         super().__init__(*given)
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        for name in ("training", "attention", "validation"):
+        for name in ("training", "attention", "pictures", "validation"):
             setattr(self, name, self._timed(name, getattr(self, name), device))
 
     def _timed(self, name: str, write: Callable[..., None], device: torch.device) -> Callable[..., None]:
@@ -76,6 +76,7 @@ class TimedBoard(Board):
             finish(device)
             start = time.perf_counter()
             write(*given)
+            self.finish_background()
             finish(device)
             self.seconds[name] += time.perf_counter() - start
 
@@ -104,11 +105,9 @@ def find(device: torch.device, steps: int | None, folder: Path) -> Findings:
     runtime = choose_runtime(config.runtime)
     decoder = Decoder(config.model, VOCABULARY_SIZE, torch.Generator().manual_seed(0)).to(device)
 
-    def decode(chosen: Sequence[int]) -> str:
-        return "".join(CHARACTERS[i] for i in chosen)
-
-    with closing(TimedBoard(device, folder, config.board, decode, ids[:PROBE].tolist(), [0])) as board:
-        board.begin(decoder, "")
+    probes = {"validation": ids[:PROBE].tolist()}
+    with closing(TimedBoard(device, folder, config.board, CHARACTERS, probes, [0])) as board:
+        board.begin("")
         checkpoints = CheckpointFolder(folder / "checkpoints", CHARACTERS, seed=0, corpus_sha256="")
         batches = Batches(training.on(device), config.training.batch_size, seed=0)
         outcome = fit(decoder, batches, held_out, config.training, runtime, board, checkpoints)
@@ -143,8 +142,9 @@ def markdown(found: Findings) -> str:
 Charscope: commit {found.commit}.
 
 The default preset, logged as by default: {found.steps} steps in {found.training_seconds:.1f} s, without any writing, to
-which the shares refer. `training`: curves, every {READ_EVERY} steps. `attention`: the maps of all heads, before
-training and at each evaluation. `validation`: curves and a sample, at each evaluation.
+which the shares refer. `training`: curves, every {READ_EVERY} steps. `attention`: snapshots for the Attention tab
+and the heads' curves, 50 and one before training. `pictures`: the maps of all heads for the Images tab, before training
+and at each evaluation. `validation`: curves and a sample, at each evaluation.
 
 {table(rows)}
 

@@ -1,4 +1,4 @@
-"""The attention maps of what was read and written, for TensorBoard."""
+"""The attention to what was read and written, for TensorBoard."""
 
 from contextlib import closing
 from datetime import datetime
@@ -13,12 +13,13 @@ from errors import UserError
 from model.decoder import Decoder
 from model.likelihood import windows
 from training.board import add_attention, verbatim
+from training.snapshots import summary_of, take, write
 
 MOST = 200  # contexts of which maps are written
 
 
 def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary, checkpoint: Path) -> Path:
-    """Write the maps of the ids of each text, a context at a time, to a folder of their own in the run's.
+    """Write the attention to the ids of each text, a context at a time, to a folder of their own in the run's.
 
     The step counts the contexts, MOST at most, which overlap as in writing: the last half is read again. Returns the
     folder. Raises UserError if it cannot be made.
@@ -28,9 +29,12 @@ def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary,
     device = decoder.embedding.weight.device
     contexts = [text[window] for text in texts for window in windows(len(text), decoder.config.context)]
     with closing(SummaryWriter(str(folder))) as writer:
-        for step, ids in enumerate(contexts[:MOST]):
-            add_attention(writer, step, decoder, torch.tensor(ids, device=device))
-            writer.add_text("attention/text", verbatim(vocabulary.decode(ids)), step)
+        for step, context in enumerate(contexts[:MOST]):
+            ids = torch.tensor(context, device=device)
+            [snapshot] = take(decoder, [ids], vocabulary.characters)
+            write(writer, summary_of("text", snapshot), step)
+            add_attention(writer, step, decoder, ids)
+            writer.add_text("attention/text", verbatim(vocabulary.decode(context)), step)
     return folder
 
 

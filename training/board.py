@@ -1,14 +1,17 @@
 """All that is written to TensorBoard."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from attention_tab.format import Snapshot
 from model.capture import attention_maps
 from model.continuation import continuations
 from model.decoder import Decoder
@@ -16,8 +19,10 @@ from model.position import LearnedPosition, SinusoidalPosition
 from training.config import BoardConfig
 from training.pictures import attention_grid, enlarged, heat_map
 from training.progress import Reading
+from training.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take, write
 
-Decode = Callable[[Sequence[int]], str]
+SNAPSHOTS = 50  # in a run at the most, unless the user asks for more or fewer
+SECONDS_UNSEEN = 5  # at most, until what is written can be read
 ATTENTION_TAG = "attention/layers_down_heads_across"
 SAMPLE_LINES = 10  # where lines are learned
 LEARNED_LARGEST = 2.0  # what is beyond has the last colour: with one scale for all steps they can be compared
@@ -31,21 +36,24 @@ class Board:
         self,
         directory: Path,
         config: BoardConfig,
-        decode: Decode,
-        probe: Sequence[int],
+        characters: str,
+        probes: Mapping[str, Sequence[int]],
         prompt: Sequence[int],
         end: int | None = None,
     ) -> None:
-        """`probe`: ids of the text whose attention is shown. `prompt`: ids that samples go on from, up to `end`."""
-        self.writer = SummaryWriter(str(directory))
-        self.config, self.decode, self.probe, self.prompt, self.end = config, decode, probe, prompt, end
+        """`characters`: those of the ids. `probes`: ids of texts whose attention is shown, and names for them; the
+        curves and pictures are of the first. `prompt`: ids that samples go on from, up to `end`.
+        """
+        self.writer = SummaryWriter(str(directory), flush_secs=SECONDS_UNSEEN)
+        self.config, self.characters, self.probes, self.prompt, self.end = config, characters, probes, prompt, end
+        self._background = ThreadPoolExecutor(max_workers=1)
+        self._written: Future[None] | None = None  # the latest that the background got to do
 
-    def begin(self, decoder: Decoder, config_text: str) -> None:
-        """What stays the same throughout a run: its configuration, the probe and the positional encoding."""
+    def begin(self, config_text: str) -> None:
+        """What stays the same throughout a run: its configuration and the probes."""
         self.writer.add_text("config", verbatim(config_text), 0)
-        self.writer.add_text("attention/probe", verbatim(self.decode(self.probe)), 0)
-        self.positions(0, decoder)
-        self.attention(0, decoder)
+        for name, ids in self.probes.items():
+            self.writer.add_text(f"attention/{name}", verbatim(self._text(ids)), 0)
 
     def training(self, step: int, reading: Reading, learning_rate: float) -> None:
         """One moment of training."""
@@ -61,20 +69,42 @@ class Board:
             self.positions(step, decoder)
         count = 1 if self.end is None else SAMPLE_LINES
         samples = continuations(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
-        self.writer.add_text("sample", verbatim("\n".join(map(self.decode, samples))), step)
+        self.writer.add_text("sample", verbatim("\n".join(map(self._text, samples))), step)
         self.writer.flush()
 
-    def attention_due(self, step: int, at_evaluation: bool) -> bool:
-        every = self.config.attention_every
-        return at_evaluation if every is None else step % every == 0
+    def attention_due(self, step: int, steps: int) -> bool:
+        """Whether a snapshot is, in a run of so many `steps`."""
+        every = self.config.attention_every or math.ceil(steps / SNAPSHOTS)
+        return step % every == 0 or step == steps
 
     def attention(self, step: int, decoder: Decoder) -> None:
-        """The maps of every head for the probe, as one picture."""
-        ids = torch.as_tensor(self.probe, device=decoder.embedding.weight.device)
-        add_attention(self.writer, step, decoder, ids)
+        """For the Attention tab: what every head sees in each probe; and what it does, as curves.
+
+        The caller waits for the forward pass alone.
+        """
+        device = decoder.embedding.weight.device
+        texts = [torch.as_tensor(ids, device=device) for ids in self.probes.values()]
+        snapshots = take(decoder, texts, self.characters)
+        if not all(np.isfinite(snapshot.probabilities).all() for snapshot in snapshots):
+            return  # training has diverged, and says so
+        self.finish_background()
+        self._written = self._background.submit(self._write, step, snapshots)
+
+    def pictures_due(self, step: int, at_evaluation: bool) -> bool:
+        every = self.config.pictures_every
+        return at_evaluation if every is None else step % every == 0
+
+    def pictures(self, step: int, decoder: Decoder) -> None:
+        """For the Images tab: the maps of every head for the first probe, as one picture."""
+        ids = next(iter(self.probes.values()))
+        add_attention(self.writer, step, decoder, torch.as_tensor(ids, device=decoder.embedding.weight.device))
 
     def positions(self, step: int, decoder: Decoder) -> None:
-        """What is added to the embedding at each position, if anything is, as a picture: the middle colour is zero."""
+        """How places are told apart, for the Attention tab; and, where it is by something added to the embedding, as a
+        picture: the middle colour is zero.
+        """
+        if encoding := encoding_of(decoder):
+            write(self.writer, summary_of_encoding(encoding), step)
         match decoder.position:
             case SinusoidalPosition(table=table):
                 largest = 1.0
@@ -92,12 +122,29 @@ class Board:
         # SummaryWriter.add_hparams would open a second run for them. And of the three summaries the first, which lists
         # columns, is left out: TensorBoard would take one run's list for all, where it can find the columns by itself.
         for summary in hparams(settings, metrics)[1:]:
-            self.writer._get_file_writer().add_summary(summary)
+            write(self.writer, summary)
         for name, value in metrics.items():
             self.writer.add_scalar(name, value)
 
     def close(self) -> None:
-        self.writer.close()
+        try:
+            self.finish_background()
+        finally:
+            self._background.shutdown()
+            self.writer.close()
+
+    def _write(self, step: int, snapshots: list[Snapshot]) -> None:
+        for name, snapshot in zip(self.probes, snapshots, strict=True):
+            write(self.writer, summary_of(name, snapshot), step)
+        write(self.writer, summary_of_metrics(snapshots[0]), step)
+
+    def finish_background(self) -> None:
+        """Wait for what the background has yet to write. Raises what went wrong there."""
+        if self._written:
+            self._written.result()
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return "".join(self.characters[i] for i in ids)
 
     def _loss(self, split: str, step: int, nats: float) -> None:
         self.writer.add_scalar(f"loss/{split}", nats, step)

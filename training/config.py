@@ -1,7 +1,7 @@
 """How a run proceeds, where, and what it shows. Free of heavy imports, so that help and completion are instant."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -80,18 +80,20 @@ class RuntimeConfig:
 class BoardConfig:
     """What TensorBoard gets besides curves."""
 
-    probe: str | None = (
-        None  # whose attention is shown; by default the start of the validation split, or its longest line
-    )
-    attention_every: int | None = None  # steps between attention maps; by default at each evaluation
+    probe: list[str] = field(default_factory=list)  # texts whose attention is shown, besides one that was held out
+    attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 50 in a run
+    pictures_every: int | None = None  # steps between attention maps in the Images tab; by default at each evaluation
     sample_length: int = 200  # characters written at each evaluation
 
     def problems(self) -> list[str]:
         found = []
-        if self.probe == "":
+        if "" in self.probe:
             found.append("board.probe: expected at least one character, got none")
-        if self.attention_every is not None and self.attention_every < 1:
-            found.append(f"board.attention_every: expected at least 1, got {self.attention_every}")
+        found += [
+            f"board.{name}: expected at least 1, got {value}"
+            for name in ("attention_every", "pictures_every")
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
         if self.sample_length < 0:
             found.append(f"board.sample_length: expected at least 0, got {self.sample_length}")
         return found

@@ -60,6 +60,10 @@ def fit(
     first = next(batches(0).split(config.micro_batch_size or config.batch_size))
     with closing(Progress(config.steps)) as progress:
         with progress.paused():
+            with runtime.autocast():
+                board.attention(0, decoder)
+                board.pictures(0, decoder)
+            board.positions(0, decoder)
             model = compiled(decoder, lambda model: summed_loss(model, first, runtime), runtime, progress.say)
         for step in range(1, config.steps + 1):
             rate = set_learning_rates(optimizers, step - 1, config)
@@ -71,9 +75,12 @@ def fit(
                 reading = progress.read()
                 check_finite(reading.loss, step, config)
                 board.training(step, reading, rate)
-            if board.attention_due(step, evaluation_due):
-                with progress.paused():
+            if board.attention_due(step, config.steps):
+                with progress.paused(), runtime.autocast():
                     board.attention(step, decoder)
+            if board.pictures_due(step, evaluation_due):
+                with progress.paused(), runtime.autocast():
+                    board.pictures(step, decoder)
             if evaluation_due:
                 with progress.paused():
                     validation = evaluate(decoder, held_out, runtime)

@@ -15,7 +15,7 @@ def test_a_short_run_tells_what_its_board_took(tmp_path: Path, capsys: pytest.Ca
     main(["--steps", "10", "--output", str(tmp_path)])
     found = json.loads((tmp_path / "board_cpu.json").read_text(encoding="utf-8"))
     assert (found["steps"], found["commit"], found["trial"]) == (10, commit(ROOT), True)
-    assert set(found["board_seconds"]) == {"training", "attention", "validation"}
+    assert set(found["board_seconds"]) == {"training", "attention", "pictures", "validation"}
     assert all(seconds > 0 for seconds in found["board_seconds"].values())
     assert found["share"] == pytest.approx(sum(found["board_seconds"].values()) / found["training_seconds"])
     text = (tmp_path / "board_cpu.md").read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ def test_the_probe_and_ten_lines_are_shown_in_tensorboard(names: Path) -> None:
     event = EventAccumulator(str(summary.parent)).Reload()
     probe, samples = (
         event.Tensors(f"{tag}/text_summary")[-1].tensor_proto.string_val[0].decode().split("\n")
-        for tag in ("attention/probe", "sample")
+        for tag in ("attention/probe_1", "sample")
     )
     assert [line.strip() for line in probe] == ["", "bana"]
     assert len(samples) == 10

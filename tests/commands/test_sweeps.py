@@ -30,7 +30,7 @@ def test_a_sweep_makes_a_run_of_each_and_compares_them(tmp_path: Path) -> None:
 
 def test_a_sweep_goes_on_past_a_job_that_fails(tmp_path: Path) -> None:
     # The second job's probe is found to be unknown only when the text has been read.
-    arguments = ["-m", "board.probe='def','☃'", "name=probes", *SMALL, "training.steps=2"]
+    arguments = ["-m", "board.probe=['def'],['☃']", "name=probes", *SMALL, "training.steps=2"]
     done = run("train", *arguments, folder=tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(r"train\.py: board\.probe: expected .*U\+2603.*\n", done.stderr), done.stderr

@@ -50,7 +50,7 @@ def test_every_problem_is_reported_together() -> None:
     wrong += ["model.heads=0", "training.steps=0", "training.learning_rate=nan", "training.warmup=1"]
     wrong += ["training.muon_learning_rate=0"]
     wrong += ["training.micro_batch_size=0", "training.patience=0", "training.weight_decay=-1"]
-    wrong += ["board.probe=''", "board.attention_every=0", "board.sample_length=-1"]
+    wrong += ["board.probe=['']", "board.attention_every=0", "board.pictures_every=0", "board.sample_length=-1"]
     problems = composed(*wrong).problems()
     assert [problem.split(":")[0] for problem in problems] == [
         "seed",
@@ -70,6 +70,7 @@ def test_every_problem_is_reported_together() -> None:
         "training.weight_decay",
         "board.probe",
         "board.attention_every",
+        "board.pictures_every",
         "board.sample_length",
     ]
     assert all("expected" in problem and "got" in problem for problem in problems)

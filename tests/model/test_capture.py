@@ -1,6 +1,6 @@
 import torch
 
-from model.capture import attention_maps
+from model.capture import attention_maps, capture, head_metrics, repeated_string
 from model.config import AttentionKind, DecoderConfig
 from model.decoder import Decoder
 
@@ -32,3 +32,51 @@ def test_looking_changes_nothing() -> None:
     assert not any(layer.requires_grad for layer in attention_maps(MODEL, IDS))
     assert torch.equal(torch.get_rng_state(), state)
     assert MODEL.training
+
+
+def test_sequences_side_by_side_are_as_if_each_were_read_alone() -> None:
+    for found, ids in zip(capture(MODEL, [IDS, IDS[:2]]), [IDS, IDS[:2]], strict=True):
+        [alone] = capture(MODEL, [ids])
+        torch.testing.assert_close(found.logits, alone.logits)
+        for together, map_ in zip(found.maps, alone.maps, strict=True):
+            torch.testing.assert_close(together, map_)
+
+
+def test_the_logits_are_those_of_the_forward_pass() -> None:
+    MODEL.eval()
+    torch.testing.assert_close(capture(MODEL, [IDS])[0].logits, MODEL(IDS[None])[0])
+
+
+def test_metrics_of_heads_made_by_hand_are_what_they_should_be() -> None:
+    T = 6
+    diagonal = torch.eye(T)
+    previous = torch.eye(T).roll(-1, 1).tril()
+    previous[0, 0] = 1
+    first = torch.zeros(T, T)
+    first[:, 0] = 1
+    even = torch.ones(T, T).tril() / torch.arange(1, T + 1)[:, None]
+    following = torch.eye(T)  # of the string of three read twice: what came after, at its first reading
+    following[3:] = 0
+    following[3:, 1:4] = torch.eye(3)
+    maps = torch.stack([diagonal, previous, first, even, following])
+    found = head_metrics(maps, maps)
+    wide = torch.arange(2, T + 1).log().mean().item()
+    expected = {
+        "entropy": [0, 0, 0, wide, 0],
+        "distance": [0, 5 / 6, 2.5, 1.25, 1],
+        "previous": [0, 1, 0.2, (torch.arange(2, T + 1).reciprocal()).mean().item(), 0],
+        "first": [0, 0.2, 1, (torch.arange(2, T + 1).reciprocal()).mean().item(), 0],
+        "induction": [0, 0, 0, (torch.arange(4, T + 1).reciprocal()).mean().item(), 1],
+    }
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], torch.tensor(values, dtype=torch.float32), msg=name)
+
+
+def test_induction_is_the_only_thing_that_predicts_the_repeated_string() -> None:
+    string = repeated_string(MODEL)
+    assert len(string) == 10  # the context
+    assert torch.equal(string[:5], string[5:])
+    assert len(string[:5].unique()) == 5
+    assert torch.equal(string, repeated_string(MODEL))
+    few = Decoder(DecoderConfig(layers=1, heads=1, width=4, context=64), 3)
+    assert repeated_string(few).tolist() == repeated_string(few)[:3].tolist() * 2

@@ -40,8 +40,8 @@ def train(
     chosen = choose_runtime(runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
     torch.manual_seed(1)
     shown_as = board or BoardConfig(sample_length=5)
-    with closing(Board(directory, shown_as, decode, probe=IDS[:8].tolist(), prompt=[0])) as shown:
-        shown.begin(model, "steps: 40")
+    with closing(Board(directory, shown_as, CHARACTERS, {"validation": IDS[:8].tolist()}, [0])) as shown:
+        shown.begin("steps: 40")
         batches = Batches(Windows(IDS[:256], model.config.context), config.batch_size, seed=0)
         folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, seed=0, corpus_sha256="0" * 64)
         outcome = fit(model, batches, Windows(IDS[255:], model.config.context), config, chosen, shown, folder)
@@ -49,7 +49,3 @@ def train(
             {"training.steps": 40, "model.attention": "multi"}, {"best_validation_loss": outcome.best_validation_loss}
         )
     return model, outcome
-
-
-def decode(ids: Any) -> str:
-    return "".join(CHARACTERS[i] for i in ids)

@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 
 from model.capture import attention_maps
-from tests.training.helpers import IDS, decode, decoder, train
+from tests.training.helpers import CHARACTERS, IDS, decoder, train
 from training.board import ATTENTION_TAG, Board
 from training.config import BoardConfig
 from training.pictures import FUTURE, GAP, attention_grid
@@ -54,17 +54,17 @@ def test_samples_configuration_and_probe_are_shown_as_they_are(tmp_path: Path) -
     train(tmp_path)
     event = events(tmp_path)
     assert text(event, "config") == ["    steps: 40"]
-    assert text(event, "attention/probe") == ["    abcdefg\n    "]
+    assert text(event, "attention/validation") == ["    abcdefg\n    "]
     samples = [sample.replace("\n    ", "\n").removeprefix("    ") for sample in text(event, "sample")]
     assert [len(sample) for sample in samples] == [5, 5]
     assert samples[-1] in "abcdefg\n" * 2
 
 
 @pytest.mark.parametrize(("every", "steps"), [(None, [0, 20, 40]), (15, [0, 15, 30])])
-def test_attention_is_shown_at_each_evaluation_or_as_often_as_asked(
+def test_attention_is_pictured_at_each_evaluation_or_as_often_as_asked(
     tmp_path: Path, every: int | None, steps: list[int]
 ) -> None:
-    train(tmp_path, board=BoardConfig(attention_every=every, sample_length=0))
+    train(tmp_path, board=BoardConfig(pictures_every=every, sample_length=0))
     assert [image.step for image in events(tmp_path).Images(ATTENTION_TAG)] == steps
 
 
@@ -103,7 +103,7 @@ def test_positions_are_shown_where_they_are_added_and_again_where_they_learn(
 
 def test_the_hparams_tab_finds_what_each_run_was_set_to(tmp_path: Path) -> None:
     for number, name in enumerate(["first", "second"]):
-        with closing(Board(tmp_path / name, BoardConfig(), decode, probe=[0], prompt=[0])) as board:
+        with closing(Board(tmp_path / name, BoardConfig(), CHARACTERS, {"validation": [0]}, [0])) as board:
             board.finish({"seed": number} | ({"model.heads": 2} if name == "second" else {}), {"loss": 1.0})
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     provider = MultiplexerDataProvider(multiplexer, str(tmp_path))

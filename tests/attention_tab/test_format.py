@@ -1,0 +1,200 @@
+import json
+import math
+import struct
+import tracemalloc
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attention_tab.format import (
+    LARGEST_CONTENT,
+    MAGIC,
+    VERSION,
+    Encoding,
+    FormatError,
+    decode,
+    decode_encoding,
+    encode,
+    encode_encoding,
+    metric_tag,
+    parsed_metric_tag,
+)
+from tests.attention_tab.helpers import made
+
+SMALL = made(["a", "\n", "<b>", "👍"], [2, 1])
+BLOB = encode(SMALL)
+
+
+@given(
+    tokens=st.lists(st.text(st.characters(), min_size=1, max_size=2), min_size=1, max_size=12),
+    heads=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    seed=st.integers(0, 2**32),
+)
+def test_what_is_encoded_is_decoded_and_weights_to_within_their_steps(
+    tokens: list[str], heads: list[int], seed: int
+) -> None:
+    given = made(tokens, heads, seed)
+    found = decode(encode(given))
+    assert (found.tokens, found.heads, found.candidates) == (tokens, heads, given.candidates)
+    np.testing.assert_allclose(np.sqrt(found.weights), np.sqrt(given.weights), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(found.weights, given.weights, atol=0.004)
+    np.testing.assert_array_equal(found.likeliest, given.likeliest)
+    np.testing.assert_array_equal(found.loss, given.loss.astype(np.float32))
+    np.testing.assert_array_equal(found.probabilities, given.probabilities.astype(np.float32))
+    assert found.metrics.keys() == given.metrics.keys()
+    for name, values in given.metrics.items():
+        np.testing.assert_array_equal(found.metrics[name], values.astype(np.float32))
+
+
+@given(positions=st.integers(0, 9), columns=st.integers(0, 5), size=st.floats(0, 1e6), seed=st.integers(0, 2**32))
+def test_an_encoding_is_decoded_to_within_its_steps(positions: int, columns: int, size: float, seed: int) -> None:
+    values = size * np.random.default_rng(seed).uniform(-1, 1, (positions, columns))
+    found = decode_encoding(encode_encoding(Encoding("sines", ["c"] * columns, values)))
+    assert (found.name, found.columns) == ("sines", ["c"] * columns)
+    assert found.values.shape == values.shape
+    np.testing.assert_allclose(found.values, values, atol=np.abs(values).max(initial=0) / 32767 + 1e-30)
+
+
+def test_a_lone_surrogate_travels_too() -> None:
+    assert decode(encode(made(["\ud83d", "x"], [1]))).tokens == ["\ud83d", "x"]
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, math.nan])
+def test_weights_that_are_none_are_refused(wrong: float) -> None:
+    weights = SMALL.weights.copy()
+    weights[0, 2, 1] = wrong
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        encode(replace(SMALL, weights=weights))
+
+
+def test_a_weight_that_leaks_into_the_future_is_refused() -> None:
+    weights = SMALL.weights.copy()
+    weights[1, 0, 3] = 1e-6
+    with pytest.raises(ValueError, match="future"):
+        encode(replace(SMALL, weights=weights))
+
+
+def test_every_truncation_is_refused() -> None:
+    for length in range(len(BLOB)):
+        with pytest.raises(FormatError, match="expected"):
+            decode(BLOB[:length])
+
+
+@given(st.lists(st.tuples(st.integers(0, len(BLOB) - 1), st.integers(1, 255)), min_size=1, max_size=4))
+def test_every_corruption_is_refused(flips: list[tuple[int, int]]) -> None:
+    damaged = bytearray(BLOB)
+    for place, bits in flips:
+        damaged[place] ^= bits
+    if damaged != BLOB:  # two flips of one byte may undo each other
+        with pytest.raises(FormatError, match="expected"):
+            decode(bytes(damaged))
+
+
+@given(st.binary(max_size=64))
+def test_anything_else_is_refused(blob: bytes) -> None:
+    for refused in (decode, decode_encoding):
+        with pytest.raises(FormatError):
+            refused(blob)
+
+
+def sealed(size: int, compressed: bytes) -> bytes:
+    """A blob with a right checksum, whatever it holds."""
+    body = struct.pack("<I", size) + compressed
+    return MAGIC + struct.pack("<II", VERSION, zlib.crc32(body)) + body
+
+
+def crafted(header: Any, arrays: bytes = b"", *, size: int | None = None, length: int | None = None) -> bytes:
+    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    content = struct.pack("<I", len(head) if length is None else length) + head + arrays
+    return sealed(len(content) if size is None else size, zlib.compress(content))
+
+
+def header(**changes: Any) -> dict[str, Any]:
+    right: dict[str, Any] = {"kind": "attention", "tokens": ["a"], "heads": [1], "metrics": [], "candidates": ["a"]}
+    arrays = [
+        ["weights", "uint8", [1, 1]],
+        ["metrics", "float32", [0, 1]],
+        ["loss", "float32", [1]],
+        ["likeliest", "uint16", [1, 1]],
+        ["probabilities", "float32", [1, 1]],
+    ]
+    return right | {"arrays": arrays} | changes
+
+
+ARRAYS = b"\xff" + bytes(4) + bytes(2) + bytes(4)
+
+
+def with_array(number: int, entry: Any) -> dict[str, Any]:
+    changed = header()
+    changed["arrays"][number] = entry
+    return changed
+
+
+def test_the_crafted_blob_would_be_right() -> None:
+    assert decode(crafted(header(), ARRAYS)).weights == np.ones((1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("blob", "message"),
+    [
+        (crafted(header(), ARRAYS + b"x"), "nothing behind the arrays"),
+        (crafted(header(), ARRAYS[:-1]), "all of 'probabilities'"),
+        (crafted(header(), ARRAYS, size=10), "10 bytes of content"),
+        (crafted(header(), ARRAYS, size=2**20), f"{2**20} bytes of content"),
+        (crafted(header(), ARRAYS, size=2**32 - 1), f"to {LARGEST_CONTENT} bytes of content, got {2**32 - 1}"),
+        (crafted(header(), ARRAYS, size=0), "bytes of content, got 0"),
+        (crafted(header(), ARRAYS, length=2**31), f"a header of {2**31} bytes"),
+        (crafted(b"\xff\xfe{"), "JSON"),
+        (crafted(b"[" * 100_000), "JSON"),
+        (crafted([1]), "a header that is an object"),
+        (crafted(header(kind="encoding"), ARRAYS), "a snapshot of attention, got encoding"),
+        (crafted(header(tokens=[1]), ARRAYS), "tokens: texts"),
+        (crafted(header(tokens="a"), ARRAYS), "tokens: list, got str"),
+        (crafted(header(tokens=[]), ARRAYS), "a character at least"),
+        (crafted(header(heads=[-1]), ARRAYS), "heads: positive"),
+        (crafted(header(heads=[True]), ARRAYS), "heads: positive"),
+        (crafted(header(heads=[10**12]), ARRAYS), "weights as uint8"),
+        (crafted(header(arrays={}), ARRAYS), "arrays: list"),
+        (crafted(with_array(0, ["weights", "object", [1, 1]]), ARRAYS), "name, type and shape"),
+        (crafted(with_array(0, ["weights", "uint8", [1.5]]), ARRAYS), "name, type and shape"),
+        (crafted(with_array(0, ["weights", "uint8", [-1, -1]]), ARRAYS), "name, type and shape"),
+        (crafted(with_array(0, ["weights", "uint8", [2**62, 2**62]]), ARRAYS), "name, type and shape"),
+        (crafted(with_array(0, ["weights", "uint8", [50, 50, 50, 50]]), ARRAYS), "all of 'weights'"),
+        (crafted(with_array(0, ["wages", "uint8", [1, 1]]), ARRAYS), "an array 'weights'"),
+        (crafted(with_array(3, ["likeliest", "uint16", [1]]), ARRAYS), "likeliest as uint16"),
+        (crafted(with_array(3, ["likeliest", "uint16", [1] * 65]), ARRAYS), "two dimensions"),
+        (crafted(header(), ARRAYS[:5] + b"\x01\x00" + bytes(4)), "places among the candidates"),
+        (MAGIC + struct.pack("<II", VERSION + 1, 0) + BLOB[12:], f"format {VERSION}, got {VERSION + 1}"),
+        (b"RIFF" + BLOB[4:], "a snapshot, which begins with"),
+        (sealed(1000, zlib.compress(bytes(10**8))), "1000 bytes of content"),
+    ],
+)
+def test_what_lies_is_refused_and_named(blob: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        decode(blob)
+
+
+def test_a_bomb_is_never_unpacked_whole() -> None:
+    bomb = sealed(1000, zlib.compress(bytes(10**8)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="1000 bytes of content"):
+            decode(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.text(st.characters(categories=["L"]), min_size=1), st.integers(1, 999), st.integers(1, 999))
+def test_the_tag_of_a_curve_tells_metric_layer_and_head(metric: str, layer: int, head: int) -> None:
+    assert parsed_metric_tag(metric_tag(metric, layer, head)) == (metric, layer, head)
+
+
+@pytest.mark.parametrize("tag", ["loss/training", "head_entropy/layer_1", "head_entropy/layer_x_head_1", ""])
+def test_other_tags_are_no_curves_of_heads(tag: str) -> None:
+    assert parsed_metric_tag(tag) is None
