@@ -1,9 +1,10 @@
-# make train | test | lint | sample | board: each from a fresh clone, with nothing installed but Python 3.11 to 3.13.
+# make train | test | lint | sample | board | lint-js: each from a fresh clone, with nothing installed but Python 3.11 to
+# 3.13 and, for the last, npm.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train sample board test lint clean
+.PHONY: train sample board test lint lint-js clean
 
 train: .venv/run
 	$(BIN)/python train.py
@@ -22,8 +23,15 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+lint-js: attention_tab/node_modules
+	npm run --silent --prefix attention_tab lint
+
+attention_tab/node_modules: attention_tab/package.json
+	npm install --silent --no-package-lock --prefix attention_tab
+	touch $@
+
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build attention_tab/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The marker of a finished installation; made anew when the requirements change.
 .venv/run: pyproject.toml constraints.txt | .venv/bin/python

@@ -1,0 +1,162 @@
+"""The Attention tab's routes, under /data/plugin/attention/: what is in the event files, and the page that shows it.
+
+Runs and tags of a request are looked up among those that TensorBoard has read, and files among a fixed set, so that no
+path of a user's ever reaches the file system. Must not import torch: TensorBoard would wait for it.
+"""
+
+import io
+import json
+import math
+import re
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from tensorboard import plugin_util
+from tensorboard.backend.http_util import Respond
+from tensorboard.data.provider import BlobSequenceDatum, RunTagFilter
+from tensorboard.errors import InvalidArgumentError, NotFoundError
+from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBLoader, TBPlugin
+from werkzeug.wrappers import Request, Response
+
+from attention_tab.format import PLUGIN, FormatError, decode, parsed_metric_tag
+
+KEPT = 200  # snapshots of each text, unless the user's own --samples_per_plugin says otherwise
+ALL = 2**31 - 1  # of what was kept
+CURVE_POINTS = 1000  # of each head
+TYPES = {".js": "text/javascript", ".css": "text/css"}
+STATIC = {
+    f"/{file.name}": (file.read_bytes(), TYPES[PurePath(file.name).suffix])
+    for file in files("attention_tab").joinpath("static").iterdir()
+    if PurePath(file.name).suffix in TYPES
+}
+
+
+class Loader(TBLoader):
+    """What TensorBoard asks for the plugin."""
+
+    def fix_flags(self, flags: Namespace) -> None:
+        """Keep enough snapshots; by default it would be ten, taken at random."""
+        flags.samples_per_plugin.setdefault(PLUGIN, KEPT)
+
+    def load(self, context: TBContext) -> TBPlugin:
+        return Plugin(context)
+
+
+class Plugin(TBPlugin):
+    """The tab of one TensorBoard."""
+
+    plugin_name = PLUGIN
+
+    def __init__(self, context: TBContext) -> None:
+        self._data = context.data_provider
+
+    def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
+        routes = {"/runs": self._runs, "/steps": self._steps, "/snapshot": self._snapshot, "/weights": self._weights}
+        routes |= {"/curves": self._curves} | dict.fromkeys(STATIC, self._static)
+        return {route: Request.application(answer) for route, answer in routes.items()}
+
+    def is_active(self) -> bool:
+        """TensorBoard itself shows the tab when it has read something of this plugin's name."""
+        return False
+
+    def frontend_metadata(self) -> FrontendMetadata:
+        return FrontendMetadata(es_module_path="/index.js", tab_name="Attention")
+
+    def data_plugin_names(self) -> tuple[str, ...]:
+        return PLUGIN, "scalars"
+
+    def _static(self, request: Request) -> Response:
+        content, type_ = STATIC["/" + request.path.rpartition("/")[2]]
+        return Respond(request, content, type_)
+
+    def _runs(self, request: Request) -> Response:
+        """The last step of each run and tag, and when it was written: {run: {tag: {step, time in seconds}}}."""
+        found = self._data.list_blob_sequences(**_experiment(request), plugin_name=PLUGIN)
+        listed = {
+            run: {tag: {"step": series.max_step, "time": series.max_wall_time} for tag, series in tags.items()}
+            for run, tags in found.items()
+            if tags
+        }
+        return _respond_json(request, listed)
+
+    def _steps(self, request: Request) -> Response:
+        """The steps of the snapshots of one run and tag, and when each was written: [[step, seconds], ...]."""
+        return _respond_json(request, [[datum.step, datum.wall_time] for datum in self._series(request)])
+
+    def _snapshot(self, request: Request) -> Response:
+        """One snapshot as it was written."""
+        return Respond(request, self._blob(request), "application/octet-stream")
+
+    def _weights(self, request: Request) -> Response:
+        """The weights of one snapshot as numpy reads them."""
+        try:
+            snapshot, out = decode(self._blob(request)), io.BytesIO()
+        except FormatError as error:
+            raise InvalidArgumentError(str(error)) from error
+        layers = np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1])
+        arrays: dict[str, Any] = {f"layer_{number}": weights for number, weights in enumerate(layers, 1)}  # (H, T, T)
+        np.savez_compressed(out, tokens=np.array(snapshot.tokens), loss=snapshot.loss, **arrays)
+        name = f"attention_step_{_step(request)}.npz"
+        headers = [("Content-Disposition", f'attachment; filename="{name}"')]
+        return Respond(request, out.getvalue(), "application/octet-stream", headers=headers)
+
+    def _curves(self, request: Request) -> Response:
+        """What the heads of one run do, over its steps: {metric: [[layer, head, [[step, value], ...]], ...]}."""
+        runs = RunTagFilter(runs=[_argument(request, "run")])
+        found = self._data.read_scalars(
+            **_experiment(request), plugin_name="scalars", downsample=CURVE_POINTS, run_tag_filter=runs
+        )
+        curves: dict[str, list[list[Any]]] = {}
+        for tags in found.values():
+            for tag, points in sorted(tags.items()):
+                if parsed := parsed_metric_tag(tag):
+                    metric, *head = parsed
+                    curve = [[point.step, point.value] for point in points if math.isfinite(point.value)]
+                    curves.setdefault(metric, []).append([*head, curve])
+        return _respond_json(request, curves)
+
+    def _series(self, request: Request) -> Sequence[BlobSequenceDatum]:
+        """Of the run and tag that are asked for, among those that TensorBoard has read. Raises NotFoundError."""
+        run, tag = _argument(request, "run"), _argument(request, "tag")
+        found = self._data.read_blob_sequences(
+            **_experiment(request), plugin_name=PLUGIN, downsample=ALL, run_tag_filter=RunTagFilter([run], [tag])
+        )
+        series = found.get(run, {}).get(tag)
+        if series is None:
+            raise NotFoundError(f"expected a run and a tag with snapshots, got {run!r} and {tag!r}")
+        return series
+
+    def _blob(self, request: Request) -> bytes:
+        """The snapshot that is asked for. Raises InvalidArgumentError and NotFoundError."""
+        step = _step(request)
+        for datum in self._series(request):
+            if datum.step == step:
+                return self._data.read_blob(_experiment(request)["ctx"], blob_key=datum.values[0].blob_key)
+        raise NotFoundError(f"expected a step that was kept, got {step}")
+
+
+def _experiment(request: Request) -> dict[str, Any]:
+    environment = request.environ
+    return {"ctx": plugin_util.context(environment), "experiment_id": plugin_util.experiment_id(environment)}
+
+
+def _argument(request: Request, name: str) -> str:
+    value = request.args.get(name)
+    if value is None:
+        raise InvalidArgumentError(f"expected {name}=, got none")
+    return value
+
+
+def _step(request: Request) -> int:
+    value = _argument(request, "step")
+    if not re.fullmatch(r"\d{1,18}", value, re.ASCII):
+        raise InvalidArgumentError(f"expected a whole number as step=, got {value!r}")
+    return int(value)
+
+
+def _respond_json(request: Request, content: object) -> Response:
+    return Respond(request, json.dumps(content, allow_nan=False), "application/json")

@@ -1,0 +1,130 @@
+// @ts-check
+// What is asked of attention weights: rows, columns, means, differences, ranks. Pure.
+//
+// A map is the lower triangle of a head's weights, row by row: T (T + 1) / 2 numbers.
+
+/** @typedef {import("./format.js").Snapshot} Snapshot */
+/** @typedef {"from" | "to"} Direction what a character attends to, or who attends to it */
+
+const WEIGHT = Float32Array.from({ length: 256 }, (_, level) => (level / 255) ** 2);
+
+/** @param {number} T */
+export const triangle = (T) => (T * (T + 1)) / 2;
+
+/**
+ * The levels of one head as they are kept.
+ * @param {Snapshot} snapshot
+ * @param {number} head
+ */
+export function levelsOf(snapshot, head) {
+  const size = triangle(snapshot.tokens.length);
+  return snapshot.levels.subarray(head * size, (head + 1) * size);
+}
+
+/**
+ * The weights of one head, or the mean of several.
+ * @param {Snapshot} snapshot
+ * @param {number[]} heads
+ */
+export function weightsOf(snapshot, heads) {
+  const map = new Float32Array(triangle(snapshot.tokens.length));
+  for (const head of heads) {
+    const levels = levelsOf(snapshot, head);
+    for (let i = 0; i < map.length; i++) map[i] += WEIGHT[levels[i]];
+  }
+  return heads.length === 1 ? map : map.map((sum) => sum / heads.length);
+}
+
+/**
+ * @param {Float32Array} a
+ * @param {Float32Array} b
+ */
+export function difference(a, b) {
+  return a.map((weight, i) => weight - b[i]);
+}
+
+/**
+ * Levels to colour weights by: 255 times the root.
+ * @param {Float32Array} map
+ */
+export function weightLevels(map) {
+  return Uint8Array.from(map, (weight) => Math.round(255 * Math.sqrt(weight)));
+}
+
+/**
+ * Levels to colour differences by: 0 for -1, 255 for 1, and the root between, as for weights.
+ * @param {Float32Array} map
+ */
+export function differenceLevels(map) {
+  return Uint8Array.from(map, (value) => Math.round(127.5 * (1 + Math.sign(value) * Math.sqrt(Math.abs(value)))));
+}
+
+/**
+ * What `place` attends to, or who attends to it: a number for each of T characters.
+ * @param {Float32Array} map
+ * @param {number} T
+ * @param {number} place
+ * @param {Direction} direction
+ */
+export function seen(map, T, place, direction) {
+  const values = new Float32Array(T);
+  if (direction === "from") values.set(map.subarray(triangle(place), triangle(place + 1)));
+  else for (let query = place; query < T; query++) values[query] = map[triangle(query) + place];
+  return values;
+}
+
+/**
+ * The places of the largest values above zero, the largest first, of two alike the later.
+ * @param {ArrayLike<number>} values
+ * @param {number} count
+ */
+export function largest(values, count) {
+  return Array.from(values, (_, i) => i)
+    .filter((i) => values[i] > 0)
+    .sort((i, j) => values[j] - values[i] || j - i)
+    .slice(0, count);
+}
+
+/**
+ * The rank of `values[i]` among them, 1 for the largest.
+ * @param {ArrayLike<number>} values
+ * @param {number} i
+ */
+export function rank(values, i) {
+  let larger = 0;
+  for (let j = 0; j < values.length; j++) if (values[j] > values[i]) larger++;
+  return larger + 1;
+}
+
+/**
+ * 0 to n - 1 in the order of `values`, the largest first, unknown ones last.
+ * @param {ArrayLike<number>} values
+ */
+export function order(values) {
+  const key = (/** @type {number} */ i) => (Number.isNaN(values[i]) ? -Number.MAX_VALUE : values[i]);
+  return Array.from(values, (_, i) => i).sort((i, j) => key(j) - key(i) || i - j);
+}
+
+/**
+ * The number of the head called `name`, layer.head, or -1.
+ * @param {Snapshot} snapshot
+ * @param {string} name
+ */
+export function headNumber(snapshot, name) {
+  return snapshot.places.findIndex((place) => headName(place) === name);
+}
+
+/** @param {{layer: number, head: number}} place */
+export const headName = ({ layer, head }) => `${layer}.${head}`;
+
+/**
+ * The place of the step nearest to `step`, of sorted steps; the last for null.
+ * @param {number[]} steps
+ * @param {number | null} step
+ */
+export function nearest(steps, step) {
+  if (step === null) return steps.length - 1;
+  let best = 0;
+  for (let i = 1; i < steps.length; i++) if (Math.abs(steps[i] - step) < Math.abs(steps[best] - step)) best = i;
+  return best;
+}

@@ -1,0 +1,55 @@
+// @ts-check
+// Elements in few words. Text only ever becomes text nodes, so that no corpus can write markup.
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Record<string, unknown>} [properties] of the element; those with a dash are attributes
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Name]}
+ */
+export function h(name, properties = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.includes("-") || key === "role") element.setAttribute(key, String(value));
+    else Reflect.set(element, key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/**
+ * @template {keyof SVGElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Record<string, string | number>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {SVGElementTagNameMap[Name]}
+ */
+export function s(name, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  element.append(...children);
+  return element;
+}
+
+/**
+ * A choice of one, called `label`. What is not among the options is kept as the first of them.
+ * @param {string} label
+ * @param {(value: string) => void} chosen
+ */
+export function choice(label, chosen) {
+  const select = h("select", { onchange: () => chosen(select.value), "aria-label": label });
+  /**
+   * @param {[value: string, text: string][]} options
+   * @param {string} value
+   */
+  function show(options, value) {
+    const same = options.length === select.options.length && options.every(([v], i) => v === select.options[i].value);
+    if (!same) select.replaceChildren(...options.map(([v, text]) => h("option", { value: v }, text)));
+    select.value = value;
+  }
+  return { element: h("label", {}, h("span", {}, label), select), show };
+}
+
+/** @param {unknown} error */
+export const inWords = (error) => (error instanceof Error ? error.message : String(error));

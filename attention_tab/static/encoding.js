@@ -1,0 +1,140 @@
+// @ts-check
+// How the model tells places apart: a heat map of its table, and columns of it as curves.
+
+import { oklch } from "./colour.js";
+import { createChart } from "./curves.js";
+import { h, s } from "./dom.js";
+import { drawnLegend } from "./maps.js";
+
+/** @typedef {import("./format.js").Encoding} Encoding */
+/** @typedef {import("./colour.js").Scale} Scale */
+
+const WIDTH = 900;
+const HEIGHT = 300;
+const LEFT = 56;
+const TOP = 36;
+
+/** @param {(columns: number[]) => void} chosen columns that are to be curves */
+export function createEncoding(chosen) {
+  const canvas = h("canvas", { width: 1, height: 1, role: "img" });
+  const axes = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
+  const name = h("p");
+  const key = h("div");
+  const chart = createChart();
+  const input = h("input", {
+    type: "text",
+    size: 24,
+    onchange: () => chosen(numbers(input.value)),
+    "aria-label": "Columns",
+  });
+  const element = h(
+    "div",
+    { className: "encoding" },
+    name,
+    h("div", { className: "drawn table" }, canvas, axes),
+    key,
+    h(
+      "label",
+      {},
+      h("span", {}, "Columns as curves"),
+      input,
+      h("span", { className: "hint" }, "or click on them above"),
+    ),
+    chart.element,
+  );
+  let columns = /** @type {number[]} */ ([]);
+  let count = 1;
+
+  axes.addEventListener("click", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const column = Math.floor(((event.clientX - box.left) / box.width) * count);
+    if (column < 0 || column >= count) return;
+    chosen(columns.includes(column) ? columns.filter((other) => other !== column) : [...columns, column]);
+  });
+
+  return {
+    element,
+    /**
+     * @param {Encoding} encoding
+     * @param {number[]} wanted
+     * @param {Scale} scale
+     * @param {import("./colour.js").Theme} theme
+     */
+    draw(encoding, wanted, scale, theme) {
+      const { positions, values, largest } = encoding;
+      count = encoding.columns.length;
+      columns = wanted.filter((column) => column < count);
+      name.textContent = `Positional encoding, ${encoding.name}.`;
+      canvas.setAttribute("aria-label", `Positional encoding, ${positions} positions, ${count} columns`);
+      paint(canvas, encoding, scale);
+      axes.replaceChildren(...ruled(positions, count, columns));
+      const bound = largest.toPrecision(2);
+      key.replaceChildren(drawnLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
+      input.value = columns.join(", ");
+      chart.draw(
+        columns.map((column, i) => ({
+          name: `column ${column}: ${encoding.columns[column]}`,
+          colour: lineColour(i, theme),
+          strong: true,
+          points: Array.from(
+            { length: positions },
+            (_, position) => /** @type {[number, number]} */ ([position, values[position * count + column]]),
+          ),
+        })),
+        "position",
+        "value",
+      );
+    },
+  };
+}
+
+/**
+ * Colours that differ in lightness as well as in hue.
+ * @param {number} i
+ * @param {import("./colour.js").Theme} theme
+ */
+export function lineColour(i, theme) {
+  const lightness = (theme === "light" ? 0.45 : 0.7) + 0.08 * ((i % 3) - 1);
+  return `rgb(${oklch(lightness, 0.13, (255 + 137.5 * i) % 360)
+    .map(Math.round)
+    .join(" ")})`;
+}
+
+/** @param {string} text */
+const numbers = (text) => (text.match(/\d+/g) ?? []).map(Number);
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Encoding} encoding
+ * @param {Scale} scale
+ */
+function paint(canvas, { positions, columns, values, largest }, scale) {
+  canvas.width = columns.length;
+  canvas.height = positions;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(columns.length, positions);
+  const pixels = new Uint32Array(image.data.buffer);
+  const colours = new Uint32Array(scale.buffer);
+  for (let i = 0; i < values.length; i++) pixels[i] = colours[Math.round(127.5 * (1 + values[i] / largest))];
+  context.putImageData(image, 0, 0);
+}
+
+/**
+ * The axes, and marks above the columns that are chosen.
+ * @param {number} positions
+ * @param {number} count
+ * @param {number[]} chosen
+ */
+function ruled(positions, count, chosen) {
+  const x = (/** @type {number} */ column) => LEFT + ((column + 0.5) / count) * (WIDTH - LEFT);
+  const y = (/** @type {number} */ position) => TOP + ((position + 0.5) / positions) * (HEIGHT - TOP);
+  const some = (/** @type {number} */ length) =>
+    Array.from({ length: Math.min(9, length) }, (_, i) => Math.floor((i * length) / Math.min(9, length)));
+  return [
+    ...some(count).map((column) => s("text", { class: "tick x", x: x(column), y: TOP - 8 }, String(column))),
+    ...some(positions).map((position) => s("text", { class: "tick y", x: LEFT - 6, y: y(position) }, String(position))),
+    s("text", { class: "axis", x: (LEFT + WIDTH) / 2, y: 11 }, "column"),
+    s("text", { class: "axis", transform: `translate(12 ${(TOP + HEIGHT) / 2}) rotate(-90)` }, "position"),
+    ...chosen.map((column) => s("path", { class: "chosen", d: `M${x(column) - 4} ${TOP - 7}h8l-4 6z` })),
+  ];
+}

@@ -1,0 +1,218 @@
+// @ts-check
+// Snapshots as training writes them: what attention_tab/format.py says, for the browser.
+
+export const VERSION = 1;
+const MAGIC = 0x4e545441; // "ATTN", little-endian
+const LEAST = 16; // bytes: magic, version, checksum, size of the content
+const LARGEST_CONTENT = 2 ** 25;
+/** @type {Record<string, typeof Uint8Array | typeof Uint16Array | typeof Int16Array | typeof Float32Array>} */
+const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float32: Float32Array };
+
+/** @typedef {{data: Uint8Array | Uint16Array | Int16Array | Float32Array, type: string, shape: number[]}} Stored */
+
+/**
+ * What every head sees in one text of T characters; the heads of all layers are counted through.
+ * @typedef {object} Snapshot
+ * @property {string[]} tokens
+ * @property {number[]} heads in each layer
+ * @property {{layer: number, head: number}[]} places of each head, counted from 1
+ * @property {Uint8Array} levels 255 times the root of each weight: of each head the lower triangle, row by row
+ * @property {Map<string, Float32Array>} metrics
+ * @property {Float32Array} loss of each character in nats, NaN where nothing came before it
+ * @property {string[]} candidates
+ * @property {Uint16Array} likeliest places among the candidates, `choices` for each character
+ * @property {Float32Array} probabilities theirs
+ * @property {number} choices
+ */
+
+/**
+ * What tells the places apart.
+ * @typedef {object} Encoding
+ * @property {string} name
+ * @property {string[]} columns
+ * @property {Float32Array} values position by position
+ * @property {number} positions
+ * @property {number} largest
+ */
+
+/** What was read is no snapshot, or is damaged. */
+export class FormatError extends Error {}
+
+/**
+ * @param {unknown} holds
+ * @param {string} expected
+ * @returns {asserts holds}
+ */
+function expect(holds, expected) {
+  if (!holds) throw new FormatError(`This snapshot cannot be read: expected ${expected}.`);
+}
+
+/**
+ * @param {ArrayBuffer} blob
+ * @returns {Promise<Snapshot>}
+ */
+export async function decodeSnapshot(blob) {
+  const { header, arrays } = await unpacked(blob, "attention");
+  const tokens = texts(header, "tokens");
+  const candidates = texts(header, "candidates");
+  const names = texts(header, "metrics");
+  const heads = /** @type {number[]} */ (header.heads);
+  expect(Array.isArray(heads) && heads.every((count) => Number.isInteger(count) && count > 0), "heads in each layer");
+  const T = tokens.length;
+  const N = heads.reduce((sum, count) => sum + count, 0);
+  expect(T > 0 && N > 0 && N <= LARGEST_CONTENT, "a head and a character at least");
+  const levels = stored(arrays, "weights", "uint8", [N, (T * (T + 1)) / 2]);
+  const metrics = stored(arrays, "metrics", "float32", [names.length, N]);
+  const loss = stored(arrays, "loss", "float32", [T]);
+  const choices = arrays.get("probabilities")?.shape[1] ?? 0;
+  const probabilities = stored(arrays, "probabilities", "float32", [T, choices]);
+  const likeliest = stored(arrays, "likeliest", "uint16", [T, choices]);
+  expect(
+    likeliest.every((place) => place < candidates.length),
+    "likely characters among the candidates",
+  );
+  return {
+    tokens,
+    heads,
+    places: heads.flatMap((count, layer) =>
+      Array.from({ length: count }, (_, head) => ({ layer: layer + 1, head: head + 1 })),
+    ),
+    levels: /** @type {Uint8Array} */ (levels),
+    metrics: new Map(
+      names.map((name, i) => [name, /** @type {Float32Array} */ (metrics.subarray(i * N, (i + 1) * N))]),
+    ),
+    loss: /** @type {Float32Array} */ (loss),
+    candidates,
+    likeliest: /** @type {Uint16Array} */ (likeliest),
+    probabilities: /** @type {Float32Array} */ (probabilities),
+    choices,
+  };
+}
+
+/**
+ * @param {ArrayBuffer} blob
+ * @returns {Promise<Encoding>}
+ */
+export async function decodeEncoding(blob) {
+  const { header, arrays } = await unpacked(blob, "encoding");
+  const columns = texts(header, "columns");
+  const { name, largest } = header;
+  expect(typeof name === "string", "a name");
+  expect(typeof largest === "number" && largest > 0 && Number.isFinite(largest), "the largest value");
+  const positions = arrays.get("values")?.shape[0] ?? 0;
+  const shares = stored(arrays, "values", "int16", [positions, columns.length]);
+  return { name, columns, positions, largest, values: Float32Array.from(shares, (share) => (share / 32767) * largest) };
+}
+
+/**
+ * @param {ArrayBuffer} blob
+ * @param {string} kind
+ */
+async function unpacked(blob, kind) {
+  expect(blob.byteLength >= LEAST, `at least ${LEAST} bytes, got ${blob.byteLength}`);
+  const prelude = new DataView(blob);
+  const version = prelude.getUint32(4, true);
+  const size = prelude.getUint32(12, true);
+  expect(prelude.getUint32(0, true) === MAGIC, "its first four bytes to say so");
+  expect(
+    version === VERSION,
+    `format ${VERSION}, got ${version}; is TensorBoard of another version than training was?`,
+  );
+  expect(prelude.getUint32(8, true) === crc32(new Uint8Array(blob, 12)), "it undamaged: its checksum differs");
+  expect(size >= 4 && size <= LARGEST_CONTENT, `at most ${LARGEST_CONTENT} bytes, got ${size}`);
+  const content = await inflated(new Uint8Array(blob, LEAST), size);
+  const length = new DataView(content.buffer).getUint32(0, true);
+  let start = 4 + length;
+  expect(start <= size, `a header of ${length} bytes`);
+  let header;
+  try {
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(content.subarray(4, start)));
+  } catch {
+    header = null;
+  }
+  expect(typeof header === "object" && header !== null, "a header in JSON");
+  const found = typeof header.kind === "string" ? header.kind.slice(0, 50) : "none";
+  expect(found === kind, `a snapshot of ${kind}, got ${found}`);
+  expect(Array.isArray(header.arrays), "a list of arrays");
+  /** @type {Map<string, Stored>} */
+  const arrays = new Map();
+  for (const entry of header.arrays) {
+    expect(Array.isArray(entry) && entry.length === 3, "name, type and shape of each array");
+    const [name, type, shape] = entry;
+    const Type = typeof type === "string" && Object.hasOwn(TYPES, type) ? TYPES[type] : null;
+    const whole = Array.isArray(shape) && shape.every((n) => Number.isInteger(n) && n >= 0 && n <= size);
+    expect(typeof name === "string" && Type && whole, "name, type and shape of each array");
+    const end =
+      start +
+      shape.reduce((/** @type {number} */ product, /** @type {number} */ n) => product * n, Type.BYTES_PER_ELEMENT);
+    expect(end <= size, `all of ${name.slice(0, 50)}`);
+    // A copy, as an array in place would have to begin at a multiple of its type's size.
+    arrays.set(name, { data: new Type(content.buffer.slice(start, end)), type, shape });
+    start = end;
+  }
+  expect(start === size, "nothing behind its arrays");
+  return { header, arrays };
+}
+
+/**
+ * The content, whose size is known: no more than that is ever held.
+ * @param {Uint8Array<ArrayBuffer>} compressed
+ * @param {number} size
+ */
+async function inflated(compressed, size) {
+  const content = new Uint8Array(size);
+  let filled = 0;
+  const reader = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
+  try {
+    for (let { done, value } = await reader.read(); !done && value; { done, value } = await reader.read()) {
+      expect(filled + value.length <= size, `${size} bytes of content`);
+      content.set(value, filled);
+      filled += value.length;
+    }
+  } catch (error) {
+    await reader.cancel().catch(() => {});
+    throw error instanceof FormatError
+      ? error
+      : new FormatError("This snapshot cannot be read: expected compressed content.");
+  }
+  expect(filled === size, `${size} bytes of content, got ${filled}`);
+  return content;
+}
+
+/**
+ * @param {Map<string, Stored>} arrays
+ * @param {string} name
+ * @param {string} type
+ * @param {number[]} shape
+ */
+function stored(arrays, name, type, shape) {
+  const found = arrays.get(name);
+  expect(found && found.type === type && String(found.shape) === String(shape), `${name} as ${type} ${shape}`);
+  return found.data;
+}
+
+/**
+ * @param {Record<string, unknown>} header
+ * @param {string} name
+ * @returns {string[]}
+ */
+function texts(header, name) {
+  const found = header[name];
+  expect(Array.isArray(found) && found.every((text) => typeof text === "string"), `texts as ${name}`);
+  return found;
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
+  return n >>> 0;
+});
+
+/**
+ * The CRC-32 of zip and zlib (RFC 1952, section 8).
+ * @param {Uint8Array} bytes
+ */
+export function crc32(bytes) {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}

@@ -1,0 +1,140 @@
+// @ts-check
+// All heads at once, layers down and heads across, or in the order of a metric.
+
+import { differenceLevels, difference, headName, headNumber, levelsOf, order, weightsOf } from "./attention.js";
+import { css } from "./colour.js";
+import { h } from "./dom.js";
+import { paint } from "./map.js";
+
+/** @typedef {import("./format.js").Snapshot} Snapshot */
+/** @typedef {import("./colour.js").Scale} Scale */
+
+/**
+ * @param {(name: string, added: boolean) => void} chosen a head, alone or with those chosen before
+ */
+export function createHeads(chosen) {
+  const element = h("div", { className: "heads", role: "grid", "aria-label": "Heads", "aria-multiselectable": "true" });
+  /** @type {Map<string, {button: HTMLButtonElement, canvas: HTMLCanvasElement, value: HTMLElement}>} */
+  const shown = new Map();
+  let arrangement = "";
+
+  element.addEventListener("keydown", (event) => {
+    const current = /** @type {HTMLElement} */ (event.target).closest("button");
+    const row = current?.parentElement;
+    if (!current || !row) return;
+    const rows = [...element.children].map((child) => [...child.querySelectorAll("button")]);
+    const y = rows.findIndex((buttons) => buttons.includes(current));
+    const x = rows[y].indexOf(current);
+    const moves = { ArrowLeft: [x - 1, y], ArrowRight: [x + 1, y], ArrowUp: [x, y - 1], ArrowDown: [x, y + 1] };
+    if (!Object.hasOwn(moves, event.key)) return;
+    event.preventDefault();
+    const [toX, toY] = moves[/** @type {keyof typeof moves} */ (event.key)];
+    const target = rows[toY]?.[Math.min(toX, (rows[toY]?.length ?? 0) - 1)];
+    if (!target) return;
+    target.focus();
+    chosen(target.dataset.head ?? "", false);
+  });
+
+  /** @param {string} name */
+  function made(name) {
+    const canvas = h("canvas", { width: 1, height: 1 });
+    const value = h("span", { className: "value" });
+    const button = h(
+      "button",
+      {
+        type: "button",
+        role: "gridcell",
+        onclick: (/** @type {MouseEvent} */ event) => chosen(name, event.ctrlKey || event.metaKey || event.shiftKey),
+      },
+      canvas,
+      h("span", { className: "name" }, h("span", {}, name), value),
+    );
+    button.dataset.head = name;
+    return { button, canvas, value };
+  }
+
+  /** @param {string[][]} rows of names, with a title each */
+  function arrange(rows, titled = true) {
+    const wanted = JSON.stringify([rows, titled]);
+    if (wanted === arrangement) return;
+    arrangement = wanted;
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset?.head;
+    const names = new Set(rows.flat());
+    for (const name of shown.keys()) if (!names.has(name)) shown.delete(name);
+    for (const name of names) if (!shown.has(name)) shown.set(name, made(name));
+    element.style.setProperty("--columns", String(Math.max(...rows.map((row) => row.length))));
+    element.style.setProperty("--rows", String(rows.length));
+    element.replaceChildren(
+      ...rows.map((row) => {
+        const title = titled
+          ? [h("span", { className: "layer", role: "rowheader" }, `Layer ${row[0].split(".")[0]}`)]
+          : [];
+        return h(
+          "div",
+          { role: "row" },
+          ...title,
+          ...row.map((name) => /** @type {{button: HTMLButtonElement}} */ (shown.get(name)).button),
+        );
+      }),
+    );
+    if (focused) shown.get(focused)?.button.focus();
+  }
+
+  return {
+    element,
+    /**
+     * @param {Snapshot} snapshot
+     * @param {Snapshot | null} other to be taken from it, head by head; those it lacks are left blank
+     * @param {import("./view.js").View} view
+     * @param {{weights: Scale, differences: Scale}} scales
+     */
+    draw(snapshot, other, view, scales) {
+      const names = snapshot.places.map(headName);
+      const metric = snapshot.metrics.get(view.metric);
+      const T = snapshot.tokens.length;
+      const layers = snapshot.heads.map((_, layer) => names.filter((_, i) => snapshot.places[i].layer === layer + 1));
+      const sorted = metric ? order(metric).map((head) => names[head]) : names;
+      const width = Math.max(...snapshot.heads);
+      arrange(view.sorted ? chunks(sorted, Math.max(width, 4)) : layers, !view.sorted);
+      const finite = [...(metric ?? [])].filter(Number.isFinite);
+      const [low, high] = [Math.min(...finite, 0), Math.max(...finite, 1e-9)];
+      for (const [head, name] of names.entries()) {
+        const { button, canvas, value } = /** @type {NonNullable<ReturnType<typeof shown.get>>} */ (shown.get(name));
+        if (other) {
+          const same = headNumber(other, name);
+          const theirs = same < 0 ? null : weightsOf(other, [same]);
+          const levels = theirs ? differenceLevels(difference(weightsOf(snapshot, [head]), theirs)) : null;
+          paint(canvas, T, levels ?? new Uint8Array((T * (T + 1)) / 2).fill(128), scales.differences);
+        } else paint(canvas, T, levelsOf(snapshot, head), scales.weights);
+        const number = metric?.[head] ?? Number.NaN;
+        const known = Number.isFinite(number);
+        value.textContent = known ? number.toFixed(2) : "";
+        button.style.setProperty(
+          "--metric",
+          known ? css(scales.weights, (number - low) / (high - low)) : "transparent",
+        );
+        const pressed = view.heads.includes(name);
+        button.setAttribute("aria-selected", String(pressed));
+        button.tabIndex = pressed && view.heads.at(-1) === name ? 0 : -1;
+        const measured = known ? `, ${view.metric} ${number.toFixed(2)}` : "";
+        button.setAttribute(
+          "aria-label",
+          `Layer ${snapshot.places[head].layer}, head ${snapshot.places[head].head}${measured}`,
+        );
+      }
+    },
+    /** @param {string} name */
+    canvas: (name) => shown.get(name)?.canvas,
+    /** The names as they are arranged now. */
+    rows: () => /** @type {[string[][], boolean]} */ (JSON.parse(arrangement || "[[],true]"))[0],
+  };
+}
+
+/**
+ * @template Item
+ * @param {Item[]} items
+ * @param {number} size
+ */
+function chunks(items, size) {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
+}

@@ -1,0 +1,16 @@
+// @ts-check
+// The Attention tab: TensorBoard loads this module into a frame and calls `render`.
+
+import { h } from "./dom.js";
+import { Tab } from "./tab.js";
+
+export async function render() {
+  document.documentElement.lang = "en";
+  document.head.append(
+    h("link", { rel: "stylesheet", href: "style.css" }),
+    h("meta", { name: "charset", content: "utf-8" }),
+  );
+  const tab = new Tab();
+  document.body.replaceChildren(tab.element);
+  await tab.start();
+}

@@ -1,0 +1,138 @@
+// @ts-check
+// A map of attention: queries down, keys across, the future left empty.
+
+import { h, s } from "./dom.js";
+import { visible } from "./text.js";
+
+/** @typedef {import("./colour.js").Scale} Scale */
+
+const SIDE = 512; // of the map, in units of its drawing
+const MARGIN = 40; // above and left of it, for the characters
+const READABLE = 7; // units a character takes at least where all are named
+const TICKS = 8; // places that are named where not all are
+
+/**
+ * One pixel for each weight.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} T
+ * @param {Uint8Array} levels of the lower triangle, row by row
+ * @param {Scale} scale
+ */
+export function paint(canvas, T, levels, scale) {
+  if (canvas.width !== T) canvas.width = canvas.height = T;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(T, T);
+  const pixels = new Uint32Array(image.data.buffer);
+  const colours = new Uint32Array(scale.buffer);
+  let from = 0;
+  for (let query = 0; query < T; query++) {
+    for (let key = 0; key <= query; key++) pixels[query * T + key] = colours[levels[from++]];
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/**
+ * A large map with its axes, which follows the hovered place.
+ * @param {(query: number, key: number) => void} hovered
+ * @param {(query: number, key: number) => void} clicked
+ */
+export function createMap(hovered, clicked) {
+  const canvas = h("canvas", { width: 1, height: 1, role: "img" });
+  const whole = MARGIN + SIDE;
+  const axes = s("g");
+  const cross = s("rect", { class: "cross" });
+  const cell = s("rect", { class: "cell" });
+  const drawing = s("svg", { viewBox: `0 0 ${whole} ${whole}` }, axes, cross, cell);
+  const caption = h("figcaption");
+  const element = h("figure", { className: "map" }, caption, h("div", { className: "drawn" }, canvas, drawing));
+  let T = 1;
+
+  /**
+   * @param {MouseEvent} event
+   * @param {(query: number, key: number) => void} told
+   */
+  function locate(event, told) {
+    const box = canvas.getBoundingClientRect();
+    const key = Math.floor(((event.clientX - box.left) / box.width) * T);
+    const query = Math.floor(((event.clientY - box.top) / box.height) * T);
+    if (key >= 0 && key <= query && query < T) told(query, key);
+  }
+  drawing.addEventListener("pointermove", (event) => locate(event, hovered));
+  drawing.addEventListener("click", (event) => locate(event, clicked));
+
+  return {
+    element,
+    canvas,
+    drawing,
+    title: () => caption.textContent ?? "",
+    /**
+     * @param {string} title
+     * @param {string[]} tokens
+     * @param {Uint8Array} levels
+     * @param {Scale} scale
+     */
+    draw(title, tokens, levels, scale) {
+      caption.textContent = title;
+      canvas.setAttribute("aria-label", `Attention map, ${title}`);
+      if (T !== tokens.length || axes.dataset.tokens !== tokens.join("")) {
+        T = tokens.length;
+        axes.dataset.tokens = tokens.join("");
+        axes.replaceChildren(...labels(tokens));
+      }
+      paint(canvas, T, levels, scale);
+    },
+    /**
+     * @param {number | null} place whose row or column is marked
+     * @param {number | null} other the character that is looked at with it
+     * @param {import("./attention.js").Direction} direction
+     */
+    mark(place, other, direction) {
+      const unit = SIDE / T;
+      const size = place === null ? 0 : (direction === "from" ? place + 1 : T - place) * unit;
+      const [x, y] = direction === "from" ? [0, place ?? 0] : [place ?? 0, place ?? 0];
+      frame(cross, x, y, direction === "from" ? size : unit, direction === "from" ? unit : size, place !== null);
+      const [key, query] = direction === "from" ? [other ?? 0, place ?? 0] : [place ?? 0, other ?? 0];
+      frame(cell, key, query, unit, unit, place !== null && other !== null && key <= query);
+
+      /**
+       * @param {SVGRectElement} rectangle
+       * @param {number} column
+       * @param {number} row
+       * @param {number} width
+       * @param {number} height
+       * @param {boolean} shown
+       */
+      function frame(rectangle, column, row, width, height, shown) {
+        rectangle.toggleAttribute("hidden", !shown);
+        if (!shown) return;
+        const box = { x: MARGIN + column * unit, y: MARGIN + row * unit, width, height };
+        for (const [name, value] of Object.entries(box)) rectangle.setAttribute(name, String(value));
+      }
+    },
+  };
+}
+
+/**
+ * Every character along both axes where there is room, or else the numbers of some places.
+ * @param {string[]} tokens
+ */
+function labels(tokens) {
+  const unit = SIDE / tokens.length;
+  const all = unit >= READABLE;
+  const every = all ? 1 : Math.ceil(tokens.length / TICKS);
+  const size = all ? Math.min(unit, 13) : 11;
+  const middle = MARGIN + SIDE / 2;
+  const named = [
+    s("text", { x: middle, y: 11, class: "axis" }, "key: the character that is looked at"),
+    s("text", { transform: `translate(11 ${middle}) rotate(-90)`, class: "axis" }, "query: the character that looks"),
+  ];
+  for (let place = 0; place < tokens.length; place += every) {
+    const at = MARGIN + (place + 0.5) * unit;
+    const text = all ? visible(tokens[place]) : String(place);
+    named.push(
+      s("text", { x: at, y: MARGIN - 6, "font-size": size, class: "key" }, text),
+      s("text", { x: MARGIN - 5, y: at, "font-size": size, class: "query" }, text),
+    );
+  }
+  return named;
+}

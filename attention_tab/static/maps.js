@@ -1,0 +1,80 @@
+// @ts-check
+// The maps of the chosen heads: one, or two that are compared and their difference.
+
+import { difference, differenceLevels, weightLevels } from "./attention.js";
+import { css } from "./colour.js";
+import { h } from "./dom.js";
+import { createMap } from "./map.js";
+
+/** @typedef {import("./colour.js").Scale} Scale */
+/** @typedef {import("./attention.js").Direction} Direction */
+/** @typedef {import("./reading.js").Look} Look */
+/** @typedef {{weights: Scale, differences: Scale, losses: Scale}} Scales */
+/** @typedef {{what: string, scale: Scale, marks: string[]}} Legend marks from the low end to the high one */
+/** @typedef {ReturnType<typeof createMap> & {legend: Legend}} Shown */
+
+export const LARGEST_LOSS = 6; // nats; what is beyond has the last colour
+
+/**
+ * @param {(query: number, key: number) => void} hovered
+ * @param {(query: number, key: number) => void} clicked
+ */
+export function createMaps(hovered, clicked) {
+  const maps = Array.from({ length: 3 }, () => createMap(hovered, clicked));
+  const figures = h("div", { className: "maps" });
+  const legends = h("div", { className: "legends" });
+  /** @type {Shown[]} */
+  let shown = [];
+
+  return {
+    elements: [figures, legends],
+    shown: () => shown,
+    /**
+     * @param {Look[]} looks
+     * @param {Scales} scales
+     */
+    draw(looks, { weights, differences, losses }) {
+      const ofWeights = { what: "weight", scale: weights, marks: ["0", "0.06", "0.25", "0.56", "1"] }; // by the root
+      const ofDifferences = { what: "difference", scale: differences, marks: ["−1", "−0.25", "0", "0.25", "1"] };
+      const ofLosses = {
+        what: "loss, below the text",
+        scale: losses,
+        marks: ["0", `${LARGEST_LOSS / 2}`, `${LARGEST_LOSS} nats`],
+      };
+      shown = looks.map(({ title, snapshot, map }, i) => {
+        maps[i].draw(title, snapshot.tokens, weightLevels(map), weights);
+        return { ...maps[i], legend: ofWeights };
+      });
+      const [first, second] = looks;
+      if (second && first.map.length === second.map.length) {
+        const levels = differenceLevels(difference(first.map, second.map));
+        maps[2].draw("first − second", first.snapshot.tokens, levels, differences);
+        shown.push({ ...maps[2], legend: ofDifferences });
+      }
+      figures.replaceChildren(...shown.map(({ element }) => element));
+      legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(drawnLegend));
+    },
+    /**
+     * @param {number | null} place
+     * @param {number | null} beside
+     * @param {Direction} direction
+     */
+    mark(place, beside, direction) {
+      for (const map of shown) map.mark(place, beside, direction);
+    },
+  };
+}
+
+/** A strip of all colours of a scale, with its numbers. @param {Legend} legend */
+export function drawnLegend({ what, scale, marks }) {
+  const strip = h("span", { className: "strip" });
+  strip.style.background = `linear-gradient(to right, ${colours(scale, 17).join(", ")})`;
+  const numbers = h("span", { className: "marks" }, ...marks.map((mark) => h("span", {}, mark)));
+  return h("div", { className: "legend" }, h("span", {}, what), h("span", { className: "ruler" }, strip, numbers));
+}
+
+/**
+ * @param {Scale} scale
+ * @param {number} count
+ */
+export const colours = (scale, count) => Array.from({ length: count }, (_, i) => css(scale, i / (count - 1)));

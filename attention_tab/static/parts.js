@@ -1,0 +1,96 @@
+// @ts-check
+// The parts of the page, and where each is.
+
+import { createChart } from "./curves.js";
+import { choice, h } from "./dom.js";
+import { createEncoding } from "./encoding.js";
+import { createHeads } from "./heads.js";
+import { createEmpty, createHelp } from "./help.js";
+import { createMaps } from "./maps.js";
+import { createDetails, createText } from "./reading.js";
+import { createTimeline } from "./timeline.js";
+
+/** @typedef {import("./view.js").View} View */
+
+/**
+ * What the user does with them.
+ * @typedef {object} Actions
+ * @property {(changes: Partial<View>) => Promise<void>} change
+ * @property {(run: string | null) => void} compare
+ * @property {(name: string, added: boolean) => void} choose
+ * @property {() => void} chooseAll
+ * @property {(place: number | null, beside: number | null) => void} hover
+ * @property {(query: number, key: number) => void} hoverMap
+ * @property {(place: number | null) => void} pin
+ * @property {(query: number, key: number) => void} pinMap
+ * @property {() => void} link
+ * @property {(kind: "png" | "svg") => void} save
+ */
+
+/** @typedef {ReturnType<typeof createParts>} Parts */
+
+/** @param {Actions} actions */
+export function createParts({ change, compare, choose, chooseAll, hover, hoverMap, pin, pinMap, link, save }) {
+  const help = createHelp();
+  const sorted = h("input", { type: "checkbox", onchange: () => change({ sorted: sorted.checked }) });
+  const parts = {
+    alert: h("p", { className: "alert", role: "alert", hidden: true }),
+    empty: createEmpty(),
+    run: choice("Run", (run) => change({ run, step: null })),
+    text: choice("Text", (tag) => change({ tag, place: null })),
+    other: choice("Compare with", (run) => compare(run || null)),
+    metric: choice("Heads by", (metric) => change({ metric })),
+    sorted,
+    shows: choice("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
+    direction: choice("A character", (direction) =>
+      change({ direction: /** @type {View["direction"]} */ (direction) }),
+    ),
+    timeline: createTimeline("Step", (step) => change({ step })),
+    otherTimeline: createTimeline("Step of the second", (_, otherStep) => change({ otherStep })),
+    heads: createHeads(choose),
+    maps: createMaps(hoverMap, pinMap),
+    said: h("p", { className: "said", "aria-live": "polite" }),
+    characters: createText((place) => hover(place, null), pin),
+    details: createDetails(),
+    chart: createChart((step) => change({ step })),
+    encoding: createEncoding((columns) => change({ columns })),
+    weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
+    link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
+  };
+  const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
+    h("button", { type: "button", onclick }, text);
+  const row = (/** @type {(Node | string)[]} */ ...children) => h("div", { className: "row" }, ...children);
+  const section = (/** @type {string} */ className, /** @type {string} */ label, /** @type {Node[]} */ ...children) =>
+    h("section", { className, "aria-label": label }, ...children);
+
+  const header = h(
+    "header",
+    {},
+    row(
+      ...[parts.run.element, parts.text.element, parts.other.element, h("span", { className: "space" })],
+      ...[button("Link", link), parts.link, button("PNG", () => save("png")), button("SVG", () => save("svg"))],
+      ...[parts.weights, button("Help", () => help.showModal())],
+    ),
+    parts.timeline.element,
+    parts.otherTimeline.element,
+  );
+  const order = h("label", {}, sorted, "sorted");
+  const main = h(
+    "main",
+    {},
+    section(
+      "left",
+      "All heads",
+      row(parts.metric.element, order, button("All heads", chooseAll), parts.shows.element),
+      parts.heads.element,
+    ),
+    section("middle", "The chosen heads", row(parts.direction.element, parts.said), ...parts.maps.elements),
+    section("details", "The character", parts.details.element),
+    section("reading", "The text", parts.characters.element),
+  );
+  const curves = section("", "Curves", h("h2", {}, "Heads over training"), parts.chart.element);
+  const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
+  const page = h("div", { className: "page", hidden: true }, header, main, curves, encodings);
+  const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
+  return { ...parts, main, curves, encodings, page, element };
+}

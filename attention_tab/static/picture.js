@@ -1,0 +1,211 @@
+// @ts-check
+// The current view as one SVG, which needs no style sheet, and that as PNG.
+
+import { css, ink } from "./colour.js";
+import { h, s } from "./dom.js";
+import { colours, LARGEST_LOSS } from "./maps.js";
+import { visible } from "./text.js";
+
+/** @typedef {import("./colour.js").Scale} Scale */
+
+/**
+ * @typedef {object} Heads
+ * @property {string[][]} names row by row
+ * @property {(name: string) => HTMLCanvasElement | undefined} canvas
+ * @property {string[]} chosen
+ */
+
+/**
+ * @typedef {object} Text
+ * @property {import("./format.js").Snapshot} snapshot
+ * @property {number | null} place
+ * @property {Float32Array | null} values what it sees of each character
+ * @property {Scale} weights
+ * @property {Scale} losses
+ */
+
+const PAD = 20;
+const THUMB = 88; // a small map, and with its name
+const CELL = { width: THUMB + 8, height: THUMB + 24 };
+const MAP = 552; // a map with its axes, as it is drawn
+const INNER = 512; // of it the weights
+const STRIP = 240; // the colours of a legend
+const CHARACTER = 10;
+const LINE = 26;
+const ROW = 90; // characters at most
+
+/** A colour of the page's style sheet. @param {string} name */
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/**
+ * @param {{title: string, heads: Heads, maps: import("./maps.js").Shown[], text: Text}} shown
+ * @returns {SVGSVGElement}
+ */
+export function pictureOf({ title, heads, maps, text }) {
+  const left = Math.max(...heads.names.map((row) => row.length)) * CELL.width;
+  const top = PAD + 30;
+  const textTop = top + Math.max(heads.names.length * CELL.height, MAP + 70) + PAD;
+  const written = writtenText(text, textTop);
+  const width = Math.max(PAD * 3 + left + maps.length * (MAP + PAD), 2 * PAD + ROW * CHARACTER);
+  const height = textTop + written.height + PAD;
+  return s(
+    "svg",
+    {
+      xmlns: "http://www.w3.org/2000/svg",
+      width,
+      height,
+      viewBox: `0 0 ${width} ${height}`,
+      "font-family": "sans-serif",
+    },
+    s("rect", { width, height, fill: colour("--paper") }),
+    label(title, { x: PAD, y: PAD + 8, "font-size": 16, "font-weight": "bold" }),
+    ...heads.names.flatMap((row, y) =>
+      row.flatMap((name, x) => smallMap(heads, name, PAD + x * CELL.width, top + y * CELL.height)),
+    ),
+    ...maps.flatMap((map, i) => largeMap(map, PAD * 2 + left + i * (MAP + PAD), top)),
+    ...written.nodes,
+  );
+}
+
+/**
+ * @param {string} text
+ * @param {Record<string, string | number>} attributes
+ */
+const label = (text, attributes) => s("text", { fill: colour("--ink"), "font-size": 11, ...attributes }, text);
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {{x: number, y: number, width: number, height: number}} box
+ */
+const pixels = (canvas, box) => s("image", { ...box, href: canvas.toDataURL(), style: "image-rendering: pixelated" });
+
+/**
+ * @param {Heads} heads
+ * @param {string} name
+ * @param {number} x
+ * @param {number} y
+ */
+function smallMap({ canvas: canvasOf, chosen }, name, x, y) {
+  const canvas = canvasOf(name);
+  if (!canvas) return [];
+  const box = { x, y, width: THUMB, height: THUMB };
+  const [stroke, thickness] = chosen.includes(name) ? [colour("--accent"), 3] : [colour("--faint"), 1];
+  return [
+    s("rect", { ...box, fill: "none", stroke, "stroke-width": thickness }),
+    pixels(canvas, box),
+    label(name, { x, y: y + THUMB + 13 }),
+  ];
+}
+
+/**
+ * A map with its axes, and the legend below it.
+ * @param {import("./maps.js").Shown} map
+ * @param {number} x
+ * @param {number} y
+ */
+function largeMap({ canvas, drawing, title, legend: { scale, marks } }, x, y) {
+  const drawn = /** @type {SVGSVGElement} */ (drawing.cloneNode(true));
+  for (const part of drawn.querySelectorAll("[hidden]")) part.remove();
+  for (const mark of drawn.querySelectorAll("rect"))
+    set(mark, { fill: "none", stroke: colour("--accent"), "stroke-width": 2 });
+  for (const text of drawn.querySelectorAll("text")) {
+    const kind = text.getAttribute("class");
+    set(text, { fill: colour("--ink"), "text-anchor": kind === "query" ? "end" : "middle" });
+    set(text, kind === "axis" ? { "font-size": 11 } : { "font-family": "monospace" });
+    if (kind === "query") set(text, { "dominant-baseline": "central" });
+  }
+  set(drawn, { x, y: y + 16, width: MAP, height: MAP });
+  drawn.prepend(pixels(canvas, { x: MAP - INNER, y: MAP - INNER, width: INNER, height: INNER }));
+  const left = x + MAP - INNER;
+  const fills = colours(scale, 48);
+  const step = STRIP / fills.length;
+  return [
+    label(title(), { x: left, y: y + 8, "font-size": 13 }),
+    drawn,
+    ...fills.map((fill, i) => s("rect", { x: left + i * step, y: y + MAP + 26, width: step + 0.5, height: 10, fill })),
+    ...marks.map((mark, i) =>
+      label(mark, { x: left + (i * STRIP) / (marks.length - 1), y: y + MAP + 50, "text-anchor": "middle" }),
+    ),
+  ];
+}
+
+/**
+ * @param {Element} element
+ * @param {Record<string, string | number>} attributes
+ */
+function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+}
+
+/**
+ * The text with its weights and losses, from `top` on.
+ * @param {Text} text
+ * @param {number} top
+ */
+function writtenText({ snapshot: { tokens, loss }, place, values, weights, losses }, top) {
+  const nodes = [];
+  let [column, line] = [0, 0];
+  for (const [i, token] of tokens.entries()) {
+    const shown = visible(token);
+    const wide = Math.max(1, [...shown].length);
+    if (column + wide > ROW) [column, line] = [0, line + 1];
+    const [x, y, width] = [PAD + column * CHARACTER, top + line * LINE, wide * CHARACTER];
+    const share = Math.sqrt(values?.[i] ?? 0);
+    if (share > 0) nodes.push(s("rect", { x, y, width, height: 20, fill: css(weights, share) }));
+    if (Number.isFinite(loss[i])) {
+      nodes.push(
+        s("rect", { x: x + 1, y: y + 20, width: width - 2, height: 3, fill: css(losses, loss[i] / LARGEST_LOSS) }),
+      );
+    }
+    if (i === place)
+      nodes.push(s("rect", { x, y, width, height: 20, fill: "none", stroke: colour("--accent"), "stroke-width": 2 }));
+    const fill = share > 0 ? ink(weights, share) : colour("--ink");
+    nodes.push(
+      label(shown, {
+        x: x + width / 2,
+        y: y + 15,
+        fill,
+        "font-family": "monospace",
+        "font-size": 14,
+        "text-anchor": "middle",
+      }),
+    );
+    [column, line] = token === "\n" ? [0, line + 1] : [column + wide, line];
+  }
+  return { nodes, height: (line + 1) * LINE };
+}
+
+/** @param {SVGSVGElement} svg */
+const source = (svg) => new XMLSerializer().serializeToString(svg);
+
+/** @param {SVGSVGElement} svg */
+export const svgBlob = (svg) => new Blob([source(svg)], { type: "image/svg+xml" });
+
+/**
+ * @param {SVGSVGElement} svg
+ * @returns {Promise<Blob>}
+ */
+export async function pngBlob(svg) {
+  const image = new Image();
+  // Not a blob's address: of such a picture Chromium would let no pixel be read.
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(source(svg))}`;
+  await image.decode();
+  const canvas = h("canvas", { width: svg.width.baseVal.value * 2, height: svg.height.baseVal.value * 2 });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve, reject) => {
+    const made = (/** @type {Blob | null} */ blob) =>
+      blob ? resolve(blob) : reject(new Error("The browser could not make a PNG of this view."));
+    canvas.toBlob(made);
+  });
+}
+
+/**
+ * @param {Blob} blob
+ * @param {string} name
+ */
+export function save(blob, name) {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

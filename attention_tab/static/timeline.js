@@ -1,0 +1,78 @@
+// @ts-check
+// A slider over the steps of which there are snapshots.
+
+import { h } from "./dom.js";
+
+const PACE = 250; // milliseconds between snapshots, when they play
+
+/**
+ * @param {string} label
+ * @param {(step: number | null, exactly: number) => Promise<void>} go null: the latest, and those that come
+ */
+export function createTimeline(label, go) {
+  /** @type {number[]} */
+  let steps = [];
+  let index = 0;
+  let playing = false;
+  const button = (/** @type {string} */ text, /** @type {string} */ title, /** @type {() => void} */ onclick) =>
+    h("button", { type: "button", title, "aria-label": title, onclick }, text);
+  const slider = h("input", { type: "range", min: "0", "aria-label": label, oninput: () => to(Number(slider.value)) });
+  const play = button("▶", "Play", () => (playing ? stop() : start()));
+  const told = h("output");
+  const element = h(
+    "div",
+    { className: "row timeline" },
+    h("span", {}, label),
+    button("◀", "Previous step", () => to(index - 1)),
+    play,
+    button("▶|", "Next step", () => to(index + 1)),
+    slider,
+    told,
+  );
+
+  /** @param {number} wanted */
+  async function to(wanted) {
+    if (wanted < 0 || wanted >= steps.length) return;
+    index = wanted;
+    await go(wanted === steps.length - 1 ? null : steps[wanted], steps[wanted]);
+  }
+
+  async function start() {
+    playing = true;
+    show();
+    if (index === steps.length - 1) await to(0);
+    while (playing && index < steps.length - 1) {
+      await new Promise((resolve) => setTimeout(resolve, PACE));
+      if (playing) await to(index + 1);
+    }
+    stop();
+  }
+
+  function stop() {
+    playing = false;
+    show();
+  }
+
+  function show() {
+    play.textContent = playing ? "❚❚" : "▶";
+    play.title = playing ? "Pause" : "Play";
+    play.setAttribute("aria-label", play.title);
+  }
+
+  return {
+    element,
+    /**
+     * @param {number[]} of
+     * @param {number} step
+     * @param {boolean} follows what comes
+     */
+    draw(of, step, follows) {
+      steps = of;
+      index = Math.max(0, steps.indexOf(step));
+      slider.max = String(steps.length - 1);
+      slider.value = String(index);
+      slider.setAttribute("aria-valuetext", `step ${step}`);
+      told.textContent = `${step.toLocaleString("en")} (${index + 1} of ${steps.length})${follows ? ", latest" : ""}`;
+    },
+  };
+}

@@ -1,0 +1,102 @@
+"""What the browser runs, tested by node: *.test.mjs beside this file, on snapshots that Python wrote."""
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attention_tab.format import Encoding, Snapshot, decode, decode_encoding, encode, encode_encoding
+from tests.attention_tab.helpers import made
+
+TESTS = sorted(Path(__file__).parent.glob("*.test.mjs"))
+PATIENCE = 120  # seconds
+CHARACTERS = ["a", "😀", "<script>", "\n", "\u202e", "\ud800", "\u0301", '"', "\\", "\0", "漢", "\u2028"]
+
+
+def node() -> str:
+    """Skips where there is none, unless it is required."""
+    found = shutil.which("node")
+    if found is None and "node" in os.environ.get("CHARSCOPE_REQUIRE", ""):
+        pytest.fail("CHARSCOPE_REQUIRE asks for node, and there is no node on the PATH")
+    if found is None:
+        pytest.skip("there is no node on the PATH to run the tab's scripts")
+    return found
+
+
+def test_the_tabs_scripts_pass_their_tests_with_what_python_wrote(tmp_path: Path) -> None:
+    for name, snapshot in snapshots().items():
+        blob = encode(snapshot)
+        write(tmp_path / f"{name}.snapshot", blob, told(decode(blob)))
+    for name, encoding in encodings().items():
+        blob, largest = encode_encoding(encoding), float(np.abs(encoding.values).max(initial=0)) or 1.0
+        write(tmp_path / f"{name}.encoding", blob, told_encoding(decode_encoding(blob), largest))
+    command = [node(), "--test", "--test-reporter=tap", *map(str, TESTS)]
+    environment = {**os.environ, "SNAPSHOTS": str(tmp_path)}
+    ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=PATIENCE)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "\n# skipped 0\n" in ran.stdout, ran.stdout
+
+
+def snapshots() -> dict[str, Snapshot]:
+    """By what is special about each."""
+    sizes = [(1, [1]), (2, [4, 1, 3]), (12, [1, 1]), (64, [2, 2]), (65, [4, 1, 3])]
+    found = {f"{T}_{sum(heads)}": made((CHARACTERS * 6)[:T], heads, seed=T) for T, heads in sizes}
+    nothing = np.zeros((3, 0))
+    found["bare"] = replace(made([*"abc"], [1]), metrics={}, candidates=[], likeliest=nothing, probabilities=nothing)
+    found["unknown"] = replace(made([*"abc"], [2]), metrics={"<b>": np.full(2, np.nan)}, loss=np.full(3, np.nan))
+    return found
+
+
+def encodings() -> dict[str, Encoding]:
+    """By what is special about each."""
+    random = np.random.default_rng(0)
+    return {
+        "waves": Encoding("sinusoidal", [f"column {i}" for i in range(6)], random.uniform(-1, 1, (65, 6))),
+        "one": Encoding("<script>", ["\u202e"], np.array([[-3e-5]])),
+        "flat": Encoding("\ud800", CHARACTERS, np.zeros((2, len(CHARACTERS)))),
+        "large": Encoding("learned 😀", ["a", "b"], random.normal(0, 1e6, (9, 2))),
+        "empty": Encoding("", [], np.zeros((0, 0))),
+    }
+
+
+def told(snapshot: Snapshot) -> dict[str, Any]:
+    """What the browser must read."""
+    triangle = snapshot.weights[:, *np.tril_indices(len(snapshot.tokens))]
+    return {
+        "tokens": snapshot.tokens,
+        "heads": snapshot.heads,
+        "places": [{"layer": i, "head": j} for i, H in enumerate(snapshot.heads, 1) for j in range(1, H + 1)],
+        "levels": (255 * np.sqrt(triangle)).round().astype(int).ravel().tolist(),
+        "metrics": {name: plain(values) for name, values in snapshot.metrics.items()},
+        "loss": plain(snapshot.loss),
+        "candidates": snapshot.candidates,
+        "likeliest": snapshot.likeliest.ravel().tolist(),
+        "probabilities": plain(snapshot.probabilities),
+        "choices": snapshot.likeliest.shape[1],
+    }
+
+
+def told_encoding(encoding: Encoding, largest: float) -> dict[str, Any]:
+    return {
+        "name": encoding.name,
+        "columns": encoding.columns,
+        "positions": len(encoding.values),
+        "largest": largest,
+        "values": plain(encoding.values),
+    }
+
+
+def plain(values: np.ndarray) -> list[float | None]:
+    """As JSON has them."""
+    return [None if np.isnan(value) else float(value) for value in values.ravel()]
+
+
+def write(path: Path, blob: bytes, expected: dict[str, Any]) -> None:
+    path.write_bytes(blob)
+    Path(f"{path}.json").write_text(json.dumps(expected, allow_nan=False))

@@ -1,0 +1,178 @@
+import io
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from attention_tab.format import Encoding, decode, decode_encoding, encode
+from attention_tab.plugin import KEPT, STATIC, Loader
+from bench.browser import tensorboard, wait_until
+from tests.attention_tab.helpers import get, get_json, last_steps, log, made
+from training.snapshots import summary_of, summary_of_encoding, write
+
+TOKENS = [*"to be\n", "👍"]
+RUNS = {"first/run": {step: made(TOKENS, [2, 1], step) for step in (0, 10, 20)}, "b & c": {5: made(["x"], [1])}}
+VALIDATION = {"run": "first/run", "tag": "attention_tab/validation"}
+
+
+@pytest.fixture(scope="module", params=["true", "false"], ids=["fast loader", "Python's loader"])
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a TensorBoard that has read all that is in RUNS."""
+    logdir = tmp_path_factory.mktemp("runs")
+    for run, snapshots in RUNS.items():
+        log(logdir / run, snapshots)
+    log(logdir / "many", {step: made(["a", "b"], [1], step) for step in range(KEPT + 50)})
+    log(logdir / "first/run", {20: made(["y"], [1])}, name="probe_1")
+    with closing(SummaryWriter(str(logdir / "plain"))) as writer:
+        writer.add_scalar("loss", 1.0, 0)
+        write(writer, summary_of_encoding(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))), 0)
+    (logdir / "secret.js").write_text("secret")
+    with tensorboard(logdir, f"--load_fast={request.param}") as address:
+        wait_until(lambda: last_steps(address).get("many") == {"attention_tab/validation": KEPT + 49})
+        wait_until(lambda: len(last_steps(address)) == 4)
+        yield address
+
+
+def test_every_run_is_listed_with_the_last_step_of_each_text(address: str) -> None:
+    assert last_steps(address) == {
+        "first/run": {"attention_tab/validation": 20, "attention_tab/probe_1": 20},
+        "b & c": {"attention_tab/validation": 5},
+        "many": {"attention_tab/validation": KEPT + 49},
+        "plain": {"attention_tab/encoding": 0},
+    }
+
+
+def test_the_list_tells_when_the_last_was_written(address: str) -> None:
+    for run, tags in get_json(address, "runs").items():
+        for tag, last in tags.items():
+            assert [last["step"], last["time"]] == get_json(address, "steps", run=run, tag=tag)[-1]
+
+
+def test_steps_come_in_order_with_the_time_they_were_written(address: str) -> None:
+    steps = get_json(address, "steps", **VALIDATION)
+    assert [step for step, _ in steps] == [0, 10, 20]
+    assert all(seconds > 1e9 for _, seconds in steps)
+
+
+def test_more_snapshots_are_kept_than_tensorboard_would_by_itself(address: str) -> None:
+    steps = [step for step, _ in get_json(address, "steps", run="many", tag="attention_tab/validation")]
+    assert len(steps) == len(set(steps)) == KEPT
+    assert steps == sorted(steps)
+    assert steps[-1] == KEPT + 49
+
+
+@pytest.mark.parametrize("step", [0, 10, 20])
+def test_a_snapshot_arrives_as_it_was_written(address: str, step: int) -> None:
+    status, headers, body = get(address, "snapshot", **VALIDATION, step=step)
+    assert (status, headers["Content-Type"]) == (200, "application/octet-stream")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert body == encode(RUNS["first/run"][step])
+
+
+def test_an_encoding_arrives_too(address: str) -> None:
+    _, _, body = get(address, "snapshot", run="plain", tag="attention_tab/encoding", step=0)
+    assert decode_encoding(body).name == "waves"
+
+
+def test_weights_are_downloaded_as_numpy_reads_them(address: str) -> None:
+    status, headers, body = get(address, "weights", **VALIDATION, step=10)
+    assert (status, headers["Content-Disposition"]) == (200, 'attachment; filename="attention_step_10.npz"')
+    found, written = np.load(io.BytesIO(body)), decode(encode(RUNS["first/run"][10]))
+    assert set(found) == {"layer_1", "layer_2", "tokens", "loss"}
+    np.testing.assert_array_equal(np.concatenate([found["layer_1"], found["layer_2"]]), written.weights)
+    assert found["tokens"].tolist() == TOKENS
+    np.testing.assert_array_equal(found["loss"], written.loss)
+
+
+def test_the_curves_of_all_heads_come_at_once(address: str) -> None:
+    curves = get_json(address, "curves", run="first/run")
+    assert set(curves) == {"entropy"}  # induction was NaN throughout
+    assert [(layer, head) for layer, head, _ in curves["entropy"]] == [(1, 1), (1, 2), (2, 1)]
+    for number, (_, _, points) in enumerate(curves["entropy"]):
+        expected = [[step, pytest.approx(shot.metrics["entropy"][number])] for step, shot in RUNS["first/run"].items()]
+        assert points == expected
+    assert get_json(address, "curves", run="plain") == {}
+    assert get_json(address, "curves", run="none such") == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "said"),
+    [
+        ({**VALIDATION}, 400, "expected step="),
+        ({**VALIDATION, "step": "ten"}, 400, "whole number"),
+        ({**VALIDATION, "step": "1.5"}, 400, "whole number"),
+        ({**VALIDATION, "step": "-1"}, 400, "whole number"),
+        ({**VALIDATION, "step": "٣"}, 400, "whole number"),
+        ({**VALIDATION, "step": "9" * 400}, 400, "whole number"),
+        ({**VALIDATION, "step": "11"}, 404, "that was kept, got 11"),
+        ({"run": "first/run", "step": 0}, 400, "expected tag="),
+        ({"tag": "attention_tab/validation", "step": 0}, 400, "expected run="),
+        ({**VALIDATION, "run": "../../etc/passwd", "step": 0}, 404, "a run and a tag with snapshots"),
+        ({**VALIDATION, "tag": "loss", "run": "plain", "step": 0}, 404, "a run and a tag with snapshots"),
+        ({**VALIDATION, "run": "", "step": 0}, 404, "a run and a tag with snapshots"),
+    ],
+)
+@pytest.mark.parametrize("route", ["snapshot", "weights"])
+def test_what_is_not_there_is_said(address: str, route: str, query: dict[str, Any], status: int, said: str) -> None:
+    found, headers, body = get(address, route, **query)
+    assert (found, headers["Content-Type"].partition(";")[0]) == (status, "text/plain")
+    assert said in body.decode()
+
+
+def test_damaged_weights_are_said_too(address: str) -> None:
+    status, _, body = get(address, "weights", run="plain", tag="attention_tab/encoding", step=0)
+    assert (status, body) == (400, b"Invalid argument: expected a snapshot of attention, got encoding")
+
+
+def test_the_page_is_served_and_no_other_file(address: str) -> None:
+    types = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+    assert {"/index.js", "/style.css"} < STATIC.keys()
+    for name, (content, _) in STATIC.items():
+        status, headers, body = get(address, name.lstrip("/"))
+        assert (status, headers["Content-Type"], body) == (200, types[Path(name).suffix], content)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    for path in ("secret.js", "plugin.py", "../plugin.py", "..%2fplugin.py", "%2e%2e/format.py", "static/index.js", ""):
+        assert get(address, path)[0] == 404, path
+
+
+def listed(address: str, step: int) -> bool:
+    return bool(last_steps(address) == {"run": {"attention_tab/validation": step}})
+
+
+@pytest.mark.parametrize("module", ["tensorboard.main", "attention_tab"])
+def test_new_snapshots_appear_while_it_runs_and_under_a_prefix(tmp_path: Path, module: str) -> None:
+    with (
+        closing(SummaryWriter(str(tmp_path / "run"), flush_secs=1)) as writer,
+        tensorboard(tmp_path, "--path_prefix", "/some/where", module=module) as address,
+    ):
+        assert address.endswith("/some/where")
+        assert last_steps(address) == {}
+        for step in (1, 2):
+            write(writer, summary_of("validation", made(["a"], [1])), step)
+            wait_until(partial(listed, address, step))
+
+
+def test_the_users_own_number_of_samples_wins() -> None:
+    for given, kept in ({}, {"attention": KEPT}), ({"attention": 7, "images": 1}, {"attention": 7, "images": 1}):
+        flags = Namespace(samples_per_plugin=dict(given))
+        Loader().fix_flags(flags)
+        assert flags.samples_per_plugin == kept
+
+
+def test_tensorboard_finds_the_plugin_by_its_entry_point() -> None:
+    [found] = entry_points(group="tensorboard_plugins", name="attention")
+    assert found.load() is Loader
+
+
+def test_tensorboard_need_not_wait_for_torch() -> None:
+    code = "import attention_tab.plugin, sys; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
