@@ -31,7 +31,7 @@ from conf.schema import CONF, TrainConfig, register
 from data.batches import Batches, Windows
 from model.decoder import Decoder
 from training.allocator import keep_freed_memory
-from training.board import Board
+from training.board import SNAPSHOTS, Board
 from training.checkpoint import CheckpointFolder
 from training.loop import READ_EVERY, fit
 from training.runtime import choose_runtime, machine
@@ -143,7 +143,7 @@ Charscope: commit {found.commit}.
 
 The default preset, logged as by default: {found.steps} steps in {found.training_seconds:.1f} s, without any writing, to
 which the shares refer. `training`: curves, every {READ_EVERY} steps. `attention`: snapshots for the Attention tab
-and the heads' curves, 50 and one before training. `pictures`: the maps of all heads for the Images tab, before training
+and the heads' curves, {SNAPSHOTS} at the most and one before training. `pictures`: the maps of all heads for the Images tab, before training
 and at each evaluation. `validation`: curves and a sample, at each evaluation.
 
 {table(rows)}

@@ -21,7 +21,7 @@ from training.pictures import attention_grid, enlarged, heat_map
 from training.progress import Reading
 from training.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take, write
 
-SNAPSHOTS = 50  # in a run at the most, unless the user asks for more or fewer
+SNAPSHOTS = 40  # in a run at the most, unless the user asks for more or fewer
 SECONDS_UNSEEN = 5  # at most, until what is written can be read
 ATTENTION_TAG = "attention/layers_down_heads_across"
 SAMPLE_LINES = 10  # where lines are learned

@@ -81,7 +81,7 @@ class BoardConfig:
     """What TensorBoard gets besides curves."""
 
     probe: list[str] = field(default_factory=list)  # texts whose attention is shown, besides one that was held out
-    attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 50 in a run
+    attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 40 in a run
     pictures_every: int | None = None  # steps between attention maps in the Images tab; by default at each evaluation
     sample_length: int = 200  # characters written at each evaluation
 

@@ -36,7 +36,7 @@ def snapshots(directory: Path, name: str = "validation") -> dict[int, Snapshot]:
         ({}, 15, [0, 15, 30, 40]),
     ],
 )
-def test_snapshots_are_taken_fifty_times_at_the_most_or_as_often_as_asked_and_at_the_end(
+def test_snapshots_are_taken_so_many_times_at_the_most_or_as_often_as_asked_and_at_the_end(
     tmp_path: Path, changes: dict[str, Any], every: int | None, steps: list[int]
 ) -> None:
     train(tmp_path, board=BoardConfig(attention_every=every, sample_length=0), **changes)
