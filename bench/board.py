@@ -142,9 +142,9 @@ def markdown(found: Findings) -> str:
 Charscope: commit {found.commit}.
 
 The default preset, logged as by default: {found.steps} steps in {found.training_seconds:.1f} s, without any writing, to
-which the shares refer. `training`: curves, every {READ_EVERY} steps. `attention`: snapshots for the Attention tab
-and the heads' curves, {SNAPSHOTS} at the most and one before training. `pictures`: the maps of all heads for the Images tab, before training
-and at each evaluation. `validation`: curves and a sample, at each evaluation.
+which the shares refer. `training`: curves, every {READ_EVERY} steps. `attention`: snapshots for the Attention tab and
+the heads' curves, {SNAPSHOTS} at the most and one before training. `pictures`: the maps of all heads for the Images
+tab, before training and at each evaluation. `validation`: curves and a sample, at each evaluation.
 
 {table(rows)}
 

@@ -40,6 +40,7 @@ export function createHelp() {
   const dialog = h(
     "dialog",
     { className: "help", "aria-label": "Help" },
+    close,
     h("h2", {}, "Reading the maps"),
     h(
       "p",
@@ -74,7 +75,6 @@ export function createHelp() {
     ),
     h("h2", {}, "Keys"),
     h("dl", {}, ...KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
-    close,
   );
   return dialog;
 }

@@ -88,28 +88,35 @@ export function createMap(hovered, clicked) {
      */
     mark(place, other, direction) {
       const unit = SIDE / T;
-      const size = place === null ? 0 : (direction === "from" ? place + 1 : T - place) * unit;
-      const [x, y] = direction === "from" ? [0, place ?? 0] : [place ?? 0, place ?? 0];
-      frame(cross, x, y, direction === "from" ? size : unit, direction === "from" ? unit : size, place !== null);
-      const [key, query] = direction === "from" ? [other ?? 0, place ?? 0] : [place ?? 0, other ?? 0];
-      frame(cell, key, query, unit, unit, place !== null && other !== null && key <= query);
-
-      /**
-       * @param {SVGRectElement} rectangle
-       * @param {number} column
-       * @param {number} row
-       * @param {number} width
-       * @param {number} height
-       * @param {boolean} shown
-       */
-      function frame(rectangle, column, row, width, height, shown) {
-        rectangle.toggleAttribute("hidden", !shown);
-        if (!shown) return;
-        const box = { x: MARGIN + column * unit, y: MARGIN + row * unit, width, height };
-        for (const [name, value] of Object.entries(box)) rectangle.setAttribute(name, String(value));
-      }
+      const from = direction === "from";
+      const [query, key] = from ? [place, other] : [other, place];
+      const looked = place !== null && place < T;
+      const row = { x: 0, y: place ?? 0, width: (place ?? 0) + 1, height: 1 };
+      const column = { x: place ?? 0, y: place ?? 0, width: 1, height: T - (place ?? 0) };
+      frame(cross, looked ? (from ? row : column) : null, unit);
+      const there = looked && query !== null && key !== null && key <= query && query < T;
+      frame(cell, there ? { x: key, y: query, width: 1, height: 1 } : null, unit);
     },
   };
+}
+
+/**
+ * Put a frame around some cells of a map, so that they stay to be seen.
+ * @param {SVGRectElement} rectangle
+ * @param {{x: number, y: number, width: number, height: number} | null} cells
+ * @param {number} unit
+ */
+function frame(rectangle, cells, unit) {
+  rectangle.toggleAttribute("hidden", cells === null);
+  if (cells === null) return;
+  const { x, y, width, height } = cells;
+  const box = {
+    x: MARGIN + x * unit - 1,
+    y: MARGIN + y * unit - 1,
+    width: width * unit + 2,
+    height: height * unit + 2,
+  };
+  for (const [name, value] of Object.entries(box)) rectangle.setAttribute(name, String(value));
 }
 
 /**
