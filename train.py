@@ -23,7 +23,7 @@ from model.config import PositionKind, ScoringKind
 if TYPE_CHECKING:
     from data.corpus import Corpus
 
-PROBE_LENGTH = 64  # characters, where the user names no probe
+PROBE_LENGTH = 64  # characters of the text held out whose attention is shown
 FINAL_SAMPLE_LENGTH = 400
 
 
@@ -110,7 +110,10 @@ def main(config: TrainConfig, directory: Path) -> float:
 
 def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]:
     """The ids of the texts whose attention is shown: one that was held out, and the user's own."""
+    from attention_tab.format import largest_text
+
     context, vocabulary = config.model.context, corpus.vocabulary
+    heads = config.model.all_heads()
     probes = {"validation": corpus.held_out.probe(min(PROBE_LENGTH, context)).tolist()}
     for number, text in enumerate(config.board.probe, 1):
         if config.data.unit == Unit.line:
@@ -121,6 +124,8 @@ def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]
             raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(text)}")
         else:
             ids = vocabulary.encode(text, "board.probe").tolist()
+        if len(ids) > (longest := largest_text(heads)):
+            raise UserError(f"board.probe: expected at most {longest} characters with {heads} heads, got {len(ids)}")
         probes[f"probe_{number}"] = ids
     return probes
 

@@ -32,7 +32,7 @@ VERSION = 1
 MAGIC = b"ATTN"
 PRELUDE = struct.Struct("<4sII")  # magic, version, CRC-32
 SIZE = struct.Struct("<I")
-LARGEST_CONTENT = 2**25  # bytes: more is no snapshot, and is not unpacked
+LARGEST_CONTENT = 2**27  # bytes: more is no snapshot, and is not unpacked
 TYPES = {"uint8": "<u1", "uint16": "<u2", "int16": "<i2", "float32": "<f4"}
 
 # How TensorBoard finds what was written.
@@ -55,6 +55,11 @@ def parsed_metric_tag(tag: str) -> tuple[str, int, int] | None:
     if found := re.fullmatch(r"head_(\w+)/layer_(\d+)_head_(\d+)", tag):
         return found[1], int(found[2]), int(found[3])
     return None
+
+
+def largest_text(heads: int) -> int:
+    """How many characters a snapshot of so many heads may have."""
+    return math.isqrt(2 * (LARGEST_CONTENT - 2**23) // heads)  # all but the weights takes less than the eight MiB
 
 
 class FormatError(ValueError):
@@ -151,7 +156,7 @@ def _packed(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byte
     return PRELUDE.pack(MAGIC, VERSION, zlib.crc32(body)) + body
 
 
-def _unpacked(blob: bytes, kind: str | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _unpacked(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays. Nothing is allocated for what is announced before it is known to be there."""
     least = PRELUDE.size + SIZE.size
     _expect(len(blob) >= least, f"at least {least} bytes", len(blob))
@@ -175,7 +180,7 @@ def _unpacked(blob: bytes, kind: str | None = None) -> tuple[dict[str, Any], dic
     except (ValueError, RecursionError) as error:
         raise FormatError(f"expected a header in JSON: {error}") from error
     _expect(isinstance(header, dict), "a header that is an object")
-    _expect(kind is None or header.get("kind") == kind, f"a snapshot of {kind}", header.get("kind"))
+    _expect(header.get("kind") == kind, f"a snapshot of {kind}", header.get("kind"))
     arrays = {}
     for entry in _field(header, "arrays", list):
         match entry:

@@ -66,9 +66,6 @@ class Plugin(TBPlugin):
     def frontend_metadata(self) -> FrontendMetadata:
         return FrontendMetadata(es_module_path="/index.js", tab_name="Attention")
 
-    def data_plugin_names(self) -> tuple[str, ...]:
-        return PLUGIN, "scalars"
-
     def _static(self, request: Request) -> Response:
         content, type_ = STATIC["/" + request.path.rpartition("/")[2]]
         return Respond(request, content, type_)
@@ -98,8 +95,9 @@ class Plugin(TBPlugin):
         except FormatError as error:
             raise InvalidArgumentError(str(error)) from error
         layers = np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1])
+        codepoints = np.array([ord(token) for token in snapshot.tokens])  # text of numpy's own would lose NUL
         arrays: dict[str, Any] = {f"layer_{number}": weights for number, weights in enumerate(layers, 1)}  # (H, T, T)
-        np.savez_compressed(out, tokens=np.array(snapshot.tokens), loss=snapshot.loss, **arrays)
+        np.savez_compressed(out, codepoints=codepoints, loss=snapshot.loss, **arrays)
         name = f"attention_step_{_step(request)}.npz"
         headers = [("Content-Disposition", f'attachment; filename="{name}"')]
         return Respond(request, out.getvalue(), "application/octet-stream", headers=headers)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from model.decoder import Decoder, inference
 
@@ -14,33 +13,30 @@ LONGEST_REPEATED = 32  # characters of the random string on which induction is m
 
 @dataclass(frozen=True)
 class Capture:
-    """One forward pass over T characters."""
+    """One forward pass over B sequences of T characters."""
 
-    maps: list[Tensor]  # the attention weights of each layer: (H, T, T)
-    logits: Tensor  # (T, V) of the character after each
+    maps: list[Tensor]  # the attention weights of each layer: (B, H, T, T)
+    logits: Tensor  # (B, T, V) of the character after each
 
 
-def capture(decoder: Decoder, sequences: Sequence[Tensor]) -> list[Capture]:
-    """Read sequences of ids, (T,) each, side by side in evaluation mode."""
+def capture(decoder: Decoder, ids: Tensor) -> Capture:
+    """Read ids (B, T) in evaluation mode."""
     with inference(decoder):
-        ids = pad_sequence(list(sequences), batch_first=True)  # (B, T of the longest); causality hides what is added
-        x, layers = decoder.embed(ids), []
+        x, maps = decoder.embed(ids), []
         for block in decoder.blocks:
-            layers.append(block.attention.weights(block.attention_norm(x)))  # (B, H, T, T)
+            maps.append(block.attention.weights(block.attention_norm(x)))
             x = block(x)
-        logits = decoder.logits(x)
-    lengths = enumerate(map(len, sequences))
-    return [Capture([maps[i, :, :T, :T] for maps in layers], logits[i, :T]) for i, T in lengths]
+        return Capture(maps, decoder.logits(x))
 
 
 def attention_maps(decoder: Decoder, ids: Tensor) -> list[Tensor]:
     """The attention weights of each layer for one sequence of ids (T,): a list of (H, T, T), in evaluation mode."""
-    return capture(decoder, [ids])[0].maps
+    return [layer[0] for layer in capture(decoder, ids[None]).maps]
 
 
 def all_heads(maps: Sequence[Tensor]) -> Tensor:
-    """Those of each layer (H, T, T) as one: (N, T, T) in fp32, the heads of all layers counted through."""
-    return torch.cat([layer.float() for layer in maps])
+    """Those of each layer (..., H, T, T) as one: (..., N, T, T) in fp32, the heads of all layers counted through."""
+    return torch.cat([layer.float() for layer in maps], dim=-3)
 
 
 # What a head does, in one number each: maps (N, T, T) -> (N,). NaN where T is too short to tell.
@@ -56,12 +52,13 @@ def entropy(maps: Tensor) -> Tensor:
 
 def distance(maps: Tensor) -> Tensor:
     """How far back a head looks, in characters: sum_j a_ij (i - j), the mean over all i (Vig and Belinkov 2019)."""
-    places = torch.arange(maps.shape[-1], device=maps.device, dtype=maps.dtype)
-    return (places - maps @ places).mean(-1)
+    places = torch.arange(maps.shape[-1], device=maps.device)
+    back = places[:, None] - places  # (T, T); no product of matrices, which autocast would round
+    return (maps * back).sum(-1).mean(-1)
 
 
 def previous_character(maps: Tensor) -> Tensor:
-    """The weight of the character just before, the mean over all queries that have one (Voita et al. 2019)."""
+    """The weight of the character just before, the mean over all queries that have one (Clark et al. 2019)."""
     return maps.diagonal(-1, 1, 2).mean(-1)
 
 
@@ -76,7 +73,7 @@ def first_character(maps: Tensor) -> Tensor:
 def induction(maps: Tensor) -> Tensor:
     """For a string of T / 2 characters read twice: the weight of what followed a character when it was read first.
 
-    The mean over the second reading: the prefix matching score of Olsson et al. 2022.
+    The mean over the second reading, after the prefix matching score of Olsson et al. 2022.
     """
     length = maps.shape[-1] // 2
     if length < 2:
@@ -85,11 +82,14 @@ def induction(maps: Tensor) -> Tensor:
 
 
 def repeated_string(decoder: Decoder) -> Tensor:
-    """Random ids, each once, and all of them again: a text in which nothing but induction predicts. Always the same."""
+    """Random ids, each once, and all of them again: a text in which nothing but induction predicts. Always the same.
+
+    (2 L,), or a single id where the context has no room for two.
+    """
     vocabulary_size = decoder.embedding.num_embeddings
-    length = min(LONGEST_REPEATED, decoder.config.context // 2, vocabulary_size)
+    length = max(1, min(LONGEST_REPEATED, decoder.config.context // 2, vocabulary_size))
     ids = torch.randperm(vocabulary_size, generator=torch.Generator().manual_seed(0))[:length]
-    return ids.repeat(2).to(decoder.embedding.weight.device)
+    return ids.repeat(2)[: decoder.config.context].to(decoder.embedding.weight.device)
 
 
 def head_metrics(maps: Tensor, repeated: Tensor) -> dict[str, Tensor]:

@@ -52,6 +52,10 @@ class DecoderConfig:
         """How many heads a layer of this kind has, and the size of each."""
         return (1, self.width) if kind == AttentionKind.single else (self.heads, self.width // self.heads)
 
+    def all_heads(self) -> int:
+        """How many there are in all layers."""
+        return sum(self.heads_and_size(kind)[0] for kind in self.attention_kinds())
+
     def map_weights(self) -> int:
         """How many weights the maps of all blocks hold: what each character is multiplied by."""
         attention = {AttentionKind.single: 3, AttentionKind.multi: 4}

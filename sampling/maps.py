@@ -5,14 +5,16 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from attention_tab.format import largest_text
 from data.vocabulary import Vocabulary
 from errors import UserError
 from model.decoder import Decoder
 from model.likelihood import windows
-from training.board import add_attention, verbatim
+from training.board import add_picture, verbatim
 from training.snapshots import summary_of, take, write
 
 MOST = 200  # contexts of which maps are written
@@ -22,8 +24,11 @@ def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary,
     """Write the attention to the ids of each text, a context at a time, to a folder of their own in the run's.
 
     The step counts the contexts, MOST at most, which overlap as in writing: the last half is read again. Returns the
-    folder. Raises UserError if it cannot be made.
+    folder. Raises UserError if it cannot be made, or if there are more weights than a snapshot holds.
     """
+    heads, length = decoder.config.all_heads(), decoder.config.context
+    if length > (longest := largest_text(heads)):
+        raise UserError(f"inspect: expected a context of at most {longest} with {heads} heads, got {length}")
     run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     folder = new_folder(run / "samples" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     device = decoder.embedding.weight.device
@@ -33,7 +38,7 @@ def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary,
             ids = torch.tensor(context, device=device)
             [snapshot] = take(decoder, [ids], vocabulary.characters)
             write(writer, summary_of("text", snapshot), step)
-            add_attention(writer, step, decoder, ids)
+            add_picture(writer, step, np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1]))
             writer.add_text("attention/text", verbatim(vocabulary.decode(context)), step)
     return folder
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -96,8 +95,8 @@ class Board:
 
     def pictures(self, step: int, decoder: Decoder) -> None:
         """For the Images tab: the maps of every head for the first probe, as one picture."""
-        ids = next(iter(self.probes.values()))
-        add_attention(self.writer, step, decoder, torch.as_tensor(ids, device=decoder.embedding.weight.device))
+        ids = torch.as_tensor(next(iter(self.probes.values())), device=decoder.embedding.weight.device)
+        add_picture(self.writer, step, [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)])
 
     def positions(self, step: int, decoder: Decoder) -> None:
         """How places are told apart, for the Attention tab; and, where it is by something added to the embedding, as a
@@ -134,9 +133,9 @@ class Board:
             self.writer.close()
 
     def _write(self, step: int, snapshots: list[Snapshot]) -> None:
+        write(self.writer, summary_of_metrics(snapshots[0]), step)  # first: whoever sees the snapshots asks for them
         for name, snapshot in zip(self.probes, snapshots, strict=True):
             write(self.writer, summary_of(name, snapshot), step)
-        write(self.writer, summary_of_metrics(snapshots[0]), step)
 
     def finish_background(self) -> None:
         """Wait for what the background has yet to write. Raises what went wrong there."""
@@ -151,9 +150,8 @@ class Board:
         self.writer.add_scalar(f"bits_per_character/{split}", nats / math.log(2), step)
 
 
-def add_attention(writer: SummaryWriter, step: int, decoder: Decoder, ids: Tensor) -> None:
-    """The maps of every head for ids (T,), as one picture."""
-    layers = [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)]
+def add_picture(writer: SummaryWriter, step: int, layers: Sequence[np.ndarray]) -> None:
+    """The maps (H, T, T) of each layer, as one picture."""
     writer.add_image(ATTENTION_TAG, attention_grid(layers), step, dataformats="HWC")
 
 

@@ -75,9 +75,6 @@ def fit(
                 reading = progress.read()
                 check_finite(reading.loss, step, config)
                 board.training(step, reading, rate)
-            if board.attention_due(step, config.steps):
-                with progress.paused(), runtime.autocast():
-                    board.attention(step, decoder)
             if board.pictures_due(step, evaluation_due):
                 with progress.paused(), runtime.autocast():
                     board.pictures(step, decoder)
@@ -90,7 +87,11 @@ def fit(
                     board.validation(step, validation, decoder)
                     checkpoints.save(decoder, optimizers, scaler, step, best, evaluations_since_best)
                     progress.evaluated(step, validation)
-            if evaluations_since_best == config.patience:
+            stopped = evaluations_since_best == config.patience
+            if stopped or board.attention_due(step, config.steps):
+                with progress.paused(), runtime.autocast():
+                    board.attention(step, decoder)
+            if stopped:
                 progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
                 break
     return Outcome(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_BLOB_SEQUENCE, Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -21,7 +22,7 @@ from attention_tab.format import (
     metric_tag,
     probe_tag,
 )
-from model.capture import Capture, all_heads, capture, head_metrics, repeated_string
+from model.capture import all_heads, capture, head_metrics, repeated_string
 from model.decoder import Decoder
 from model.position import LearnedPosition, SinusoidalPosition
 
@@ -29,22 +30,34 @@ LIKELIEST = 10  # next characters kept for each place
 
 
 def take(decoder: Decoder, texts: Sequence[Tensor], characters: str) -> list[Snapshot]:
-    """What every head sees in each text of ids (T,), all read at once. `characters` are those of the ids."""
-    *captures, repeated = capture(decoder, [*texts, repeated_string(decoder)])
-    repeated_maps = all_heads(repeated.maps)
-    return [_snapshot(found, ids, repeated_maps, characters) for found, ids in zip(captures, texts, strict=True)]
+    """What every head sees in each text of ids (T,). `characters` are those of the ids."""
+    *found, (repeated, _) = read_together(decoder, [*texts, repeated_string(decoder)])
+    return [
+        _snapshot(maps, logits, ids, repeated, characters) for (maps, logits), ids in zip(found, texts, strict=True)
+    ]
 
 
-def _snapshot(found: Capture, ids: Tensor, repeated: Tensor, characters: str) -> Snapshot:
-    maps, logits = all_heads(found.maps), found.logits.float()
+def read_together(decoder: Decoder, texts: Sequence[Tensor]) -> list[tuple[list[Tensor], Tensor]]:
+    """Maps (H, T, T) of each layer and logits (T, V) for each text of ids (T,): those of one length in one pass."""
+    found: dict[int, tuple[list[Tensor], Tensor]] = {}
+    for length in set(map(len, texts)):
+        numbers = [number for number, ids in enumerate(texts) if len(ids) == length]
+        read = capture(decoder, torch.stack([texts[number] for number in numbers]))
+        for row, number in enumerate(numbers):
+            found[number] = [layer[row] for layer in read.maps], read.logits[row]
+    return [found[number] for number in range(len(texts))]
+
+
+def _snapshot(layers: list[Tensor], logits: Tensor, ids: Tensor, repeated: list[Tensor], characters: str) -> Snapshot:
+    maps, logits = all_heads(layers), logits.float()
     loss = F.cross_entropy(logits[:-1], ids[1:], reduction="none")  # (T - 1,): nothing predicts the first
     probabilities, likeliest = logits.softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))  # (T, K)
     candidates, places = np.unique(likeliest.cpu().numpy(), return_inverse=True)
     return Snapshot(
         tokens=[characters[i] for i in ids.tolist()],
-        heads=[len(layer) for layer in found.maps],
+        heads=[len(layer) for layer in layers],
         weights=maps.cpu().numpy(),
-        metrics={name: values.cpu().numpy() for name, values in head_metrics(maps, repeated).items()},
+        metrics={name: values.cpu().numpy() for name, values in head_metrics(maps, all_heads(repeated)).items()},
         loss=np.append(np.nan, loss.cpu().numpy()),
         candidates=[characters[i] for i in candidates],
         likeliest=places.reshape(likeliest.shape),

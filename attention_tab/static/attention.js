@@ -106,18 +106,6 @@ export function order(values) {
 }
 
 /**
- * The number of the head called `name`, layer.head, or -1.
- * @param {Snapshot} snapshot
- * @param {string} name
- */
-export function headNumber(snapshot, name) {
-  return snapshot.places.findIndex((place) => headName(place) === name);
-}
-
-/** @param {{layer: number, head: number}} place */
-export const headName = ({ layer, head }) => `${layer}.${head}`;
-
-/**
  * The place of the step nearest to `step`, of sorted steps; the last for null.
  * @param {number[]} steps
  * @param {number | null} step
@@ -127,4 +115,13 @@ export function nearest(steps, step) {
   let best = 0;
   for (let i = 1; i < steps.length; i++) if (Math.abs(steps[i] - step) < Math.abs(steps[best] - step)) best = i;
   return best;
+}
+
+/**
+ * Whether two snapshots are of one text, so that their characters can be compared.
+ * @param {Snapshot} a
+ * @param {Snapshot} b
+ */
+export function sameText(a, b) {
+  return a.tokens.length === b.tokens.length && a.tokens.every((token, i) => token === b.tokens[i]);
 }

@@ -4,10 +4,12 @@
 import { decodeEncoding, decodeSnapshot } from "./format.js";
 
 /** @typedef {import("./format.js").Snapshot} Snapshot */
-/** The last step of each tag of each run, and when it was written. @typedef {Record<string, Record<string, {step: number, time: number}>>} Runs */
+/** A step, and when it was written. @typedef {{step: number, time: number}} Moment */
+/** The last step of each tag of each run. @typedef {Record<string, Record<string, Moment>>} Runs */
 /** @typedef {Map<string, {layer: number, head: number, points: [number, number][]}[]>} Curves */
 
 const HELD = 2 ** 25; // bytes of snapshots that are kept for going back and forth
+const ANSWERS = 16; // of the other kinds
 
 export class Client {
   /** What is as it was while the last step is the same. @type {Map<string, {last: number, promise: Promise<any>}>} */
@@ -25,12 +27,13 @@ export class Client {
    * @param {string} run
    * @param {string} tag
    * @param {number} last when the last of them was written, by which to know whether there are new ones
-   * @returns {Promise<number[]>}
+   * @returns {Promise<Moment[]>}
    */
   steps(run, tag, last) {
     return this.#remembered(JSON.stringify(["steps", run, tag]), last, async () => {
+      /** @type {[number, number][]} */
       const steps = await this.#json("steps", { run, tag });
-      return steps.map((/** @type {[number, number]} */ [step]) => step);
+      return steps.map(([step, time]) => ({ step, time }));
     });
   }
 
@@ -55,11 +58,11 @@ export class Client {
   /**
    * @param {string} run
    * @param {string} tag
-   * @param {number} step
+   * @param {Moment} moment
    * @returns {Promise<import("./format.js").Encoding>}
    */
-  encoding(run, tag, step) {
-    return this.#remembered(JSON.stringify(["encoding", run]), step, async () =>
+  encoding(run, tag, { step, time }) {
+    return this.#remembered(JSON.stringify(["encoding", run, step]), time, async () =>
       decodeEncoding(await this.#bytes(url("snapshot", { run, tag, step }))),
     );
   }
@@ -67,13 +70,16 @@ export class Client {
   /**
    * @param {string} run
    * @param {string} tag
-   * @param {number} step
+   * @param {Moment} moment
    */
-  snapshot(run, tag, step) {
-    const address = url("snapshot", { run, tag, step });
-    const held = this.#snapshots.get(address) ?? { promise: this.#load(address), bytes: 0 };
-    this.#snapshots.delete(address);
-    this.#snapshots.set(address, held);
+  snapshot(run, tag, { step, time }) {
+    const key = JSON.stringify([run, tag, step, time]); // the time, as a run may be written anew
+    const held = this.#snapshots.get(key) ?? {
+      promise: this.#load(key, url("snapshot", { run, tag, step })),
+      bytes: 0,
+    };
+    this.#snapshots.delete(key);
+    this.#snapshots.set(key, held);
     return held.promise;
   }
 
@@ -94,28 +100,33 @@ export class Client {
    */
   #remembered(what, last, ask) {
     const known = this.#answers.get(what);
-    if (known?.last === last) return known.promise;
+    if (known && known.last === last) return known.promise;
     const promise = ask().catch((error) => {
       this.#answers.delete(what);
       throw error;
     });
+    this.#answers.delete(what);
     this.#answers.set(what, { last, promise });
+    for (const [oldest] of this.#answers) if (this.#answers.size > ANSWERS) this.#answers.delete(oldest);
     return promise;
   }
 
-  /** @param {string} address */
-  async #load(address) {
+  /**
+   * @param {string} key
+   * @param {string} address
+   */
+  async #load(key, address) {
     try {
       const snapshot = await decodeSnapshot(await this.#bytes(address));
-      const held = this.#snapshots.get(address);
+      const held = this.#snapshots.get(key);
       if (held) held.bytes = snapshot.levels.length;
       for (const [oldest] of this.#snapshots) {
         if (this.held.bytes <= HELD) break;
-        if (oldest !== address) this.#snapshots.delete(oldest);
+        if (oldest !== key) this.#snapshots.delete(oldest);
       }
       return snapshot;
     } catch (error) {
-      this.#snapshots.delete(address); // it may go better next time
+      this.#snapshots.delete(key); // it may go better next time
       throw error;
     }
   }

@@ -3,7 +3,7 @@
 
 import { h, s } from "./dom.js";
 
-/** @typedef {{name: string, points: [number, number][], colour: string, dashed?: boolean, strong?: boolean}} Line */
+/** @typedef {{name: string, points: [number, number][], colour?: string, dashed?: boolean, strong?: boolean}} Line */
 
 const WIDTH = 900;
 const HEIGHT = 260;
@@ -41,7 +41,7 @@ const range = (numbers) =>
 /** @param {(x: number) => void} [clicked] */
 export function createChart(clicked) {
   const content = s("g");
-  const moment = s("line", { class: "moment", y1: TOP, y2: HEIGHT - BOTTOM });
+  const moment = s("line", { class: "moment", y1: TOP, y2: HEIGHT - BOTTOM, hidden: "" });
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, content, moment);
   const told = h("p", { className: "told", "aria-live": "polite" });
   const element = h("div", { className: "chart" }, drawing, told);
@@ -87,7 +87,8 @@ export function createChart(clicked) {
       ];
       const drawn = lines.flatMap(({ name, points, colour, dashed, strong }) => {
         const path = points.map(([x, y]) => `${xOf(x).toFixed(1)},${yOf(y).toFixed(1)}`).join(" ");
-        const line = s("polyline", { points: path, stroke: colour, class: strong ? "line strong" : "line" });
+        const line = s("polyline", { points: path, class: strong ? "line strong" : "line" });
+        if (colour) line.style.stroke = colour;
         if (dashed) line.setAttribute("stroke-dasharray", "5 4");
         const target = s("polyline", { points: path, class: "target" }); // easier to point at
         target.dataset.name = name;
@@ -95,10 +96,10 @@ export function createChart(clicked) {
       });
       content.replaceChildren(...marks, ...drawn);
     },
-    /** @param {number | null} x */
+    /** @param {number} x */
     mark(x) {
-      moment.toggleAttribute("hidden", x === null);
-      for (const end of ["x1", "x2"]) moment.setAttribute(end, String(xOf(x ?? 0)));
+      moment.removeAttribute("hidden");
+      for (const end of ["x1", "x2"]) moment.setAttribute(end, String(xOf(x)));
     },
   };
 }

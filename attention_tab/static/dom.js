@@ -33,7 +33,7 @@ export function s(name, attributes = {}, ...children) {
 }
 
 /**
- * A choice of one, called `label`. What is not among the options is kept as the first of them.
+ * A choice of one, called `label`.
  * @param {string} label
  * @param {(value: string) => void} chosen
  */
@@ -44,7 +44,9 @@ export function choice(label, chosen) {
    * @param {string} value
    */
   function show(options, value) {
-    const same = options.length === select.options.length && options.every(([v], i) => v === select.options[i].value);
+    const same =
+      options.length === select.options.length &&
+      options.every(([v, text], i) => v === select.options[i].value && text === select.options[i].text);
     if (!same) select.replaceChildren(...options.map(([v, text]) => h("option", { value: v }, text)));
     select.value = value;
   }

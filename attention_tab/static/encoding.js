@@ -2,7 +2,7 @@
 // How the model tells places apart: a heat map of its table, and columns of it as curves.
 
 import { oklch } from "./colour.js";
-import { createChart } from "./curves.js";
+import { createChart, ticks } from "./curves.js";
 import { h, s } from "./dom.js";
 import { drawnLegend } from "./maps.js";
 
@@ -56,21 +56,22 @@ export function createEncoding(chosen) {
     element,
     /**
      * @param {Encoding} encoding
+     * @param {number | null} step of it, where it changes
      * @param {number[]} wanted
      * @param {Scale} scale
      * @param {import("./colour.js").Theme} theme
      */
-    draw(encoding, wanted, scale, theme) {
+    draw(encoding, step, wanted, scale, theme) {
       const { positions, values, largest } = encoding;
       count = encoding.columns.length;
       columns = wanted.filter((column) => column < count);
-      name.textContent = `Positional encoding, ${encoding.name}.`;
+      name.textContent = `${encoding.name}${step === null ? "" : `; step ${step}`}`;
       canvas.setAttribute("aria-label", `Positional encoding, ${positions} positions, ${count} columns`);
       paint(canvas, encoding, scale);
       axes.replaceChildren(...ruled(positions, count, columns));
       const bound = largest.toPrecision(2);
       key.replaceChildren(drawnLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
-      input.value = columns.join(", ");
+      if (document.activeElement !== input) input.value = columns.join(", "); // not while somebody writes in it
       chart.draw(
         columns.map((column, i) => ({
           name: `column ${column}: ${encoding.columns[column]}`,
@@ -128,8 +129,7 @@ function paint(canvas, { positions, columns, values, largest }, scale) {
 function ruled(positions, count, chosen) {
   const x = (/** @type {number} */ column) => LEFT + ((column + 0.5) / count) * (WIDTH - LEFT);
   const y = (/** @type {number} */ position) => TOP + ((position + 0.5) / positions) * (HEIGHT - TOP);
-  const some = (/** @type {number} */ length) =>
-    Array.from({ length: Math.min(9, length) }, (_, i) => Math.floor((i * length) / Math.min(9, length)));
+  const some = (/** @type {number} */ length) => ticks(0, length - 1, 8).filter(Number.isInteger);
   return [
     ...some(count).map((column) => s("text", { class: "tick x", x: x(column), y: TOP - 8 }, String(column))),
     ...some(positions).map((position) => s("text", { class: "tick y", x: LEFT - 6, y: y(position) }, String(position))),

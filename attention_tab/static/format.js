@@ -4,7 +4,7 @@
 export const VERSION = 1;
 const MAGIC = 0x4e545441; // "ATTN", little-endian
 const LEAST = 16; // bytes: magic, version, checksum, size of the content
-const LARGEST_CONTENT = 2 ** 25;
+const LARGEST_CONTENT = 2 ** 27;
 /** @type {Record<string, typeof Uint8Array | typeof Uint16Array | typeof Int16Array | typeof Float32Array>} */
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float32: Float32Array };
 
@@ -15,12 +15,12 @@ const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float
  * @typedef {object} Snapshot
  * @property {string[]} tokens
  * @property {number[]} heads in each layer
- * @property {{layer: number, head: number}[]} places of each head, counted from 1
+ * @property {string[]} names of all heads: layer.head, counted from 1
  * @property {Uint8Array} levels 255 times the root of each weight: of each head the lower triangle, row by row
  * @property {Map<string, Float32Array>} metrics
  * @property {Float32Array} loss of each character in nats, NaN where nothing came before it
  * @property {string[]} candidates
- * @property {Uint16Array} likeliest places among the candidates, `choices` for each character
+ * @property {Uint16Array} likeliest numbers of candidates, `choices` for each character
  * @property {Float32Array} probabilities theirs
  * @property {number} choices
  */
@@ -74,9 +74,7 @@ export async function decodeSnapshot(blob) {
   return {
     tokens,
     heads,
-    places: heads.flatMap((count, layer) =>
-      Array.from({ length: count }, (_, head) => ({ layer: layer + 1, head: head + 1 })),
-    ),
+    names: heads.flatMap((count, layer) => Array.from({ length: count }, (_, head) => `${layer + 1}.${head + 1}`)),
     levels: /** @type {Uint8Array} */ (levels),
     metrics: new Map(
       names.map((name, i) => [name, /** @type {Float32Array} */ (metrics.subarray(i * N, (i + 1) * N))]),
@@ -155,28 +153,27 @@ async function unpacked(blob, kind) {
 }
 
 /**
- * The content, whose size is known: no more than that is ever held.
+ * The content: no more than announced is ever held, and nothing before it is there.
  * @param {Uint8Array<ArrayBuffer>} compressed
  * @param {number} size
  */
 async function inflated(compressed, size) {
-  const content = new Uint8Array(size);
+  const parts = [];
   let filled = 0;
   const reader = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
   try {
     for (let { done, value } = await reader.read(); !done && value; { done, value } = await reader.read()) {
-      expect(filled + value.length <= size, `${size} bytes of content`);
-      content.set(value, filled);
       filled += value.length;
+      expect(filled <= size, `${size} bytes of content`);
+      parts.push(value);
     }
   } catch (error) {
     await reader.cancel().catch(() => {});
-    throw error instanceof FormatError
-      ? error
-      : new FormatError("This snapshot cannot be read: expected compressed content.");
+    if (error instanceof FormatError) throw error;
+    throw new FormatError("This snapshot cannot be read: expected compressed content.");
   }
   expect(filled === size, `${size} bytes of content, got ${filled}`);
-  return content;
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /**

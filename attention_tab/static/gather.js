@@ -1,19 +1,21 @@
 // @ts-check
 // From what there is to what is to be seen: which run, text and step a view means, and what must be fetched for it.
 
-import { headNumber, nearest } from "./attention.js";
+import { nearest } from "./attention.js";
 
 /** @typedef {import("./client.js").Client} Client */
+/** @typedef {import("./client.js").Moment} Moment */
 /** @typedef {import("./client.js").Runs} Runs */
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./view.js").View} View */
-/** @typedef {{run: string, tag: string, steps: number[], step: number, snapshot: Snapshot}} Side */
+/** @typedef {{run: string, tag: string, moments: Moment[], step: number, snapshot: Snapshot}} Side */
 
 /**
  * @typedef {object} Found
  * @property {Side[]} sides one, or two to be compared
  * @property {import("./client.js").Curves[]} curves of each
- * @property {import("./format.js").Encoding | null} encoding of the first
+ * @property {{table: import("./format.js").Encoding, step: number | null} | null} encoding of the first, and of which step
+ * it is where it changes
  */
 
 const TAG = "attention_tab/";
@@ -46,53 +48,64 @@ export function runNames(runs) {
 const latest = (tags) => Math.max(...Object.values(tags).map(({ time }) => time));
 
 /**
- * Put what there is in the place of what there is not.
- * @param {View} view
+ * The view with runs and a text that there are in the place of those that there are not (yet, or any more).
+ * @param {View} wanted
  * @param {Runs} runs at least one
- * @returns {string | null} a run that the view wanted in vain
+ * @returns {View & {run: string, tag: string}}
  */
-export function settle(view, runs) {
+export function settled(wanted, runs) {
   const names = runNames(runs);
-  const lost = [view.run, view.otherRun].find((run) => run !== null && !names.includes(run)) ?? null;
   const newest = names.reduce((a, b) => (latest(runs[b]) > latest(runs[a]) ? b : a));
-  if (view.run === null || !names.includes(view.run)) view.run = newest;
-  if (view.otherRun !== null && !names.includes(view.otherRun)) view.otherRun = null;
-  const texts = textsOf(runs[view.run]);
-  if (view.tag === null || !texts.includes(view.tag)) view.tag = texts[0];
-  return lost;
+  const run = wanted.run !== null && names.includes(wanted.run) ? wanted.run : newest;
+  const otherRun = wanted.otherRun !== null && names.includes(wanted.otherRun) ? wanted.otherRun : null;
+  const texts = textsOf(runs[run]);
+  const tag = wanted.tag !== null && texts.includes(wanted.tag) ? wanted.tag : texts[0];
+  return { ...wanted, run, otherRun, tag };
+}
+
+/**
+ * The view with heads, a metric and a place that the snapshots have in the place of those that they have not.
+ * @template {View} Settled
+ * @param {Settled} view
+ * @param {Snapshot[]} snapshots
+ * @returns {Settled}
+ */
+export function fitting(view, snapshots) {
+  const [first] = snapshots;
+  const heads = view.heads.filter((name) => snapshots.some(({ names }) => names.includes(name)));
+  const metric = first.metrics.has(view.metric) ? view.metric : ([...first.metrics.keys()][0] ?? "");
+  const place = view.place !== null && view.place < first.tokens.length ? view.place : null;
+  return { ...view, heads: heads.length > 0 ? heads : [first.names[0]], metric, place };
 }
 
 /**
  * @param {Client} client
  * @param {Runs} runs
- * @param {View} view that is settled
+ * @param {View & {run: string, tag: string}} view that is settled
  * @returns {Promise<Found>}
  */
-export async function gather(client, runs, view) {
-  const { run, otherRun, tag } = view;
-  if (run === null || tag === null) throw new Error("expected a view that is settled");
+export async function gather(client, runs, { run, otherRun, tag, step, otherStep }) {
   const compared = otherRun === null ? [run] : [run, otherRun];
-  const rest = Promise.all([
-    Promise.all(compared.map((name) => client.curves(name, latest(runs[name])))),
-    ENCODING in runs[run] ? client.encoding(run, ENCODING, runs[run][ENCODING].step) : null,
-  ]);
-  rest.catch(() => {}); // said below, where it is waited for
-  const first = await sideOf(client, runs, run, tag, view.step);
+  const coming = Promise.all(compared.map((name) => client.curves(name, latest(runs[name]))));
+  coming.catch(() => {}); // said below, where it is waited for
+  const first = await sideOf(client, runs, run, tag, step);
   const sides = [first];
-  if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, view.otherStep ?? first.step));
-  const [curves, encoding] = await rest;
-  return { sides, curves, encoding };
+  if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, otherStep ?? first.step));
+  return { sides, curves: await coming, encoding: await encodingOf(client, runs, run, first.step) };
 }
 
 /**
- * Put heads and a metric that the snapshot has in the place of those it has not.
- * @param {View} view
- * @param {Snapshot} snapshot
+ * @param {Client} client
+ * @param {Runs} runs
+ * @param {string} run
+ * @param {number} step
  */
-export function settleHeads(view, snapshot) {
-  const there = view.heads.filter((name) => headNumber(snapshot, name) >= 0);
-  view.heads = there.length > 0 ? there : ["1.1"];
-  if (!snapshot.metrics.has(view.metric)) view.metric = [...snapshot.metrics.keys()][0] ?? "";
+async function encodingOf(client, runs, run, step) {
+  if (!(ENCODING in runs[run])) return null;
+  const moments = await client.steps(run, ENCODING, runs[run][ENCODING].time);
+  const moment = momentAt(moments, step);
+  const table = await client.encoding(run, ENCODING, moment);
+  return { table, step: moments.length > 1 ? moment.step : null };
 }
 
 /**
@@ -105,7 +118,18 @@ export function settleHeads(view, snapshot) {
  */
 async function sideOf(client, runs, run, tag, wanted) {
   const there = tag in runs[run] ? tag : textsOf(runs[run])[0];
-  const steps = await client.steps(run, there, runs[run][there].time);
-  const step = steps[nearest(steps, wanted)];
-  return { run, tag: there, steps, step, snapshot: await client.snapshot(run, there, step) };
+  const moments = await client.steps(run, there, runs[run][there].time);
+  const moment = momentAt(moments, wanted);
+  const snapshot = await client.snapshot(run, there, moment);
+  return { run, tag: there, moments, step: moment.step, snapshot };
 }
+
+/**
+ * The nearest there is, or the latest.
+ * @param {Moment[]} moments
+ * @param {number | null} step
+ */
+const momentAt = (moments, step) => moments[nearest(stepsOf(moments), step)];
+
+/** @param {Moment[]} moments */
+export const stepsOf = (moments) => moments.map(({ step }) => step);

@@ -1,7 +1,7 @@
 // @ts-check
 // All heads at once, layers down and heads across, or in the order of a metric.
 
-import { differenceLevels, difference, headName, headNumber, levelsOf, order, weightsOf } from "./attention.js";
+import { difference, differenceLevels, levelsOf, order, weightsOf } from "./attention.js";
 import { css } from "./colour.js";
 import { h } from "./dom.js";
 import { paint } from "./map.js";
@@ -17,6 +17,8 @@ export function createHeads(chosen) {
   /** @type {Map<string, {button: HTMLButtonElement, canvas: HTMLCanvasElement, value: HTMLElement}>} */
   const shown = new Map();
   let arrangement = "";
+  /** @type {string[][]} */
+  let arranged = [];
 
   element.addEventListener("keydown", (event) => {
     const current = /** @type {HTMLElement} */ (event.target).closest("button");
@@ -26,13 +28,13 @@ export function createHeads(chosen) {
     const y = rows.findIndex((buttons) => buttons.includes(current));
     const x = rows[y].indexOf(current);
     const moves = { ArrowLeft: [x - 1, y], ArrowRight: [x + 1, y], ArrowUp: [x, y - 1], ArrowDown: [x, y + 1] };
-    if (!Object.hasOwn(moves, event.key)) return;
+    if (!Object.hasOwn(moves, event.key) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const [toX, toY] = moves[/** @type {keyof typeof moves} */ (event.key)];
     const target = rows[toY]?.[Math.min(toX, (rows[toY]?.length ?? 0) - 1)];
     if (!target) return;
     target.focus();
-    chosen(target.dataset.head ?? "", false);
+    chosen(target.dataset.head ?? "", event.shiftKey);
   });
 
   /** @param {string} name */
@@ -53,11 +55,15 @@ export function createHeads(chosen) {
     return { button, canvas, value };
   }
 
-  /** @param {string[][]} rows of names, with a title each */
-  function arrange(rows, titled = true) {
+  /**
+   * @param {string[][]} rows of names
+   * @param {boolean} titled by their layers
+   */
+  function arrange(rows, titled) {
     const wanted = JSON.stringify([rows, titled]);
     if (wanted === arrangement) return;
     arrangement = wanted;
+    arranged = rows;
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset?.head;
     const names = new Set(rows.flat());
     for (const name of shown.keys()) if (!names.has(name)) shown.delete(name);
@@ -89,23 +95,28 @@ export function createHeads(chosen) {
      * @param {{weights: Scale, differences: Scale}} scales
      */
     draw(snapshot, other, view, scales) {
-      const names = snapshot.places.map(headName);
+      const { names } = snapshot;
       const metric = snapshot.metrics.get(view.metric);
       const T = snapshot.tokens.length;
-      const layers = snapshot.heads.map((_, layer) => names.filter((_, i) => snapshot.places[i].layer === layer + 1));
+      const layers = snapshot.heads.map((_, layer) =>
+        names.filter((_, i) => snapshot.names[i].startsWith(`${layer + 1}.`)),
+      );
       const sorted = metric ? order(metric).map((head) => names[head]) : names;
       const width = Math.max(...snapshot.heads);
       arrange(view.sorted ? chunks(sorted, Math.max(width, 4)) : layers, !view.sorted);
       const finite = [...(metric ?? [])].filter(Number.isFinite);
       const [low, high] = [Math.min(...finite, 0), Math.max(...finite, 1e-9)];
+      const focusable = names.includes(view.heads.at(-1) ?? "") ? view.heads.at(-1) : names[0];
       for (const [head, name] of names.entries()) {
         const { button, canvas, value } = /** @type {NonNullable<ReturnType<typeof shown.get>>} */ (shown.get(name));
-        if (other) {
-          const same = headNumber(other, name);
-          const theirs = same < 0 ? null : weightsOf(other, [same]);
-          const levels = theirs ? differenceLevels(difference(weightsOf(snapshot, [head]), theirs)) : null;
-          paint(canvas, T, levels ?? new Uint8Array((T * (T + 1)) / 2).fill(128), scales.differences);
-        } else paint(canvas, T, levelsOf(snapshot, head), scales.weights);
+        const same = other?.names.indexOf(name) ?? -1;
+        if (!other) paint(canvas, T, levelsOf(snapshot, head), scales.weights);
+        else if (same < 0)
+          canvas.width = T; // which empties it
+        else {
+          const levels = differenceLevels(difference(weightsOf(snapshot, [head]), weightsOf(other, [same])));
+          paint(canvas, T, levels, scales.differences);
+        }
         const number = metric?.[head] ?? Number.NaN;
         const known = Number.isFinite(number);
         value.textContent = known ? number.toFixed(2) : "";
@@ -115,18 +126,15 @@ export function createHeads(chosen) {
         );
         const pressed = view.heads.includes(name);
         button.setAttribute("aria-selected", String(pressed));
-        button.tabIndex = pressed && view.heads.at(-1) === name ? 0 : -1;
+        button.tabIndex = name === focusable ? 0 : -1;
         const measured = known ? `, ${view.metric} ${number.toFixed(2)}` : "";
-        button.setAttribute(
-          "aria-label",
-          `Layer ${snapshot.places[head].layer}, head ${snapshot.places[head].head}${measured}`,
-        );
+        button.setAttribute("aria-label", `Layer ${name.replace(".", ", head ")}${measured}`);
       }
     },
     /** @param {string} name */
     canvas: (name) => shown.get(name)?.canvas,
     /** The names as they are arranged now. */
-    rows: () => /** @type {[string[][], boolean]} */ (JSON.parse(arrangement || "[[],true]"))[0],
+    rows: () => arranged,
   };
 }
 

@@ -15,7 +15,7 @@ export const METRICS = {
     "How far back the head looks: Σ a·(i − j) over the keys j of a query i.",
     "Vig and Belinkov 2019",
   ],
-  previous: ["previous character", "The weight of the character just before the query.", "Voita et al. 2019"],
+  previous: ["previous character", "The weight of the character just before the query.", "Clark et al. 2019"],
   first: [
     "first character",
     "The weight of the first character of the text, where heads look that have nothing to say (a sink).",
@@ -24,13 +24,13 @@ export const METRICS = {
   induction: [
     "induction",
     "On a random string that is read twice: the weight of what followed the character when it was read first.",
-    "Olsson et al. 2022, prefix matching",
+    "after Olsson et al. 2022, prefix matching",
   ],
 };
 
 const KEYS = [
   ["← →", "in the text: the next character; on the slider: the next step"],
-  ["← → ↑ ↓", "among the heads: the next head"],
+  ["← → ↑ ↓", "among the heads: the next head; with Shift, added to those whose mean is shown"],
   ["Enter, Space", "in the text: keep the character, or let it go; Escape lets go"],
   ["Ctrl, Shift or ⌘ with a click", "on a head: add it to those whose mean is shown, or take it away"],
 ];
@@ -48,7 +48,7 @@ export function createHelp() {
       "In each map a row is a character that looks (the query), and the columns are the characters it looks at (the keys). ",
       "A row sums to one. The colour is the square root of the weight, so that small weights can be told from none. ",
       "What lies in the future is empty: no character may look ahead. ",
-      "Weights are kept in steps of the root of 1/255, and so are off by 0.004 at most.",
+      "The roots of the weights are kept in steps of 1/255, so that a weight is off by 0.004 at most.",
     ),
     h("h2", {}, "What a head does"),
     h(

@@ -6,10 +6,7 @@ import { Tab } from "./tab.js";
 
 export async function render() {
   document.documentElement.lang = "en";
-  document.head.append(
-    h("link", { rel: "stylesheet", href: "style.css" }),
-    h("meta", { name: "charset", content: "utf-8" }),
-  );
+  document.head.append(h("link", { rel: "stylesheet", href: "style.css" }));
   const tab = new Tab();
   document.body.replaceChildren(tab.element);
   await tab.start();

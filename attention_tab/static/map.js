@@ -46,6 +46,7 @@ export function createMap(hovered, clicked) {
   const caption = h("figcaption");
   const element = h("figure", { className: "map" }, caption, h("div", { className: "drawn" }, canvas, drawing));
   let T = 1;
+  let labelled = "";
 
   /**
    * @param {MouseEvent} event
@@ -74,9 +75,10 @@ export function createMap(hovered, clicked) {
     draw(title, tokens, levels, scale) {
       caption.textContent = title;
       canvas.setAttribute("aria-label", `Attention map, ${title}`);
-      if (T !== tokens.length || axes.dataset.tokens !== tokens.join("")) {
+      const text = JSON.stringify(tokens);
+      if (labelled !== text) {
         T = tokens.length;
-        axes.dataset.tokens = tokens.join("");
+        labelled = text;
         axes.replaceChildren(...labels(tokens));
       }
       paint(canvas, T, levels, scale);

@@ -1,7 +1,7 @@
 // @ts-check
 // The maps of the chosen heads: one, or two that are compared and their difference.
 
-import { difference, differenceLevels, weightLevels } from "./attention.js";
+import { difference, differenceLevels, sameText, weightLevels } from "./attention.js";
 import { css } from "./colour.js";
 import { h } from "./dom.js";
 import { createMap } from "./map.js";
@@ -11,7 +11,7 @@ import { createMap } from "./map.js";
 /** @typedef {import("./reading.js").Look} Look */
 /** @typedef {{weights: Scale, differences: Scale, losses: Scale}} Scales */
 /** @typedef {{what: string, scale: Scale, marks: string[]}} Legend marks from the low end to the high one */
-/** @typedef {ReturnType<typeof createMap> & {legend: Legend}} Shown */
+/** Linked: of the text that the page shows. @typedef {ReturnType<typeof createMap> & {legend: Legend, linked: boolean}} Shown */
 
 export const LARGEST_LOSS = 6; // nats; what is beyond has the last colour
 
@@ -20,11 +20,17 @@ export const LARGEST_LOSS = 6; // nats; what is beyond has the last colour
  * @param {(query: number, key: number) => void} clicked
  */
 export function createMaps(hovered, clicked) {
-  const maps = Array.from({ length: 3 }, () => createMap(hovered, clicked));
-  const figures = h("div", { className: "maps" });
-  const legends = h("div", { className: "legends" });
   /** @type {Shown[]} */
   let shown = [];
+  const maps = Array.from({ length: 3 }, (_, i) => {
+    const ifLinked =
+      (/** @type {typeof hovered} */ told) => (/** @type {number} */ query, /** @type {number} */ key) => {
+        if (shown.find(({ element }) => element === maps[i].element)?.linked) told(query, key);
+      };
+    return createMap(ifLinked(hovered), ifLinked(clicked));
+  });
+  const figures = h("div", { className: "maps" });
+  const legends = h("div", { className: "legends" });
 
   return {
     elements: [figures, legends],
@@ -41,15 +47,17 @@ export function createMaps(hovered, clicked) {
         scale: losses,
         marks: ["0", `${LARGEST_LOSS / 2}`, `${LARGEST_LOSS} nats`],
       };
-      shown = looks.map(({ title, snapshot, map }, i) => {
+      const linked = looks.map(({ snapshot }) => sameText(snapshot, looks[0].snapshot));
+      shown = looks.flatMap(({ title, snapshot, map }, i) => {
+        if (!map) return [];
         maps[i].draw(title, snapshot.tokens, weightLevels(map), weights);
-        return { ...maps[i], legend: ofWeights };
+        return [{ ...maps[i], legend: ofWeights, linked: linked[i] }];
       });
       const [first, second] = looks;
-      if (second && first.map.length === second.map.length) {
+      if (first.map && second?.map && linked[1]) {
         const levels = differenceLevels(difference(first.map, second.map));
         maps[2].draw("first − second", first.snapshot.tokens, levels, differences);
-        shown.push({ ...maps[2], legend: ofDifferences });
+        shown.push({ ...maps[2], legend: ofDifferences, linked: true });
       }
       figures.replaceChildren(...shown.map(({ element }) => element));
       legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(drawnLegend));
@@ -60,7 +68,7 @@ export function createMaps(hovered, clicked) {
      * @param {Direction} direction
      */
     mark(place, beside, direction) {
-      for (const map of shown) map.mark(place, beside, direction);
+      for (const map of shown) map.mark(map.linked ? place : null, beside, direction);
     },
   };
 }

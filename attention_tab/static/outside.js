@@ -32,3 +32,34 @@ function outerBody() {
     return null;
   }
 }
+
+/**
+ * Whether TensorBoard shows another tab, or the browser another page.
+ */
+export function isHidden() {
+  return document.hidden || frame()?.checkVisibility?.({ visibilityProperty: true }) === false;
+}
+
+/**
+ * A link to a view that is opened in a page that is open already changes its hash alone.
+ * @param {(hash: string) => void} told
+ */
+export function onOuterHash(told) {
+  const changed = () => {
+    const { hash } = outerLocation();
+    if (hash.includes("p.attention.")) told(hash);
+  };
+  try {
+    window.parent.addEventListener("hashchange", changed);
+  } catch {
+    // a page of other origin
+  }
+}
+
+function frame() {
+  try {
+    return window.frameElement;
+  } catch {
+    return null;
+  }
+}

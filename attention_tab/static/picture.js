@@ -34,19 +34,27 @@ const CHARACTER = 10;
 const LINE = 26;
 const ROW = 90; // characters at most
 
+/** Characters that take two places, roughly: of East Asia, and emoji. */
+const WIDE =
+  /^[\p{Emoji_Presentation}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\uff01-\uff60]$/u;
+
 /** A colour of the page's style sheet. @param {string} name */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /**
- * @param {{title: string, heads: Heads, maps: import("./maps.js").Shown[], text: Text}} shown
+ * @param {{titles: string[], heads: Heads, maps: import("./maps.js").Shown[], text: Text}} shown
  * @returns {SVGSVGElement}
  */
-export function pictureOf({ title, heads, maps, text }) {
+export function pictureOf({ titles, heads, maps, text }) {
   const left = Math.max(...heads.names.map((row) => row.length)) * CELL.width;
-  const top = PAD + 30;
+  const top = PAD + 10 + 20 * titles.length;
   const textTop = top + Math.max(heads.names.length * CELL.height, MAP + 70) + PAD;
   const written = writtenText(text, textTop);
-  const width = Math.max(PAD * 3 + left + maps.length * (MAP + PAD), 2 * PAD + ROW * CHARACTER);
+  const width = Math.max(
+    PAD * 3 + left + maps.length * (MAP + PAD),
+    2 * PAD + ROW * CHARACTER,
+    2 * PAD + 9 * Math.max(...titles.map((title) => title.length)),
+  );
   const height = textTop + written.height + PAD;
   return s(
     "svg",
@@ -58,7 +66,7 @@ export function pictureOf({ title, heads, maps, text }) {
       "font-family": "sans-serif",
     },
     s("rect", { width, height, fill: colour("--paper") }),
-    label(title, { x: PAD, y: PAD + 8, "font-size": 16, "font-weight": "bold" }),
+    ...titles.map((title, i) => label(title, { x: PAD, y: PAD + 8 + 20 * i, "font-size": 15, "font-weight": "bold" })),
     ...heads.names.flatMap((row, y) =>
       row.flatMap((name, x) => smallMap(heads, name, PAD + x * CELL.width, top + y * CELL.height)),
     ),
@@ -147,7 +155,7 @@ function writtenText({ snapshot: { tokens, loss }, place, values, weights, losse
   let [column, line] = [0, 0];
   for (const [i, token] of tokens.entries()) {
     const shown = visible(token);
-    const wide = Math.max(1, [...shown].length);
+    const wide = WIDE.test(shown) ? 2 : Math.max(1, [...shown].length);
     if (column + wide > ROW) [column, line] = [0, line + 1];
     const [x, y, width] = [PAD + column * CHARACTER, top + line * LINE, wide * CHARACTER];
     const share = Math.sqrt(values?.[i] ?? 0);

@@ -1,7 +1,7 @@
 // @ts-check
 // The text that was read, and what is known of the character that is looked at.
 
-import { difference, largest, rank, seen } from "./attention.js";
+import { difference, largest, rank, sameText, seen } from "./attention.js";
 import { css, ink } from "./colour.js";
 import { h } from "./dom.js";
 import { LARGEST_LOSS } from "./maps.js";
@@ -10,10 +10,10 @@ import { named, surroundings, visible } from "./text.js";
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {import("./attention.js").Direction} Direction */
-/** @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array}} Look at some heads of a snapshot */
+/** At some heads of a snapshot; null if it lacks one. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null}} Look */
 
 const LISTED = 8; // characters attended to
-const COMBINING = /^\p{Mark}$/u;
+const JOINING = /^[\p{Emoji_Modifier}\p{Regional_Indicator}]$/u; // to be kept from what stands beside them
 
 /**
  * @param {(place: number | null) => void} hovered
@@ -24,7 +24,6 @@ export function createText(hovered, pinned) {
   /** @type {HTMLElement[]} */
   let spans = [];
   let shown = "";
-  let pin = /** @type {number | null} */ (null);
 
   const placeOf = (/** @type {EventTarget | null} */ target) => {
     const place = /** @type {HTMLElement} */ (target).dataset?.place;
@@ -39,14 +38,14 @@ export function createText(hovered, pinned) {
   element.addEventListener("focusout", () => hovered(null));
   element.addEventListener("click", (event) => {
     const place = placeOf(event.target);
-    if (place !== null) pinned(place === pin ? null : place);
+    if (place !== null) pinned(place);
   });
   element.addEventListener("keydown", (event) => {
     const place = placeOf(event.target);
-    if (place === null) return;
+    if (place === null || event.altKey || event.ctrlKey || event.metaKey) return;
     const moves = { ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: spans.length - 1 };
     if (Object.hasOwn(moves, event.key)) focus(moves[/** @type {keyof typeof moves} */ (event.key)]);
-    else if (event.key === "Enter" || event.key === " ") pinned(place === pin ? null : place);
+    else if (event.key === "Enter" || event.key === " ") pinned(place);
     else if (event.key === "Escape") pinned(null);
     else return;
     event.preventDefault();
@@ -72,12 +71,11 @@ export function createText(hovered, pinned) {
       if (shown !== JSON.stringify(tokens)) {
         shown = JSON.stringify(tokens);
         spans = tokens.map((token, place) => {
-          // A mark stands on what comes before it, where there is something.
-          const stands =
-            COMBINING.test(token) && place > 0 && /^[^\p{Control}\p{Format}\p{Separator}]$/u.test(tokens[place - 1]);
-          const span = h("span", { tabIndex: place === 0 ? 0 : -1, role: "button" }, stands ? token : visible(token));
+          const shown = visible(token);
+          const span = h("span", { tabIndex: place === 0 ? 0 : -1, role: "button" }, shown);
           span.dataset.place = String(place);
-          span.classList.toggle("mark", !stands && visible(token) !== token);
+          span.classList.toggle("mark", shown !== token);
+          span.classList.toggle("alone", JOINING.test(token));
           return span;
         });
         element.replaceChildren(...spans.flatMap((span, place) => (tokens[place] === "\n" ? [span, h("br")] : [span])));
@@ -98,7 +96,6 @@ export function createText(hovered, pinned) {
      * @param {Scale} weights
      */
     mark(values, place, pinnedPlace, weights) {
-      pin = pinnedPlace;
       for (const [i, span] of spans.entries()) {
         const share = values ? Math.sqrt(values[i]) : 0;
         span.style.backgroundColor = share > 0 ? css(weights, share) : "";
@@ -115,54 +112,46 @@ export function createDetails() {
   return {
     element,
     /**
-     * @param {Look[]} compared one or two
+     * @param {Look[]} looks one or two
      * @param {number | null} place
      * @param {number | null} other a character of which more is to be said
      * @param {Direction} direction
      */
-    show(compared, place, other, direction) {
-      const [{ snapshot }] = compared;
-      if (place === null || place >= snapshot.tokens.length) {
-        element.replaceChildren(
-          h(
-            "p",
-            { className: "hint" },
-            "Point at a character, here or in the map, to read what it attends to. A click keeps it.",
-          ),
-        );
+    show(looks, place, other, direction) {
+      const [{ snapshot }] = looks;
+      const T = snapshot.tokens.length;
+      if (place === null || place >= T) {
+        const hint = "Point at a character, here or in the map, to read what it attends to. A click keeps it.";
+        element.replaceChildren(h("p", { className: "hint" }, hint));
         return;
       }
-      const T = snapshot.tokens.length;
-      const values = compared.map(({ snapshot, map }) => seen(map, snapshot.tokens.length, place, direction));
-      const places = largest(values[0], LISTED);
-      const columns = values.map((of, side) => ({ name: compared[side].name, of }));
-      const [first, second] = values;
-      if (second?.length === first.length) columns.push({ name: "difference", of: difference(first, second) });
-      if (other !== null && other < T && !places.includes(other)) places.push(other);
+      const alike = looks.filter((look) => sameText(look.snapshot, snapshot));
+      const columns = alike.flatMap(({ name, map }) => (map ? [{ name, of: seen(map, T, place, direction) }] : []));
+      const [first, second] = columns;
+      if (second) columns.push({ name: "difference", of: difference(first.of, second.of) });
+      const listed = first ? largest(first.of, LISTED) : [];
+      if (first && other !== null && other < T && !listed.includes(other)) listed.push(other);
       const title = direction === "from" ? "attends to" : "is attended to by";
+      const names = ["", "character", "place", "rank", ...columns.map(({ name }) => name)];
       element.replaceChildren(
         h("h3", {}, inContext(snapshot, place), ` place ${place}, ${title}`),
         h(
           "table",
           {},
-          h(
-            "tr",
-            {},
-            ...["", "character", "place", "rank", ...columns.map(({ name }) => name)].map((text) => h("th", {}, text)),
-          ),
-          ...places.map((i) =>
+          h("tr", {}, ...names.map((name) => h("th", {}, name))),
+          ...listed.map((i) =>
             h(
               "tr",
               { className: i === other ? "here" : "" },
-              h("td", {}, bar(values[0][i])),
+              h("td", {}, bar(first.of[i])),
               h("td", {}, inContext(snapshot, i)),
               h("td", {}, String(i)),
-              h("td", {}, String(rank(values[0], i))),
-              ...columns.map(({ of }) => h("td", { className: "number" }, i < of.length ? signed(of[i]) : "")),
+              h("td", {}, String(rank(first.of, i))),
+              ...columns.map(({ of }) => h("td", { className: "number" }, signed(of[i]))),
             ),
           ),
         ),
-        ...compared.flatMap(({ name, snapshot }) => next(name, snapshot, place, compared.length > 1)),
+        ...alike.flatMap((look) => next(look.name, look.snapshot, place, alike.length > 1)),
       );
     },
   };
@@ -177,7 +166,6 @@ export function createDetails() {
  */
 function next(name, snapshot, place, several) {
   const { tokens, loss, choices, likeliest, probabilities, candidates } = snapshot;
-  if (place >= tokens.length) return [];
   const own = loss[place];
   const said = Number.isFinite(own)
     ? `loss ${own.toFixed(2)} nats: it was expected with ${percent(Math.exp(-own))}`

@@ -1,19 +1,19 @@
 // @ts-check
 // What is chosen and what has come for it, put into the parts of the page.
 
-import { headName, headNumber, seen, weightsOf } from "./attention.js";
+import { sameText, seen, weightsOf } from "./attention.js";
+import { headsInWords, inFull, linesOf, optionsOf, sideInWords } from "./choices.js";
 import { Client, url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
 import { inWords } from "./dom.js";
 import { lineColour } from "./encoding.js";
-import { gather, runNames, settle, settleHeads, textName, textsOf } from "./gather.js";
+import { fitting, gather, runNames, settled, stepsOf } from "./gather.js";
 import { METRICS } from "./help.js";
-import { followTheme, outerLocation } from "./outside.js";
+import { followTheme, isHidden, onOuterHash, outerLocation } from "./outside.js";
 import { createParts } from "./parts.js";
 import { pictureOf, pngBlob, save, svgBlob } from "./picture.js";
 import { hashOf, viewOf } from "./view.js";
 
-/** @typedef {import("./gather.js").Side} Side */
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./reading.js").Look} Look */
 
@@ -23,27 +23,30 @@ const RED = 30;
 
 export class Tab {
   #client = new Client();
-  #view = viewOf(outerLocation().hash);
+  /** What the user has asked for, and the same with what there is in the place of what there is not. */
+  #wanted = viewOf(outerLocation().hash);
+  #view = this.#wanted;
   /** @type {import("./client.js").Runs} */
   #runs = {};
-  /** One side, or two to be compared. @type {Side[]} */
-  #sides = [];
-  /** The chosen heads of each side that has them. @type {Look[]} */
+  /** @type {import("./gather.js").Found} */
+  #found = { sides: [], curves: [], encoding: null };
+  /** The chosen heads of each side. @type {Look[]} */
   #looks = [];
-  /** @type {import("./client.js").Curves[]} */
-  #curves = [];
-  /** @type {import("./format.js").Encoding | null} */
-  #encoding = null;
   #hovered = /** @type {number | null} */ (null);
   #beside = /** @type {number | null} */ (null);
-  #request = 0;
+  /** @type {Promise<void> | null} */
+  #loading = null;
+  #again = false; // whether the view has changed since it began to load
+  #failed = false;
+  /** What the curves and the encoding were drawn of. @type {Record<string, unknown[]>} */
+  #drawn = {};
   #theme = /** @type {import("./colour.js").Theme} */ ("light");
   #scales = scalesFor("light");
   #parts = createParts({
     change: (changes) => this.#change(changes),
     compare: (otherRun) => this.#change({ otherRun, otherStep: otherRun === this.#view.run ? 0 : null }),
     choose: (name, added) => this.#choose(name, added),
-    chooseAll: () => this.#change({ heads: this.#sides[0].snapshot.places.map(headName) }),
+    chooseAll: () => this.#change({ heads: [...this.#found.sides[0].snapshot.names] }),
     hover: (place, beside) => this.#hover(place, beside),
     hoverMap: (query, key) => (this.#view.direction === "from" ? this.#hover(query, key) : this.#hover(key, query)),
     pin: (place) => this.#pin(place),
@@ -61,56 +64,80 @@ export class Tab {
       this.#theme = theme;
       this.#scales = scalesFor(theme);
       document.documentElement.dataset.theme = theme;
-      this.#draw();
+      if (this.#found.sides.length > 0) this.#draw();
     });
+    onOuterHash((hash) => this.#change(viewOf(hash)));
     for (;;) {
-      await this.#poll();
+      if (!isHidden()) await this.#poll();
       await new Promise((resolve) => setTimeout(resolve, POLL));
     }
   }
 
   /** Look for what is new. */
   async #poll() {
-    if (document.hidden) return;
     try {
       const runs = await this.#client.runs();
       const same = JSON.stringify(runs) === JSON.stringify(this.#runs);
       this.#runs = runs;
-      if (!same || this.#sides.length === 0 || !this.#parts.alert.hidden) await this.#load();
+      if (!same || this.#failed || document.body.dataset.state === undefined) await this.#load();
     } catch (error) {
+      this.#failed = true;
       this.#say(inWords(error));
     }
   }
 
   /** @param {Partial<View>} changes */
-  async #change(changes) {
-    Object.assign(this.#view, changes);
+  #note(changes) {
+    Object.assign(this.#wanted, changes);
+    this.#view = { ...this.#view, ...changes };
     this.#parts.link.hidden = true;
+  }
+
+  /** @param {Partial<View>} changes */
+  async #change(changes) {
+    this.#note(changes);
     await this.#load();
   }
 
-  /** Fetch what the view needs, and show it unless the view has changed again meanwhile. */
-  async #load() {
-    const request = ++this.#request;
+  /** Show what is wanted. One load at a time: what changes meanwhile is loaded after it, and only the latest of it. */
+  #load() {
+    this.#again = true;
+    this.#loading ??= this.#loadAll().finally(() => {
+      this.#loading = null;
+    });
+    return this.#loading;
+  }
+
+  async #loadAll() {
+    while (this.#again) {
+      this.#again = false;
+      await this.#loadOnce();
+    }
+  }
+
+  async #loadOnce() {
     const none = runNames(this.#runs).length === 0;
     this.#parts.empty.hidden = !none;
     this.#parts.page.hidden = none;
     document.body.dataset.state = none ? "empty" : "loading";
-    if (none) return;
+    this.#failed = false;
+    if (none) return this.#say(null);
     try {
-      const lost = settle(this.#view, this.#runs);
-      const found = await gather(this.#client, this.#runs, this.#view);
-      if (request !== this.#request) return;
-      settleHeads(this.#view, found.sides[0].snapshot);
-      this.#sides = found.sides;
-      this.#curves = found.curves;
-      this.#encoding = found.encoding;
-      this.#say(lost === null ? null : `There is no run ${lost} here any more.`);
+      const view = settled(this.#wanted, this.#runs);
+      this.#found = await gather(this.#client, this.#runs, view);
+      const { sides } = this.#found;
+      // What has been chosen while this was on its way, and needs no loading, counts already.
+      const { heads, place, direction } = this.#wanted;
+      const snapshots = sides.map(({ snapshot }) => snapshot);
+      this.#view = fitting({ ...view, heads, place, direction }, snapshots);
+      this.#wanted.run ??= view.run; // whoever looks at a run is not taken to another when that begins
+      const lost = [this.#wanted.run, this.#wanted.otherRun].find((run) => run !== null && !(run in this.#runs));
+      this.#say(lost === undefined ? null : `There is no run ${lost} here.`);
       this.#draw();
-      document.body.dataset.state = "ready";
+      if (!this.#again) document.body.dataset.state = "ready";
       this.#fetchAhead();
     } catch (error) {
-      if (request !== this.#request) return;
+      this.#failed = true;
       document.body.dataset.state = "failed";
       this.#say(inWords(error));
     }
@@ -118,108 +145,74 @@ export class Tab {
 
   /** The snapshot that whoever goes on in the same direction wants next. */
   #fetchAhead() {
-    const [{ run, tag, steps, step }] = this.#sides;
-    const next = steps[steps.indexOf(step) + 1];
-    if (next !== undefined) this.#client.snapshot(run, tag, next).catch(() => {}); // said when it is wanted
+    const [{ run, tag, moments, step }] = this.#found.sides;
+    const next = moments[stepsOf(moments).indexOf(step) + 1];
+    if (next) this.#client.snapshot(run, tag, next).catch(() => {}); // said when it is wanted
   }
 
   #draw() {
-    if (this.#sides.length === 0) return;
-    const [first, second] = this.#sides;
+    const parts = this.#parts;
     const view = this.#view;
+    const [first, second] = this.#found.sides;
+    const { run, tag, step, snapshot } = first;
     this.#drawChoices();
-    this.#parts.timeline.draw(first.steps, first.step, view.step === null);
-    this.#parts.otherTimeline.element.hidden = !second;
-    if (second) this.#parts.otherTimeline.draw(second.steps, second.step, false);
-    const alike = second && first.snapshot.tokens.length === second.snapshot.tokens.length;
-    const shown = second && view.shows === "second" ? second : first;
-    const without = alike && view.shows === "difference" ? second.snapshot : null;
-    this.#parts.heads.draw(shown.snapshot, without, view, this.#scales);
-    this.#parts.main.classList.toggle("comparing", second !== undefined);
+    parts.timeline.draw(stepsOf(first.moments), step, this.#wanted.step === null, this.#again);
+    parts.otherTimeline.element.hidden = !second;
+    if (second) parts.otherTimeline.draw(stepsOf(second.moments), second.step, false, this.#again);
+    else parts.otherTimeline.stop();
+    const without =
+      second && view.shows === "difference" && sameText(snapshot, second.snapshot) ? second.snapshot : null;
+    parts.heads.draw(second && view.shows === "second" ? second.snapshot : snapshot, without, view, this.#scales);
+    parts.main.classList.toggle("comparing", second !== undefined);
     this.#drawMaps();
-    this.#parts.characters.draw(first.snapshot, this.#scales.losses);
+    parts.characters.draw(snapshot, this.#scales.losses);
     this.#mark();
     this.#drawCurves();
-    if (this.#encoding) this.#parts.encoding.draw(this.#encoding, view.columns, this.#scales.differences, this.#theme);
-    this.#parts.encodings.hidden = !this.#encoding;
-    this.#parts.weights.href = url("weights", { run: first.run, tag: first.tag, step: first.step });
-    document.body.dataset.step = String(first.step);
+    this.#drawEncoding();
+    parts.weights.href = url("weights", { run, tag, step });
+    document.body.dataset.step = String(step);
   }
 
   #drawChoices() {
-    const [first, second] = this.#sides;
+    const parts = this.#parts;
     const view = this.#view;
-    const names = runNames(this.#runs);
-    this.#parts.run.show(
-      names.map((name) => [name, name]),
-      first.run,
-    );
-    this.#parts.text.show(
-      textsOf(this.#runs[first.run]).map((tag) => [tag, textName(tag)]),
-      first.tag,
-    );
-    this.#parts.other.show(
-      [
-        ["", "nothing"],
-        ...names.map(
-          (name) => /** @type {[string, string]} */ ([name, name === first.run ? "another step of this run" : name]),
-        ),
-      ],
-      second?.run ?? "",
-    );
-    const metrics = [...first.snapshot.metrics.keys()];
-    this.#parts.metric.show(
-      metrics.map((name) => [name, METRICS[name]?.[0] ?? name]),
-      view.metric,
-    );
-    this.#parts.sorted.checked = view.sorted;
-    this.#parts.direction.show(
-      [
-        ["from", "attends to"],
-        ["to", "is attended to by"],
-      ],
-      view.direction,
-    );
-    this.#parts.shows.element.hidden = !second;
-    this.#parts.shows.show(
-      [
-        ["first", "first"],
-        ["second", "second"],
-        ["difference", "first − second"],
-      ],
-      view.shows,
-    );
+    const [first, second] = this.#found.sides;
+    const options = optionsOf(this.#runs, first);
+    parts.run.show(options.run, first.run);
+    parts.text.show(options.text, first.tag);
+    parts.other.show(options.other, second?.run ?? "");
+    parts.metric.show(options.metric, view.metric);
+    parts.direction.show(options.direction, view.direction);
+    parts.shows.show(options.shows, view.shows);
+    parts.shows.element.hidden = !second;
+    parts.sorted.checked = view.sorted;
   }
 
   #drawMaps() {
     const { heads } = this.#view;
-    const what = heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`;
-    this.#looks = this.#sides.flatMap(({ snapshot }, side) => {
-      const numbers = heads.map((name) => headNumber(snapshot, name));
-      if (numbers.includes(-1)) return [];
-      const name = this.#sides.length === 1 ? "weight" : ["first", "second"][side];
-      const title = this.#sides.length === 1 ? what : `${name}, ${this.#nameOf(side)}: ${what}`;
-      return [{ name, title, snapshot, map: weightsOf(snapshot, numbers) }];
+    const { sides } = this.#found;
+    this.#looks = sides.map(({ snapshot }, side) => {
+      const numbers = heads.map((name) => snapshot.names.indexOf(name));
+      const name = sides.length === 1 ? "weight" : ["first", "second"][side];
+      const title =
+        sides.length === 1 ? headsInWords(heads) : `${name}, ${sideInWords(sides, side)}: ${headsInWords(heads)}`;
+      return { name, title, snapshot, map: numbers.includes(-1) ? null : weightsOf(snapshot, numbers) };
     });
-    const missing = this.#looks.length < this.#sides.length;
-    this.#parts.said.textContent = missing
-      ? `Not every run has ${heads.length === 1 ? what : "all of these heads"}.`
-      : "";
+    const said = [];
+    if (this.#looks.some(({ map }) => !map))
+      said.push(`Not every run has ${heads.length === 1 ? headsInWords(heads) : "all of these heads"}.`);
+    if (sides.length > 1 && !sameText(sides[0].snapshot, sides[1].snapshot))
+      said.push("The two read different texts; below is the first's.");
+    this.#parts.said.textContent = said.join(" ");
     this.#parts.maps.draw(this.#looks, this.#scales);
-  }
-
-  /** By what two sides differ. @param {number} side */
-  #nameOf(side) {
-    const { run, step } = this.#sides[side];
-    return this.#sides.every((other) => other.run === run) ? `step ${step}` : `${run}, step ${step}`;
   }
 
   /** The character that is looked at, and what it sees of each. */
   #looked() {
     const place = this.#view.place ?? this.#hovered;
-    const [first] = this.#looks;
-    const T = first.snapshot.tokens.length;
-    return { place, values: place !== null && place < T ? seen(first.map, T, place, this.#view.direction) : null };
+    const [{ map, snapshot }] = this.#looks;
+    const T = snapshot.tokens.length;
+    return { place, values: map && place !== null && place < T ? seen(map, T, place, this.#view.direction) : null };
   }
 
   /** What follows the pointer: must take less than a frame. */
@@ -234,29 +227,35 @@ export class Tab {
 
   #drawCurves() {
     const view = this.#view;
-    const faint = getComputedStyle(document.documentElement).getPropertyValue("--faint");
-    const lines = this.#curves.flatMap((curves, side) =>
-      (curves.get(view.metric) ?? []).map(({ layer, head, points }) => {
-        const name = headName({ layer, head });
-        const chosen = view.heads.indexOf(name);
-        const strong = chosen >= 0;
-        const whose = this.#sides.length > 1 ? `${this.#sides[side].run}, ` : "";
-        return {
-          name: `${whose}head ${name}`,
-          points,
-          strong,
-          dashed: side > 0,
-          colour: strong ? lineColour(chosen, this.#theme) : faint,
-        };
-      }),
-    );
-    // Of the other run, if it is not the same, only what is chosen: it would be a thicket.
-    const shown = lines
-      .filter((line) => line.strong || !line.dashed)
-      .sort((a, b) => Number(a.strong) - Number(b.strong));
-    this.#parts.curves.hidden = shown.every((line) => line.points.length === 0);
-    this.#parts.chart.draw(shown, "step", METRICS[view.metric]?.[0] ?? view.metric);
-    this.#parts.chart.mark(this.#sides[0].step);
+    const { curves, sides } = this.#found;
+    const { chart, curves: section } = this.#parts;
+    if (
+      this.#isNew("curves", [...curves, ...sides.map(({ run }) => run), view.metric, view.heads.join(), this.#theme])
+    ) {
+      const lines = linesOf(curves, sides, view, (i) => lineColour(i, this.#theme));
+      section.hidden = lines.every(({ points }) => points.length === 0);
+      chart.draw(lines, "step", METRICS[view.metric]?.[0] ?? view.metric);
+    }
+    chart.mark(sides[0].step);
+  }
+
+  #drawEncoding() {
+    const { encoding } = this.#found;
+    const { columns } = this.#view;
+    this.#parts.encodings.hidden = !encoding;
+    if (!encoding || !this.#isNew("encoding", [encoding.table, columns.join(), this.#theme])) return;
+    this.#parts.encoding.draw(encoding.table, encoding.step, columns, this.#scales.differences, this.#theme);
+  }
+
+  /**
+   * Whether a part is to be drawn of something else than the last time.
+   * @param {string} part
+   * @param {unknown[]} of
+   */
+  #isNew(part, of) {
+    const last = this.#drawn[part];
+    this.#drawn[part] = of;
+    return last?.length !== of.length || of.some((each, i) => each !== last[i]);
   }
 
   /**
@@ -264,11 +263,11 @@ export class Tab {
    * @param {boolean} added to those chosen before, or taken away from them
    */
   #choose(name, added) {
-    const others = this.#view.heads.filter((head) => head !== name);
-    if (!added) this.#view.heads = [name];
-    else if (others.length < this.#view.heads.length && others.length > 0) this.#view.heads = others;
-    else this.#view.heads = [...others, name];
-    this.#parts.link.hidden = true;
+    const before = this.#view.heads;
+    const others = before.filter((head) => head !== name);
+    if (!added) this.#note({ heads: [name] });
+    else if (others.length === before.length) this.#note({ heads: [...before, name] });
+    else if (others.length > 0) this.#note({ heads: others });
     this.#draw();
   }
 
@@ -283,41 +282,41 @@ export class Tab {
     this.#mark();
   }
 
-  /** @param {number | null} place */
+  /** Keep a character, or let it go if it is kept already. @param {number | null} place */
   #pin(place) {
-    this.#view.place = place === this.#view.place ? null : place;
-    this.#parts.link.hidden = true;
+    this.#note({ place: place === this.#view.place ? null : place });
     this.#mark();
   }
 
-  /** @param {string | null} words that stay until all is well again */
+  /** @param {string | null} words that stay until the next load */
   #say(words) {
     this.#parts.alert.textContent = words ?? "";
     this.#parts.alert.hidden = words === null;
   }
 
   #showLink() {
-    const [first, second] = this.#sides;
+    const [first, second] = this.#found.sides;
     const hash = hashOf({ ...this.#view, step: first.step, otherStep: second?.step ?? null });
     const { origin, pathname, search } = outerLocation();
-    this.#parts.link.value = `${origin}${pathname}${search}${hash}`;
-    this.#parts.link.hidden = false;
-    this.#parts.link.select();
-    navigator.clipboard?.writeText(this.#parts.link.value).catch(() => {}); // or by hand: it is selected
+    const { link } = this.#parts;
+    link.value = `${origin}${pathname}${search}${hash}`;
+    link.hidden = false;
+    link.select();
+    navigator.clipboard?.writeText(link.value).catch(() => {}); // or by hand: it is selected
   }
 
   /** @param {"png" | "svg"} kind */
   async #save(kind) {
-    const [first] = this.#sides;
+    const { sides } = this.#found;
     try {
       const { heads, maps } = this.#parts;
       const picture = pictureOf({
-        title: this.#sides.map(({ run, tag, step }) => `${run}, ${textName(tag)}, step ${step}`).join(" beside "),
+        titles: sides.map(inFull),
         heads: { names: heads.rows(), canvas: heads.canvas, chosen: this.#view.heads },
         maps: maps.shown(),
-        text: { snapshot: first.snapshot, ...this.#looked(), ...this.#scales },
+        text: { snapshot: sides[0].snapshot, ...this.#looked(), ...this.#scales },
       });
-      save(kind === "svg" ? svgBlob(picture) : await pngBlob(picture), `attention_step_${first.step}.${kind}`);
+      save(kind === "svg" ? svgBlob(picture) : await pngBlob(picture), `attention_step_${sides[0].step}.${kind}`);
     } catch (error) {
       this.#say(inWords(error));
     }

@@ -14,6 +14,7 @@ export function createTimeline(label, go) {
   let steps = [];
   let index = 0;
   let playing = false;
+  let turn = 0; // of playing: an earlier one ends when a later one begins
   const button = (/** @type {string} */ text, /** @type {string} */ title, /** @type {() => void} */ onclick) =>
     h("button", { type: "button", title, "aria-label": title, onclick }, text);
   const slider = h("input", { type: "range", min: "0", "aria-label": label, oninput: () => to(Number(slider.value)) });
@@ -38,17 +39,19 @@ export function createTimeline(label, go) {
   }
 
   async function start() {
+    const mine = ++turn;
     playing = true;
     show();
     if (index === steps.length - 1) await to(0);
-    while (playing && index < steps.length - 1) {
+    while (mine === turn && index < steps.length - 1) {
       await new Promise((resolve) => setTimeout(resolve, PACE));
-      if (playing) await to(index + 1);
+      if (mine === turn) await to(index + 1);
     }
-    stop();
+    if (mine === turn) stop();
   }
 
   function stop() {
+    turn++;
     playing = false;
     show();
   }
@@ -61,18 +64,21 @@ export function createTimeline(label, go) {
 
   return {
     element,
+    stop,
     /**
      * @param {number[]} of
      * @param {number} step
      * @param {boolean} follows what comes
+     * @param {boolean} moving on already: then the slider stays where it is
      */
-    draw(of, step, follows) {
+    draw(of, step, follows, moving) {
       steps = of;
-      index = Math.max(0, steps.indexOf(step));
       slider.max = String(steps.length - 1);
-      slider.value = String(index);
+      const shown = Math.max(0, steps.indexOf(step));
+      if (!moving) index = shown;
+      if (!moving) slider.value = String(shown);
       slider.setAttribute("aria-valuetext", `step ${step}`);
-      told.textContent = `${step.toLocaleString("en")} (${index + 1} of ${steps.length})${follows ? ", latest" : ""}`;
+      told.textContent = `${step.toLocaleString("en")} (${shown + 1} of ${steps.length})${follows ? ", latest" : ""}`;
     },
   };
 }

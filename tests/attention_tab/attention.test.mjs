@@ -3,13 +3,12 @@ import { test } from "node:test";
 import {
   difference,
   differenceLevels,
-  headName,
-  headNumber,
   largest,
   levelsOf,
   nearest,
   order,
   rank,
+  sameText,
   seen,
   triangle,
   weightLevels,
@@ -19,12 +18,7 @@ import {
 /** Of three heads, two in the first layer and one in the second, with levels that differ. */
 function made(T) {
   const levels = Uint8Array.from({ length: 3 * triangle(T) }, (_, i) => (i * 97 + 13) % 256);
-  const places = [
-    { layer: 1, head: 1 },
-    { layer: 1, head: 2 },
-    { layer: 2, head: 1 },
-  ];
-  return { tokens: Array(T).fill("a"), heads: [2, 1], places, levels };
+  return { tokens: Array(T).fill("a"), heads: [2, 1], names: ["1.1", "1.2", "2.1"], levels };
 }
 
 /** The full matrix of a head's weights, as the format defines them. */
@@ -140,9 +134,10 @@ test("the nearest step is found, of two as near the earlier, and the last where 
   assert.equal(nearest([7], 0), 0);
 });
 
-test("heads are found by layer and head, and others are not", () => {
-  const snapshot = made(1);
-  assert.deepEqual(snapshot.places.map(headName), ["1.1", "1.2", "2.1"]);
-  for (const [number, place] of snapshot.places.entries()) assert.equal(headNumber(snapshot, headName(place)), number);
-  for (const name of ["2.2", "0.0", "1", "", "01.1", "1.1 ", "1.10"]) assert.equal(headNumber(snapshot, name), -1);
+test("texts are the same if each character is", () => {
+  const of = (...tokens) => ({ tokens });
+  assert.ok(sameText(of("a", "b"), of("a", "b")));
+  for (const other of [of("a"), of("a", "c"), of("b", "a"), of("a", "b", "b"), of("ab")]) {
+    assert.ok(!sameText(of("a", "b"), other));
+  }
 });

@@ -4,6 +4,8 @@ import { deflateSync } from "node:zlib";
 import { Client, url } from "../../attention_tab/static/client.js";
 import { crc32, VERSION } from "../../attention_tab/static/format.js";
 
+/** A step, written at a time that tells nothing. */
+const moment = (step, time = 0.5) => ({ step, time });
 const HELD = 2 ** 25; // bytes that a client may hold
 
 const u32 = (n) => Buffer.from(Uint32Array.of(n).buffer);
@@ -60,8 +62,8 @@ const QUESTIONS = {
   runs: [(client) => client.runs(), json({ run: { "attention_tab/text": 7 } })],
   steps: [(client) => client.steps("run", "tag", 7), json([[7, 0.5]])],
   curves: [(client) => client.curves("run", 7), json({ previous: [[1, 1, [[7, 0.5]]]] })],
-  encoding: [(client) => client.encoding("run", "tag", 7), () => new Response(ENCODING)],
-  snapshot: [(client) => client.snapshot("run", "tag", 7), () => new Response(SMALL)],
+  encoding: [(client) => client.encoding("run", "tag", moment(7)), () => new Response(ENCODING)],
+  snapshot: [(client) => client.snapshot("run", "tag", moment(7)), () => new Response(SMALL)],
 };
 
 test("addresses carry any run, tag and step", () => {
@@ -80,7 +82,7 @@ test("what TensorBoard answers is read", async () => {
     read[name] = await ask(client);
   }
   assert.deepEqual(read.runs, { run: { "attention_tab/text": 7 } });
-  assert.deepEqual(read.steps, [7]);
+  assert.deepEqual(read.steps, [moment(7)]);
   assert.deepEqual(read.curves, new Map([["previous", [{ layer: 1, head: 1, points: [[7, 0.5]] }]]]));
   assert.deepEqual(read.encoding.columns, ["c"]);
   assert.deepEqual(read.snapshot.tokens, ["a", "a"]);
@@ -94,16 +96,16 @@ test("a thousand snapshots leave no more than is allowed, those used last", asyn
   const bytes = (511 * 512) / 2;
   answer = () => new Response(large);
   for (let step = 0; step < 1000; step++) {
-    await client.snapshot("run", "tag", step);
-    await client.snapshot("run", "tag", 0); // is used again and again
+    await client.snapshot("run", "tag", moment(step));
+    await client.snapshot("run", "tag", moment(0)); // is used again and again
     assert.ok(client.held.bytes <= HELD);
   }
   const room = Math.floor(HELD / bytes);
   assert.deepEqual(client.held, { snapshots: room, bytes: room * bytes });
   assert.equal(asked.length, 1000);
-  for (const step of [0, 999, 1000 - room + 1]) await client.snapshot("run", "tag", step);
+  for (const step of [0, 999, 1000 - room + 1]) await client.snapshot("run", "tag", moment(step));
   assert.equal(asked.length, 1000);
-  await client.snapshot("run", "tag", 1000 - room);
+  await client.snapshot("run", "tag", moment(1000 - room));
   assert.equal(asked.length, 1001);
 });
 
@@ -117,21 +119,24 @@ test("snapshots that come all at once are bounded too, in whatever order", async
       await new Promise((resolve) => setTimeout(resolve, turn));
       return new Response(large);
     };
-    await Promise.all(steps.map((step) => client.snapshot("run", "tag", step)));
+    await Promise.all(steps.map((step) => client.snapshot("run", "tag", moment(step))));
     assert.ok(client.held.bytes <= HELD, `${client.held.bytes}`);
   }
 });
 
 test("a snapshot is fetched once, whatever asks for it meanwhile and later", async () => {
   const client = new Client();
-  const [first, second] = await Promise.all([client.snapshot("run", "tag", 7), client.snapshot("run", "tag", 7)]);
+  const [first, second] = await Promise.all([
+    client.snapshot("run", "tag", moment(7)),
+    client.snapshot("run", "tag", moment(7)),
+  ]);
   assert.equal(first, second);
-  assert.equal(await client.snapshot("run", "tag", 7), first);
+  assert.equal(await client.snapshot("run", "tag", moment(7)), first);
   assert.equal(asked.length, 1);
   await Promise.all([
-    client.snapshot("run", "tag", 8),
-    client.snapshot("run", "other", 7),
-    client.snapshot("b", "tag", 7),
+    client.snapshot("run", "tag", moment(8)),
+    client.snapshot("run", "other", moment(7)),
+    client.snapshot("b", "tag", moment(7)),
   ]);
   assert.equal(asked.length, 4);
 });
@@ -139,7 +144,12 @@ test("a snapshot is fetched once, whatever asks for it meanwhile and later", asy
 test("steps, curves and encoding are asked for once while the last step is the same", async () => {
   for (const name of ["steps", "curves", "encoding"]) {
     const [, right] = QUESTIONS[name];
-    const ask = (client, last) => (name === "curves" ? client.curves("run", last) : client[name]("run", "tag", last));
+    const asks = {
+      steps: (client, time) => client.steps("run", "tag", time),
+      curves: (client, time) => client.curves("run", time),
+      encoding: (client, time) => client.encoding("run", "tag", moment(7, time)),
+    };
+    const ask = asks[name];
     const client = new Client();
     asked = [];
     answer = right;
@@ -212,17 +222,17 @@ test("what has failed is asked for again the next time", async () => {
 test("a damaged snapshot is asked for again, and is not held", async () => {
   const client = new Client();
   answer = () => new Response(SMALL.subarray(0, SMALL.length - 1));
-  await assert.rejects(client.snapshot("run", "tag", 7), /cannot be read.*checksum/);
+  await assert.rejects(client.snapshot("run", "tag", moment(7)), /cannot be read.*checksum/);
   assert.deepEqual(client.held, { snapshots: 0, bytes: 0 });
   answer = () => new Response(SMALL);
-  await client.snapshot("run", "tag", 7);
+  await client.snapshot("run", "tag", moment(7));
   assert.deepEqual(client.held, { snapshots: 1, bytes: 3 });
 });
 
 test("callers who wait for the same request are all told of its failure", async () => {
   const client = new Client();
   answer = () => new Response("gone", { status: 404 });
-  const told = await Promise.allSettled([1, 2, 3].map(() => client.snapshot("run", "tag", 7)));
+  const told = await Promise.allSettled([1, 2, 3].map(() => client.snapshot("run", "tag", moment(7))));
   assert.deepEqual(
     told.map(({ reason }) => reason?.message),
     Array(3).fill("TensorBoard says: gone"),

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { crc32, decodeEncoding, decodeSnapshot, FormatError, VERSION } from "../../attention_tab/static/format.js";
 
-const LARGEST_CONTENT = 2 ** 25;
+const LARGEST_CONTENT = 2 ** 27;
 const HEADER = { kind: "attention", tokens: ["a", "b"], heads: [1], metrics: ["previous"], candidates: ["x", "y"] };
 const ARRAYS = {
   weights: ["uint8", [1, 3], Uint8Array.of(255, 0, 255)],
@@ -108,8 +108,8 @@ test("the checksum is that of zip", () => {
 });
 
 test("a snapshot of its own making is read", async () => {
-  const { tokens, levels, places, metrics, loss, likeliest, probabilities, choices } = await decodeSnapshot(snapshot());
-  assert.deepEqual([tokens, places, choices], [["a", "b"], [{ layer: 1, head: 1 }], 2]);
+  const { tokens, levels, names, metrics, loss, likeliest, probabilities, choices } = await decodeSnapshot(snapshot());
+  assert.deepEqual([tokens, names, choices], [["a", "b"], ["1.1"], 2]);
   assert.deepEqual(
     [[...levels], [...likeliest]],
     [
@@ -331,7 +331,7 @@ test("numbers of heads that are none are refused", async () => {
     [[1]],
     [],
     [1e308, 1e308],
-    [2 ** 26],
+    [2 ** 28],
   ])
     await refused(snapshot({ heads }), /heads in each layer|a head and a character/);
   await refused(snapshot({ heads: [2] }), /weights as uint8 2,3/);

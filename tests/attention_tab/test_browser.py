@@ -24,10 +24,10 @@ from tests.commands.helpers import run
 from training.snapshots import summary_of, write
 
 HOSTILE = (
-    "<script>window.hacked=1</script><img src=x onerror='hacked=1'>\"&amp;\t\u202eabc\u202c e\u0301 👍🏽 字 שלום\n"
+    "<script>window.hacked=1</script><img src=x onerror='hacked=1'>\"&amp;\t\u202eabc\u202c e\u0301 👍🏽 字 שלום\f\n"
 )
-PROBE = 'e\u0301<b>\u202e👍字\t"&'
-SHOWN = ["e", "\u0301", "<", "b", ">", "U+202E", "👍", "字", "→", '"', "&"]
+PROBE = 'e\u0301<b>\u202e👍字\t"&\f'
+SHOWN = ["e", "◌\u0301", "<", "b", ">", "U+202E", "👍", "字", "→", '"', "&", "␌"]
 SMALL = ["runtime.device=cpu", "model.layers=2", "model.heads=3", "model.width=24", "model.context=16"]
 SHORT = ["training.steps=20", "training.batch_size=4", "training.evaluate_every=20", "board.attention_every=5"]
 STEPS = [0, 5, 10, 15, 20]
@@ -111,6 +111,12 @@ class Page:
 
     def press(self, *keys: str) -> None:
         ActionChains(self.chrome).send_keys(*keys).perform()
+
+    def pixel(self, selector: str, query: int, key: int) -> list[int]:
+        """Red, green and blue of one weight."""
+        code = "const [selector, y, x] = arguments; const context = document.querySelector(selector).getContext('2d');"
+        code += "return [...context.getImageData(x, y, 1, 1).data]"
+        return list(self.script(code, selector, int(query), int(key))[:3])
 
     def rows(self) -> dict[int, list[float]]:
         """The characters listed and what the columns of numbers say."""
@@ -229,6 +235,8 @@ def test_everything_is_reached_by_keys(chrome: Chrome, address: str) -> None:
     assert page.titles() == ["head 2.1"]  # the layer has one head only
     page.press(Keys.ARROW_UP)
     assert page.titles() == ["head 1.1"]
+    ActionChains(chrome).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
+    assert page.titles() == ["mean of 2 heads"]
 
     page.press(Keys.TAB)
     while "A character" not in (page.script("return document.activeElement.getAttribute('aria-label')") or ""):
@@ -254,10 +262,81 @@ def test_two_runs_are_compared_side_by_side_with_their_difference(chrome: Chrome
     assert len([mark for mark in page.all(".cross") if mark.is_displayed()]) == 3
     assert "difference" in [legend.text.partition("\n")[0] for legend in page.all(".legend > span:first-child")]
     page.choose("Grid shows", "first − second")
+    level = stored(address, "one", 10).weights[0] - stored(address, "two", 10).weights[0]
+    assert page.pixel("[data-head='1.1'] canvas", 13, 5) == page.pixel(".map:last-child canvas", 13, 5)
+    warm = page.pixel(".map:last-child canvas", *np.unravel_index(level.argmax(), level.shape))
+    assert warm[0] > warm[2]  # orange where the first is larger, blue where the second is
+    cold = page.pixel(".map:last-child canvas", *np.unravel_index(level.argmin(), level.shape))
+    assert cold[0] < cold[2]
     page.choose("Grid shows", "second")
     assert len(page.all(".heads button")) == 6
     page.one("[data-head='2.3']").click()
     assert page.one(".said").text == "Not every run has head 2.3."
+    assert page.titles() == ["second, two, step 10: head 2.3"]
+    page.hover(13)
+    assert_lists(page.rows(), stored(address, "two", 10).weights[5, 13])
+    page.all("button[aria-label='Previous step']")[0].click()
+    page.ready(step=5)
+    assert page.titles() == ["second, two, step 5: head 2.3"]
+
+
+def test_another_run_brings_its_own_choices(chrome: Chrome, address: str) -> None:
+    page = Page(chrome, address, run="one")
+    options = Select(page.one("select[aria-label='Compare with']")).options
+    assert [each.text for each in options] == ["nothing", "another step of this run", "two"]
+    page.choose("Run", "two")
+    options = Select(page.one("select[aria-label='Compare with']")).options
+    assert [each.text for each in options] == ["nothing", "one", "another step of this run"]
+
+
+def test_different_texts_are_shown_and_never_subtracted(chrome: Chrome, tmp_path: Path) -> None:
+    log(tmp_path / "a", {0: made(list("abcd"), [1], seed=1)})
+    log(tmp_path / "b", {0: made(list("dcba"), [1], seed=2)})
+    with tensorboard(tmp_path) as address:
+        wait_until(lambda: len(last_steps(address)) == 2)
+        page = Page(chrome, address, run="a", otherRun="b", place=3, shows="difference")
+        assert page.one(".said").text == "The two read different texts; below is the first's."
+        assert page.titles() == ["first, a, step 0: head 1.1", "second, b, step 0: head 1.1"]
+        assert all(len(numbers) == 1 for numbers in page.rows().values())
+        assert len([mark for mark in page.all(".cross") if mark.is_displayed()]) == 1
+
+
+def test_a_link_to_a_run_that_comes_later_waits_for_it(chrome: Chrome, tmp_path: Path) -> None:
+    log(tmp_path / "early", {0: made(list("abc"), [1])})
+    with tensorboard(tmp_path) as address:
+        wait_until(lambda: len(last_steps(address)) == 1)
+        page = Page(chrome, address, run="late", place=6)
+        assert page.one(".alert").text == "There is no run late here."
+        assert Select(page.one("select[aria-label='Run']")).first_selected_option.text == "early"
+        assert "Point at" in page.one(".details").text  # no such place in this text
+        log(tmp_path / "late", {0: made(list("abcdefgh"), [1])})
+        wait_until(lambda: Select(page.one("select[aria-label='Run']")).first_selected_option.text == "late")
+        assert not page.one(".alert").is_displayed()
+        assert "place 6" in page.one(".details").text
+
+
+def test_a_link_that_is_opened_in_the_open_page_is_followed(chrome: Chrome, address: str) -> None:
+    page = Page(chrome, address, framed=True, run="one")
+    chrome.switch_to.default_content()
+    page.script("location.hash = '#attention&p.attention.run=two&p.attention.step=5'")
+    chrome.switch_to.frame(page.one("iframe[src*='name=attention']"))
+    page.ready(step=5)
+    assert Select(page.one("select[aria-label='Run']")).first_selected_option.text == "two"
+
+
+def test_playing_again_is_no_faster(chrome: Chrome, address: str) -> None:
+    page = Page(chrome, address, run="one", step=0)
+    page.script("""
+        window.seen = [];
+        new MutationObserver(() => window.seen.push(document.body.dataset.step))
+            .observe(document.body, { attributeFilter: ["data-step"] });
+        const play = document.querySelector("button[aria-label='Play']");
+        for (let i = 0; i < 5; i++) play.click();
+        window.begun = performance.now();
+    """)
+    page.ready(step=20)
+    assert page.script("return performance.now() - window.begun") > 4 * 250  # four steps, each after its pause
+    assert page.script("return window.seen") == ["5", "10", "15", "20"]
 
 
 def test_two_steps_of_one_run_are_compared(chrome: Chrome, address: str) -> None:
@@ -377,8 +456,8 @@ def test_the_view_is_saved_as_svg_and_png_and_the_weights_as_npz(chrome: Chrome,
 
     root = ElementTree.fromstring(files["svg"].read_text(encoding="utf-8"))
     written = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert written[0] == "one, probe 1, step 15 beside two, probe 1, step 15"
-    assert {"first − second", "U+202E", "👍", "2.1"} <= set(written)
+    assert written[:2] == ["one, probe 1, step 15", "two, probe 1, step 15"]
+    assert {"first − second", "U+202E", "👍", "␌", "2.1"} <= set(written)
     images = list(root.iter("{http://www.w3.org/2000/svg}image"))
     assert len(images) == 4 + 3  # heads and maps
 

@@ -21,6 +21,7 @@ from attention_tab.format import (
     decode_encoding,
     encode,
     encode_encoding,
+    largest_text,
     metric_tag,
     parsed_metric_tag,
 )
@@ -77,6 +78,12 @@ def test_a_weight_that_leaks_into_the_future_is_refused() -> None:
     weights[1, 0, 3] = 1e-6
     with pytest.raises(ValueError, match="future"):
         encode(replace(SMALL, weights=weights))
+
+
+@pytest.mark.parametrize("heads", [1, 36, 1000])
+def test_the_largest_text_fills_a_snapshot_and_no_more(heads: int) -> None:
+    T, besides = largest_text(heads), 2**23
+    assert heads * T * (T + 1) / 2 + 300 * T < LARGEST_CONTENT < heads * (T + 1) * (T + 2) / 2 + besides
 
 
 def test_every_truncation_is_refused() -> None:

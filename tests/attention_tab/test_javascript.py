@@ -71,7 +71,7 @@ def told(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "tokens": snapshot.tokens,
         "heads": snapshot.heads,
-        "places": [{"layer": i, "head": j} for i, H in enumerate(snapshot.heads, 1) for j in range(1, H + 1)],
+        "names": [f"{i}.{j}" for i, H in enumerate(snapshot.heads, 1) for j in range(1, H + 1)],
         "levels": (255 * np.sqrt(triangle)).round().astype(int).ravel().tolist(),
         "metrics": {name: plain(values) for name, values in snapshot.metrics.items()},
         "loss": plain(snapshot.loss),

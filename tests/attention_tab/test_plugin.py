@@ -87,9 +87,9 @@ def test_weights_are_downloaded_as_numpy_reads_them(address: str) -> None:
     status, headers, body = get(address, "weights", **VALIDATION, step=10)
     assert (status, headers["Content-Disposition"]) == (200, 'attachment; filename="attention_step_10.npz"')
     found, written = np.load(io.BytesIO(body)), decode(encode(RUNS["first/run"][10]))
-    assert set(found) == {"layer_1", "layer_2", "tokens", "loss"}
+    assert set(found) == {"layer_1", "layer_2", "codepoints", "loss"}
     np.testing.assert_array_equal(np.concatenate([found["layer_1"], found["layer_2"]]), written.weights)
-    assert found["tokens"].tolist() == TOKENS
+    assert [chr(code) for code in found["codepoints"]] == TOKENS
     np.testing.assert_array_equal(found["loss"], written.loss)
 
 

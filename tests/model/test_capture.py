@@ -35,16 +35,18 @@ def test_looking_changes_nothing() -> None:
 
 
 def test_sequences_side_by_side_are_as_if_each_were_read_alone() -> None:
-    for found, ids in zip(capture(MODEL, [IDS, IDS[:2]]), [IDS, IDS[:2]], strict=True):
-        [alone] = capture(MODEL, [ids])
-        torch.testing.assert_close(found.logits, alone.logits)
-        for together, map_ in zip(found.maps, alone.maps, strict=True):
-            torch.testing.assert_close(together, map_)
+    both = torch.stack((IDS, IDS.flip(0)))
+    found = capture(MODEL, both)
+    for row, ids in enumerate(both):
+        alone = capture(MODEL, ids[None])
+        torch.testing.assert_close(found.logits[row], alone.logits[0])
+        for together, maps in zip(found.maps, alone.maps, strict=True):
+            torch.testing.assert_close(together[row], maps[0])
 
 
 def test_the_logits_are_those_of_the_forward_pass() -> None:
     MODEL.eval()
-    torch.testing.assert_close(capture(MODEL, [IDS])[0].logits, MODEL(IDS[None])[0])
+    torch.testing.assert_close(capture(MODEL, IDS[None]).logits, MODEL(IDS[None]))
 
 
 def test_metrics_of_heads_made_by_hand_are_what_they_should_be() -> None:
@@ -70,6 +72,15 @@ def test_metrics_of_heads_made_by_hand_are_what_they_should_be() -> None:
     }
     for name, values in expected.items():
         torch.testing.assert_close(found[name], torch.tensor(values, dtype=torch.float32), msg=name)
+
+
+def test_metrics_are_not_rounded_where_training_is() -> None:
+    maps = (0.8 * torch.eye(256).roll(-1, 1) + 0.2 * torch.eye(256).roll(-2, 1)).tril()[None]
+    exact = head_metrics(maps, maps)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = head_metrics(maps, maps)
+    for name, values in exact.items():
+        assert torch.equal(found[name], values), name
 
 
 def test_induction_is_the_only_thing_that_predicts_the_repeated_string() -> None:

@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from attention_tab.format import decode, probe_tag
+from errors import UserError
 from model.capture import attention_maps
 from sampling.maps import write_maps
 from tests.sampling.helpers import DECODER, VOCABULARY
@@ -20,9 +23,19 @@ def test_the_maps_of_every_context_and_their_texts_are_written_beside_the_run(tm
     ]
     assert shown == ["abcdeabc", "abcdeab", "ed"]  # a context of eight, its last half and on, the second text
     assert [event.step for event in events.Images(ATTENTION_TAG)] == [0, 1, 2]
+    snapshots = {event.step: decode(event.tensor_proto.string_val[0]) for event in events.Tensors(probe_tag("text"))}
+    assert ["".join(snapshot.tokens) for snapshot in snapshots.values()] == shown
+    assert snapshots[2].weights.shape == (2, 2, 2)
     maps = attention_grid([each.numpy() for each in attention_maps(DECODER, torch.tensor(texts[1]))])
     image = events.Images(ATTENTION_TAG)[-1]
     assert (image.height, image.width) == maps.shape[:2]
+
+
+def test_more_weights_than_a_snapshot_holds_are_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampling.maps.largest_text", lambda heads: 9 - heads)
+    with pytest.raises(UserError, match="inspect: expected a context of at most 7 with 2 heads, got 8"):
+        write_maps([[1, 2]], DECODER, VOCABULARY, tmp_path / "last.pt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_inspections_at_once_keep_apart(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ def test_every_probe_has_snapshots_of_its_own(tmp_path: Path) -> None:
         assert (step, snapshot.tokens) == (7, [CHARACTERS[i] for i in ids])
 
 
+def test_the_last_state_is_shown_where_training_stops_early(tmp_path: Path) -> None:
+    every = BoardConfig(attention_every=1000, sample_length=0)
+    _, outcome = train(tmp_path, board=every, steps=400, evaluate_every=7, patience=1, learning_rate=10.0)
+    assert outcome.steps < 400
+    assert list(snapshots(tmp_path)) == [0, outcome.steps]
+
+
 def test_texts_read_side_by_side_are_as_if_each_were_read_alone() -> None:
     texts = [TEXT, TEXT[3:5], TEXT[:1]]
     for text, together in zip(texts, take(decoder(), texts, CHARACTERS), strict=True):

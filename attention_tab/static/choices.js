@@ -1,0 +1,77 @@
+// @ts-check
+// What there is to choose from, and what each choice is called. Pure.
+
+import { runNames, textName, textsOf } from "./gather.js";
+import { METRICS } from "./help.js";
+
+/** @typedef {import("./gather.js").Side} Side */
+/** @typedef {[value: string, text: string]} Option */
+
+/**
+ * @param {import("./client.js").Runs} runs
+ * @param {Side} first
+ * @returns {Record<"run" | "text" | "other" | "metric" | "direction" | "shows", Option[]>}
+ */
+export function optionsOf(runs, first) {
+  const names = runNames(runs);
+  return {
+    run: names.map((name) => [name, name]),
+    text: textsOf(runs[first.run]).map((tag) => [tag, textName(tag)]),
+    other: [
+      ["", "nothing"],
+      ...names.map((name) => /** @type {Option} */ ([name, name === first.run ? "another step of this run" : name])),
+    ],
+    metric: [...first.snapshot.metrics.keys()].map((name) => [name, METRICS[name]?.[0] ?? name]),
+    direction: [
+      ["from", "attends to"],
+      ["to", "is attended to by"],
+    ],
+    shows: [
+      ["first", "first"],
+      ["second", "second"],
+      ["difference", "first − second"],
+    ],
+  };
+}
+
+/** @param {string[]} heads */
+export const headsInWords = (heads) => (heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`);
+
+/**
+ * A side by what it differs in from the other.
+ * @param {Side[]} sides
+ * @param {number} side
+ */
+export function sideInWords(sides, side) {
+  const { run, tag, step } = sides[side];
+  const differing = [];
+  if (sides.some((other) => other.run !== run)) differing.push(run);
+  if (sides.some((other) => other.tag !== tag)) differing.push(textName(tag));
+  return [...differing, `step ${step}`].join(", ");
+}
+
+/** @param {Side} side */
+export const inFull = ({ run, tag, step }) => `${run}, ${textName(tag)}, step ${step}`;
+
+/**
+ * The curves of all heads of the first side, and of the other only those that are chosen: it would be a thicket.
+ * @param {import("./client.js").Curves[]} curves
+ * @param {Side[]} sides
+ * @param {import("./view.js").View} view
+ * @param {(i: number) => string} colour of those that are chosen
+ * @returns {import("./curves.js").Line[]} the chosen ones last, as they cover others
+ */
+export function linesOf(curves, sides, view, colour) {
+  const lines = curves.flatMap((of, side) =>
+    (of.get(view.metric) ?? []).map(({ layer, head, points }) => {
+      const chosen = view.heads.indexOf(`${layer}.${head}`);
+      const whose = sides.length > 1 ? `${sides[side].run}, ` : "";
+      const name = `${whose}head ${layer}.${head}`;
+      return { name, points, dashed: side > 0, ...(chosen >= 0 ? { strong: true, colour: colour(chosen) } : {}) };
+    }),
+  );
+  const other = sides[1]?.run !== sides[0].run; // the same curves are not drawn twice
+  return lines
+    .filter(({ strong, dashed }) => !dashed || (strong && other))
+    .sort((a, b) => Number(a.strong ?? false) - Number(b.strong ?? false));
+}
