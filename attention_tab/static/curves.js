@@ -44,7 +44,8 @@ export function createChart(clicked) {
   const moment = s("line", { class: "moment", y1: TOP, y2: HEIGHT - BOTTOM, hidden: "" });
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, content, moment);
   const told = h("p", { className: "told", "aria-live": "polite" });
-  const element = h("div", { className: "chart" }, drawing, told);
+  const key = h("p", { className: "key" }); // of the strong lines
+  const element = h("div", { className: "chart" }, drawing, key, told);
   let [low, high] = [0, 1];
   const xOf = (/** @type {number} */ x) => LEFT + ((x - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
 
@@ -95,6 +96,14 @@ export function createChart(clicked) {
         return [line, target];
       });
       content.replaceChildren(...marks, ...drawn);
+      const named = lines
+        .filter(({ strong }) => strong)
+        .map(({ name, colour = "", dashed }) => {
+          const entry = h("span", {}, `${dashed ? "┄" : "━"} ${name}`);
+          entry.style.color = colour;
+          return entry;
+        });
+      key.replaceChildren(...named);
     },
     /** @param {number} x */
     mark(x) {

@@ -367,6 +367,7 @@ def test_the_curves_of_all_heads_are_drawn_and_a_click_goes_to_a_step(chrome: Ch
     assert page.titles() == ["head 1.1"]
     assert len(page.all(".chart .line")) >= 6
     assert page.one(".chart svg").get_attribute("aria-label") == "previous character against step, 6 curves"
+    assert page.one(".chart .key").text == "━ head 1.1"
     drawing = page.one(".chart svg")
     page.script("arguments[0].scrollIntoView()", drawing)
     ActionChains(chrome).move_to_element(drawing).click().perform()
