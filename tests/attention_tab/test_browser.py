@@ -399,10 +399,10 @@ def test_every_probe_is_a_text_and_a_hostile_one_is_shown_and_never_run(chrome: 
     assert page.all(".tab script, .tab img, .text b") == []
 
 
-def test_new_snapshots_appear_while_training_goes_on(chrome: Chrome, tmp_path: Path) -> None:
+def test_new_snapshots_appear_while_training_goes_on_under_a_prefix_too(chrome: Chrome, tmp_path: Path) -> None:
     with (
         closing(SummaryWriter(str(tmp_path / "run"), flush_secs=1)) as writer,
-        tensorboard(tmp_path) as address,
+        tensorboard(tmp_path, "--path_prefix", "/some/where") as address,
     ):
         page = Page(chrome, address, state="empty")
         assert "python train.py" in page.one(".empty").text
