@@ -13,12 +13,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
 
 PATIENCE = 60  # seconds until something that must come is given up
 FLAGS = [
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
     *("disable-background-networking", "disable-component-update", "enable-precise-memory-info"),
 ]
+
+FRAME = "iframe[src*='name=attention']"
 
 
 class NoBrowserError(Exception):
@@ -71,6 +74,20 @@ def address_of_view(address: str, *, framed: bool, dark: bool = False, **view: A
     """Of the tab in TensorBoard's page, or of its frame alone, which loads faster but cannot ask whether to be dark."""
     page = f"{address}/?darkMode={str(dark).lower()}" if framed else f"{address}/data/plugin_entry.html?name=attention"
     return "&".join((f"{page}#attention", *(urlencode({f"p.attention.{name}": value}) for name, value in view.items())))
+
+
+def open_tab(chrome: Chrome, view: str, *, framed: bool) -> None:
+    """Open the address of a view anew, and go to where its parts are."""
+    chrome.get("about:blank")  # or a change of the hash alone would load nothing
+    chrome.get(view)
+    if framed:
+        enter_frame(chrome)
+
+
+def enter_frame(chrome: Chrome) -> None:
+    """From TensorBoard's page into the tab's frame, as soon as it is there."""
+    wait_until(lambda: bool(chrome.find_elements(By.CSS_SELECTOR, FRAME)))
+    chrome.switch_to.frame(chrome.find_element(By.CSS_SELECTOR, FRAME))
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from selenium.webdriver import Chrome
 from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import Snapshot, probe_tag
-from bench.browser import address_of_view, chromium, tensorboard, wait_until
+from bench.browser import address_of_view, chromium, open_tab, tensorboard, wait_until
 from bench.ours import VOCABULARY_SIZE
 from model.config import DecoderConfig
 from model.decoder import Decoder
@@ -155,8 +155,7 @@ def _all_read(address: str, extent: Extent) -> bool:
 
 def _open(chrome: Chrome, address: str) -> float:
     """Open the tab's frame anew."""
-    chrome.get("about:blank")
-    chrome.get(address_of_view(address, framed=False, run="run_00"))
+    open_tab(chrome, address_of_view(address, framed=False, run="run_00"), framed=False)
     wait_until(lambda: chrome.execute_script("return window.readyAt") is not None)
     return float(chrome.execute_script("return window.readyAt"))
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from PIL import Image
 from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
 
 from attention_tab.format import probe_tag
-from bench.browser import address_of_view, chromium, tensorboard, wait_until
+from bench.browser import address_of_view, chromium, open_tab, tensorboard, wait_until
 
 WIDTH, HEIGHT = 1280, 930  # of the browser's window
 
@@ -31,9 +30,7 @@ def main(runs: str, folder: str) -> None:
 
 
 def take(chrome: Chrome, address: str, file: Path) -> None:
-    chrome.get(address)
-    wait_until(lambda: bool(chrome.find_elements(By.CSS_SELECTOR, "iframe[src*='name=attention']")))
-    chrome.switch_to.frame(chrome.find_element(By.CSS_SELECTOR, "iframe[src*='name=attention']"))
+    open_tab(chrome, address, framed=True)
     wait_until(lambda: chrome.execute_script("return document.body?.dataset.state") == "ready")
     chrome.switch_to.default_content()
     Image.open(io.BytesIO(chrome.get_screenshot_as_png())).convert("RGB").save(file, optimize=True)

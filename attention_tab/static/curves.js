@@ -60,7 +60,6 @@ export function createChart(clicked) {
 
   return {
     element,
-    drawing,
     /**
      * @param {Line[]} lines strong ones last, as they cover others
      * @param {string} xName

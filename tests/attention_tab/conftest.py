@@ -1,0 +1,56 @@
+"""A browser, and a TensorBoard with two runs that a real training has logged."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+
+from bench.browser import NoBrowserError, chromium, tensorboard, wait_until
+from tests.attention_tab.helpers import last_steps
+from tests.attention_tab.page import HOSTILE, PROBE
+from tests.commands.helpers import run
+
+SMALL = ["runtime.device=cpu", "model.layers=2", "model.heads=3", "model.width=24", "model.context=16"]
+SHORT = ["training.steps=20", "training.batch_size=4", "training.evaluate_every=20", "board.attention_every=5"]
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="session")
+def chrome(downloads: Path) -> Iterator[Chrome]:
+    try:
+        with chromium(downloads) as chrome:
+            yield chrome
+    except NoBrowserError as missing:
+        if "browser" in os.environ.get("CHARSCOPE_REQUIRE", ""):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of 20 steps on a hostile text; in the first, layers have different numbers of heads."""
+    folder = tmp_path_factory.mktemp("board")
+    (folder / "text.txt").write_text(HOSTILE * 40, encoding="utf-8")
+    for name, kinds in ("one", "[multi,single]"), ("two", "[multi,multi]"):
+        given = ["data.path=text.txt", f"board.probe={PROBE}", f"model.attention={kinds}", f"hydra.run.dir=runs/{name}"]
+        done = run("train", *SMALL, *SHORT, *given, folder=folder)
+        assert (done.returncode, done.stderr) == (0, "")
+    return folder / "runs"
+
+
+@pytest.fixture(scope="session")
+def address(logdir: Path) -> Iterator[str]:
+    with tensorboard(logdir) as address:
+        wait_until(lambda: last_steps(address).keys() == {"one", "two"})
+        wait_until(lambda: all(last == 20 for tags in last_steps(address).values() for last in texts(tags)))
+        yield address
+
+
+def texts(tags: dict[str, int]) -> list[int]:
+    return [last for tag, last in tags.items() if not tag.endswith("encoding")]
