@@ -48,6 +48,11 @@ class Page:
         Select(self.one(f"select[aria-label='{label}']")).select_by_visible_text(text)
         self.ready()
 
+    def chosen(self, label: str) -> str:
+        """Asked for at once: the page may put other options in the place of these at any moment."""
+        code = "return document.querySelector(`select[aria-label='${arguments[0]}']`).selectedOptions[0].text"
+        return str(self.script(code, label))
+
     def hover(self, place: int) -> None:
         ActionChains(self.chrome).move_to_element(self.one(f"[data-place='{place}']")).perform()
 

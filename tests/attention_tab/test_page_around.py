@@ -70,10 +70,10 @@ def test_a_link_to_a_run_that_comes_later_waits_for_it(chrome: Chrome, tmp_path:
         wait_until(lambda: len(last_steps(address)) == 1)
         page = Page(chrome, address, run="late", place=6)
         assert page.one(".alert").text == "There is no run late here."
-        assert Select(page.one("select[aria-label='Run']")).first_selected_option.text == "early"
+        assert page.chosen("Run") == "early"
         assert "Point at" in page.one(".details").text  # no such place in this text
         log(tmp_path / "late", {0: made(list("abcdefgh"), [1])})
-        wait_until(lambda: Select(page.one("select[aria-label='Run']")).first_selected_option.text == "late")
+        wait_until(lambda: page.chosen("Run") == "late")
         assert not page.one(".alert").is_displayed()
         assert "place 6" in page.one(".details").text
 
@@ -84,7 +84,7 @@ def test_a_link_that_is_opened_in_the_open_page_is_followed(chrome: Chrome, addr
     page.script("location.hash = '#attention&p.attention.run=two&p.attention.step=5'")
     enter_frame(chrome)
     page.ready(step=5)
-    assert Select(page.one("select[aria-label='Run']")).first_selected_option.text == "two"
+    assert page.chosen("Run") == "two"
 
 
 def test_the_view_is_saved_as_svg_and_png_and_the_weights_as_npz(chrome: Chrome, address: str, downloads: Path) -> None:
