@@ -4,11 +4,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from conf.command import command
 from conf.schema import SampleConfig
 from errors import UserError
+from terminal import Writer, shown_on, visible
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,19 +42,20 @@ def main(config: SampleConfig, _: Path) -> None:
     if config.score:
         text, sequences = sequences_of(prompt, vocabulary, context, lines)
         with opened(config.output) as out:
-            print(said, file=sys.stderr)
+            print(visible(said), file=sys.stderr)
             found = score(text, sequences, decoder)
             out.write(found.as_json() if is_json(config.output) else found.told())
     else:
         task = make_task(config, prompt, decoder, vocabulary, checkpoint.training_lines)
         with opened(config.output) as out:
-            print(said, file=sys.stderr)
+            print(visible(said), file=sys.stderr)
             sequences = write_samples(config, task, out)
     if config.inspect:
         from sampling.maps import write_maps  # TensorBoard takes its time
 
         folder = write_maps(sequences, decoder, vocabulary, file)
-        print(f"attention maps: {folder}; to see them: tensorboard --logdir {folder.parent}", file=sys.stderr)
+        told = f"attention maps: {folder}; to see them: tensorboard --logdir {folder.parent}"
+        print(visible(told), file=sys.stderr)
 
 
 def make_task(
@@ -90,7 +92,7 @@ def make_task(
     )
 
 
-def write_samples(config: SampleConfig, task: "Task", out: TextIO) -> list[list[int]]:
+def write_samples(config: SampleConfig, task: "Task", out: Writer) -> list[list[int]]:
     """Write the samples, and say of lines how many were learned. Returns the ids that were read or written of each."""
     from tqdm import tqdm
 
@@ -123,10 +125,10 @@ def is_json(output: str | None) -> bool:
 
 
 @contextmanager
-def opened(output: str | None) -> Iterator[TextIO]:
-    """The file to write to, by default standard output. Raises UserError if it cannot be written."""
+def opened(output: str | None) -> Iterator[Writer]:
+    """The file to write to, exactly, by default standard output. Raises UserError if it cannot be written."""
     if output is None:
-        yield sys.stdout
+        yield shown_on(sys.stdout)
         return
     try:
         with open(Path(output).expanduser(), "w", encoding="utf-8", newline="\n") as stream:

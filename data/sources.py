@@ -1,21 +1,19 @@
 """Where text comes from: Python's own library, a download, or the user's files. Every way ends in one `str`."""
 
 import glob
-import hashlib
-import os
 import sysconfig
-import urllib.request
-from http.client import HTTPException
 from pathlib import Path
 
 from data.config import DataConfig, Source
+from data.download import Download, download
 from errors import UserError
-from files import replacing
 
-TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-DOWNLOAD_SECONDS = 30
-INSTEAD = "fetch it by hand and give data.path=FILE, or use data=python_stdlib, which needs no network"
+TINY_SHAKESPEARE = Download(
+    url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    size=1_115_394,
+    name="tiny_shakespeare.txt",
+)
 
 # Not the library's own code: tests, what the user installed, and compiled or bundled files.
 _LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
@@ -29,8 +27,7 @@ def load_text(config: DataConfig) -> str:
         case Source.python_stdlib:
             return python_stdlib(Path(sysconfig.get_path("stdlib")))
         case Source.tiny_shakespeare:
-            file = cache_folder() / "tiny_shakespeare.txt"
-            return _decoded(file, download(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, file))
+            return download(TINY_SHAKESPEARE).decode("utf-8")
 
 
 def python_stdlib(folder: Path) -> str:
@@ -94,33 +91,3 @@ def _decoded(file: Path, content: bytes) -> str:
     except UnicodeDecodeError as error:
         bad = f"byte 0x{content[error.start]:02x} at offset {error.start}"
         raise UserError(f"{file}: expected UTF-8 text, got {bad}") from error
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: `$XDG_CACHE_HOME/charscope`, by default `~/.cache/charscope`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "charscope"
-
-
-def download(url: str, sha256: str, file: Path) -> bytes:
-    """The content of `url`, from `file` if it is there and sound, else fetched, checked and kept there."""
-    if file.exists():
-        content = file.read_bytes()
-        if _sha256(content) == sha256:
-            return content
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
-            content = response.read()
-    except (OSError, HTTPException) as error:
-        raise UserError(f"could not download {url} ({error}); {INSTEAD}") from error
-    if _sha256(content) != sha256:
-        raise UserError(f"{url}: expected SHA-256 {sha256}, got {_sha256(content)}, which was not kept; {INSTEAD}")
-    try:
-        with replacing(file) as stream:
-            stream.write(content)
-    except OSError as error:
-        raise UserError(f"could not keep the download as {file} ({error.strerror}); {INSTEAD}") from error
-    return content
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -47,7 +47,7 @@ class Score:
     def _shown(self, place: int) -> str:
         line, column = self.text.count(LINE_BREAK, 0, place) + 1, place - self.text.rfind(LINE_BREAK, 0, place)
         around = self.text[max(0, place - AROUND) : place], self.text[place], self.text[place + 1 :][:AROUND]
-        before, here, after = map(visible, around)
+        before, here, after = map(on_one_line, around)
         bits = -self.log_probabilities[place] / math.log(2)
         return f"{bits:6.1f} bits, line {line}, column {column}: {before}»{here}«{after}"
 
@@ -77,8 +77,8 @@ def score(text: str, sequences: list[list[int]], decoder: Decoder) -> Score:
     return Score(text, [nats for sequence in found for nats in sequence])
 
 
-def visible(text: str) -> str:
-    """On one line, and without what a terminal would obey."""
+def on_one_line(text: str) -> str:
+    """With a sign for every character that cannot be seen, for a place in a text may be one of those."""
     signs = {"\n": "↵", "\t": "→"}
     return "".join(
         signs.get(one) or (one if one.isprintable() else one.encode("unicode_escape").decode()) for one in text

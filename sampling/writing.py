@@ -4,7 +4,7 @@ import json
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -14,6 +14,7 @@ from data.vocabulary import Vocabulary
 from model.choice import Choice
 from model.continuation import Continuation, Ended, side_by_side, write
 from model.decoder import Decoder
+from terminal import Writer
 
 KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # behind a line that is
 JOINER = "\N{ZERO WIDTH JOINER}"  # what stands on both of its sides is one
@@ -74,7 +75,7 @@ def as_json(task: Task, number: int, sample: Continuation) -> str:
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def write_all(task: Task, form: Form, out: TextIO, bar: "tqdm[NoReturn]", written: list[Continuation]) -> None:
+def write_all(task: Task, form: Form, out: Writer, bar: "tqdm[NoReturn]", written: list[Continuation]) -> None:
     """Write the samples in `form` when they are finished, or interrupted, and add them to `written`."""
     for seeds in side_by_side(task.decoder, task.count, task.seed):
         together: list[Continuation] = []
@@ -91,7 +92,7 @@ def write_all(task: Task, form: Form, out: TextIO, bar: "tqdm[NoReturn]", writte
             written += together
 
 
-def stream(task: Task, out: TextIO, bar: "tqdm[NoReturn]", written: list[Continuation]) -> None:
+def stream(task: Task, out: Writer, bar: "tqdm[NoReturn]", written: list[Continuation]) -> None:
     """Write prompt and sample character by character, each as soon as nothing can change it any more."""
     composed = any(map(extends, task.vocabulary.characters))
     sample, taken, pending = Continuation(), 0, task.prompt

@@ -63,7 +63,7 @@ SAMPLING_MISTAKES = {
         ["checkpoint=missing.pt"],
         "expected a checkpoint, a run's folder, best or last, got 'missing.pt'",
     ),
-    "not a checkpoint": (["checkpoint=binary"], "binary is not a checkpoint"),
+    "not a checkpoint": (["checkpoint=binary"], "this program's in binary, got: a file of another kind"),
     "unknown key": (["promt=a"], "promt: there is no such name; did you mean prompt"),
     "values": (["length=0", "count=0", "temperature=-1", "top_k=0"], "length.*count.*top_k.*temperature"),
     "shares": (["top_p=0", "min_p=1.5"], "top_p: expected more than 0 and at most 1, got 0.0; min_p: .* got 1.5"),

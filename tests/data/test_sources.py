@@ -1,16 +1,11 @@
 import errno
-import hashlib
 import sysconfig
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
-from data import sources
 from data.config import DataConfig, Source
-from data.sources import cache_folder, download, load_text, python_stdlib, read_path
+from data.sources import load_text, python_stdlib, read_path
 from errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -102,87 +97,3 @@ def test_what_is_not_utf8_text_is_named_with_file_and_offset(tmp_path: Path, con
     (tmp_path / "bad.txt").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_path(str(tmp_path / "bad.txt"))
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
-    """A page on this machine that says "to be", and the requests it has had."""
-    monkeypatch.setenv("no_proxy", "*")
-    requests: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            requests.append(self.path)
-            self.send_response(200)
-            if self.path.endswith("?cut"):
-                self.send_header("Content-Length", "100")
-            self.end_headers()
-            self.wfile.write(b"to be")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = Thread(target=http.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}/text", requests
-        http.shutdown()
-        thread.join()
-
-
-TO_BE = hashlib.sha256(b"to be").hexdigest()
-
-
-def test_a_download_is_fetched_once(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    url, requests = server
-    file = tmp_path / "cache" / "text.txt"
-    assert [download(url, TO_BE, file) for _ in range(2)] == [b"to be"] * 2
-    assert len(requests) == 1
-    assert list(file.parent.iterdir()) == [file]
-
-
-def test_a_damaged_copy_is_fetched_again(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    file = tmp_path / "text.txt"
-    file.write_bytes(b"to")
-    assert download(server[0], TO_BE, file) == b"to be" == file.read_bytes()
-
-
-def test_a_download_that_ends_early_is_a_clear_error(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    with pytest.raises(UserError, match=r"could not download .*IncompleteRead"):
-        download(server[0] + "?cut", TO_BE, tmp_path / "text.txt")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_download_that_cannot_be_kept_is_a_clear_error(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="could not keep the download as"):
-        download(server[0], TO_BE, tmp_path / "file" / "text.txt")
-
-
-def test_a_download_with_another_checksum_is_not_kept(tmp_path: Path, server: tuple[str, list[str]]) -> None:
-    with pytest.raises(UserError, match=r"expected SHA-256 00.*, got .* was not kept; fetch it by hand"):
-        download(server[0], "0" * 64, tmp_path / "text.txt")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_network_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sources, "TINY_SHAKESPEARE_URL", "http://127.0.0.1:1/input.txt")  # nobody listens there
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"could not download .* give data\.path=FILE, or use data=python_stdlib"
-    ) as error:
-        load_text(DataConfig(source=Source.tiny_shakespeare))
-    assert "\n" not in str(error.value)
-
-
-def test_tiny_shakespeare_comes_from_the_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shakespeare: str
-) -> None:
-    monkeypatch.setattr(sources, "TINY_SHAKESPEARE_URL", "http://127.0.0.1:1/input.txt")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cache_folder().mkdir()
-    (cache_folder() / "tiny_shakespeare.txt").write_bytes(shakespeare.encode())
-    text = load_text(DataConfig(source=Source.tiny_shakespeare))
-    assert text == shakespeare
-    assert (len(text), len(set(text))) == (1_115_394, 65)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from errors import UserError
-from sampling.scoring import SURPRISES, Score, score, sequences_of, visible
+from sampling.scoring import SURPRISES, Score, on_one_line, score, sequences_of
 from tests.sampling.helpers import DECODER, VOCABULARY
 
 
@@ -65,5 +65,5 @@ def test_json_has_the_text_and_all_figures() -> None:
     }
 
 
-def test_what_a_terminal_would_obey_is_shown() -> None:
-    assert visible("a\r\x1b[2J\té") == "a\\r\\x1b[2J→é"
+def test_what_cannot_be_seen_is_shown_on_one_line() -> None:
+    assert on_one_line("a\r\x1b[2J\té\n\u200d\udc9b") == "a\\r\\x1b[2J→é↵\\u200d\\udc9b"

@@ -1,0 +1,35 @@
+"""What a terminal is given to show: never what it would obey."""
+
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+class Writer(Protocol):
+    """As much of a stream as text needs to go out."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Terminal:
+    stream: TextIO
+
+    def write(self, text: str, /) -> int:
+        return self.stream.write(visible(text))
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def visible(text: str) -> str:
+    r"""`text` with its control characters, but for newline and tab, as Python writes them: `\x1b`, `\r`, `\x9b`."""
+    return text.translate(_CONTROLS)
+
+
+def shown_on(stream: TextIO) -> Writer:
+    """`stream`; if it is a terminal, all text on its way there is made `visible`, since a model can write anything."""
+    return _Terminal(stream) if stream.isatty() else stream
