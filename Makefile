@@ -39,7 +39,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,oracles,bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,oracles,bench,export]'
 	touch $@
 
 .venv/bin/python:

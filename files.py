@@ -1,8 +1,9 @@
 """Writing files whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,16 +12,35 @@ from typing import BinaryIO
 def replacing(file: Path) -> Iterator[BinaryIO]:
     """A stream that becomes `file` at the end: at every moment `file` is absent, the old one or the new one.
 
-    Makes the folders above it. An error inside leaves everything as it was.
+    So it is after a loss of power, too. Makes the folders above it. An error inside leaves everything as it was; an end
+    of the process may leave a file that `remove_unfinished` removes.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "wb") as stream:
+        with open(temporary, "xb") as stream:  # a name nobody can foresee, and never through somebody's link
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before says more
+            temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(file.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were ended in the middle of writing have left in `folder`. None must be writing."""
+    for temporary in folder.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name last: until then only the content does. Windows knows no such thing."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

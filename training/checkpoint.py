@@ -1,20 +1,25 @@
-"""A run's memory on disk: tensors and plain values only, written whole or not at all."""
+"""A run's memory on disk: tensors and plain values only, written whole or not at all, read without trust."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from errors import UserError
 from files import replacing
-from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
+from model.config import DecoderConfig
 from model.decoder import Decoder
+from training.archive import read_archive
+from training.plain import from_plain, plain
+from training.state import State
 
-FORMAT = 3  # raise when an older reader could no longer make sense of a file
+LAST, BEST = "last.pt", "best.pt"  # in the folder checkpoints/ of a run
+FORMAT = 4  # raise when an older reader could no longer make sense of a file
+PLACES = 2**24  # numbers that tables of positions may hold in all layers, which no weights in the file vouch for
+KINDS = {"weights": dict, "vocabulary": str, "corpus_sha256": str, "run": dict, "optimizers": list, "scaler": dict}
+KINDS |= {"generators": dict}
 
 
 @dataclass(kw_only=True)
@@ -24,122 +29,105 @@ class Checkpoint:
     model: DecoderConfig
     vocabulary: str  # its characters, in the order of their ids
     weights: dict[str, Tensor]
-    step: int  # steps taken
-    seed: int
+    state: State
     corpus_sha256: str
-    training_lines: Tensor | None  # where sequences are lines: fingerprints of those trained on (n,) int64
-    best_validation_loss: float
-    evaluations_since_best: int
-    optimizers: list[dict[str, Any]]
-    scaler: dict[str, Any]  # of fp16 gradients; empty in other precisions
-    generators: dict[str, Tensor]  # the state of each random generator that advances with training, by device
+    training_lines: Tensor | None = None  # where sequences are lines: fingerprints of those trained on (n,) int64
+    run: dict[str, Any] = field(default_factory=dict)  # plain values: what train.py was told, and where it ran
+    optimizers: list[dict[int, dict[str, Tensor]]] = field(default_factory=list)  # what each remembers of a parameter
+    scaler: dict[str, Any] = field(default_factory=dict)  # of fp16 gradients; empty in other precisions
+    generators: dict[str, Tensor] = field(default_factory=dict)  # states of those that training advances, by device
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that its weights have taken."""
+        return self.state.step
 
     def decoder(self) -> Decoder:
-        """The decoder with its trained weights, on the CPU, in evaluation mode. Raises UserError if they do not fit."""
-        try:
-            decoder = Decoder(self.model, len(self.vocabulary))
-            decoder.load_state_dict(self.weights)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise UserError(f"checkpoint: its weights and its model do not fit: {_one_line(error)}") from error
+        """The decoder with its trained weights, on the CPU, in evaluation mode."""
+        decoder = Decoder(self.model, len(self.vocabulary))
+        decoder.load_state_dict(self.weights)
         return decoder.eval()
 
     def save(self, file: Path) -> None:
-        """Write `file`, or leave the old one as it was."""
-        with replacing(file) as stream:
-            torch.save(vars(self) | {"format": FORMAT, "model": _plain(self.model)}, stream)
-
-
-@dataclass(frozen=True)
-class CheckpointFolder:
-    """Where a run keeps its last and its best checkpoint, and what all of them share."""
-
-    directory: Path
-    vocabulary: str
-    seed: int
-    corpus_sha256: str
-    training_lines: np.ndarray | None = None
-
-    def save(
-        self,
-        decoder: Decoder,
-        optimizers: Sequence[torch.optim.Optimizer],
-        scaler: torch.amp.GradScaler,
-        step: int,
-        best_validation_loss: float,
-        evaluations_since_best: int,
-    ) -> None:
-        """Save the last checkpoint, and the best if this is it."""
-        checkpoint = Checkpoint(
-            model=decoder.config,
-            vocabulary=self.vocabulary,
-            weights=decoder.state_dict(),
-            step=step,
-            seed=self.seed,
-            corpus_sha256=self.corpus_sha256,
-            training_lines=None if self.training_lines is None else torch.from_numpy(self.training_lines),
-            best_validation_loss=best_validation_loss,
-            evaluations_since_best=evaluations_since_best,
-            optimizers=[optimizer.state_dict() for optimizer in optimizers],
-            scaler=scaler.state_dict(),
-            generators=_generator_states(decoder.embedding.weight.device),
-        )
-        checkpoint.save(self.directory / "last.pt")
-        if evaluations_since_best == 0:
-            checkpoint.save(self.directory / "best.pt")
-
-
-def _generator_states(device: torch.device) -> dict[str, Tensor]:
-    """Dropout alone draws from the default generators; all else is drawn anew from the seed."""
-    states = {"cpu": torch.get_rng_state()}
-    match device.type:
-        case "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(device)
-        case "mps":
-            states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _plain(config: DecoderConfig) -> dict[str, Any]:
-    """Without enums, which are more than plain values."""
-    return asdict(config) | {
-        "attention": [str(kind) for kind in config.attention],
-        "scoring": str(config.scoring),
-        "position": str(config.position),
-    }
-
-
-def _typed(config: dict[str, Any]) -> DecoderConfig:
-    """`_plain` undone. Raises KeyError, TypeError or ValueError if it cannot be."""
-    kinds = {
-        "attention": [AttentionKind(kind) for kind in config["attention"]],
-        "scoring": ScoringKind(config["scoring"]),
-        "position": PositionKind(config["position"]),
-    }
-    return DecoderConfig(**config | kinds)
+        """Write `file`, or leave the old one as it was. Raises OSError if the disk does not let it."""
+        content = vars(self) | {"format": FORMAT, "model": plain(self.model), "state": plain(self.state)}
+        try:
+            with replacing(file) as stream:
+                torch.save(content, stream)
+        except RuntimeError as error:  # of torch, which then writes an end that does not fit
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def load_checkpoint(file: Path) -> Checkpoint:
-    """Read a checkpoint to the CPU without running anything it contains. Raises UserError if it is none."""
+    """Read a checkpoint to the CPU without running anything it contains. Raises UserError if it is none.
+
+    Nothing large is allocated before it is known that all sizes fit each other and the file.
+    """
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        return checked(read_archive(file, check=checked))
     except OSError as error:
-        raise UserError(f"checkpoint: cannot read {file}: {error.strerror}") from error
-    except Exception as error:  # a foreign file can go wrong in any way
-        raise UserError(f"checkpoint: {file} is not a checkpoint ({type(error).__name__} while reading it)") from error
-    found = content.pop("format", None) if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise UserError(f"checkpoint: expected {file} to have format {FORMAT}, got {found}")
-    try:
-        checkpoint = Checkpoint(**content | {"model": _typed(content["model"])})
-        if list(checkpoint.vocabulary) != sorted(set(checkpoint.vocabulary)) or not checkpoint.vocabulary:
-            raise ValueError("its vocabulary is not sorted and distinct")
+        raise UserError(f"checkpoint: cannot read {file}: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"checkpoint: {file} does not hold what format {FORMAT} needs: {_one_line(error)}") from error
+        raise UserError(f"checkpoint: expected one of this program's in {file}, got: {one_line(error)}") from error
+
+
+def checked(content: object) -> Checkpoint:
+    """The checkpoint of which `content` is as `Checkpoint.save` writes it. Tensors may be on torch's meta device.
+
+    Raises KeyError, TypeError or ValueError if it is anything else.
+    """
+    if not isinstance(content, dict) or "format" not in content:
+        raise ValueError("a file of another kind")
+    content = dict(content)
+    found = content.pop("format")
+    if found != FORMAT:
+        newer = isinstance(found, int) and found > FORMAT
+        raise ValueError(
+            f"format {found!r:.20}, where {FORMAT} is read" + ("; a newer version wrote it" if newer else "")
+        )
+    if missing := {each.name for each in fields(Checkpoint)} ^ set(content):
+        raise ValueError(f"other contents than format {FORMAT} has: {', '.join(sorted(map(str, missing)))[:200]}")
+    for name, kind in KINDS.items():
+        if not isinstance(content[name], kind):
+            raise ValueError(f"{name}: expected {kind.__name__}, got {type(content[name]).__name__}")
+    if not all(isinstance(each, dict) for each in content["optimizers"]):
+        raise ValueError("optimizers that remember in another way")
+    if strange := [name for name, weight in content["weights"].items() if not isinstance(weight, Tensor)]:
+        raise ValueError(f"weights that are none: {', '.join(map(str, strange))}")
+    model, state = from_plain(DecoderConfig, content["model"], "model"), from_plain(State, content["state"], "state")
+    checkpoint = Checkpoint(**content | {"model": model, "state": state})
+    if problems := model.problems() + state.problems():
+        raise ValueError("; ".join(problems))
+    vocabulary = checkpoint.vocabulary
+    if not isinstance(vocabulary, str) or not vocabulary or list(vocabulary) != sorted(set(vocabulary)):
+        raise ValueError("a vocabulary that is not sorted and distinct")
+    _check_sizes(checkpoint)
+    if not all(weight.is_meta or weight.isfinite().all() for weight in checkpoint.weights.values()):
+        raise ValueError("weights that are not all finite")
     return checkpoint
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _check_sizes(checkpoint: Checkpoint) -> None:
+    """Raise ValueError if the weights are not those of the model. They may lack content, on torch's meta device."""
+    model, weights = checkpoint.model, checkpoint.weights
+    most = max(PLACES, 64 * sum(weight.numel() for weight in weights.values()))
+    if model.layers > len(weights) or model.layers * model.context * model.width > most:
+        raise ValueError(f"a model of {model.layers} layers and context {model.context}, with {len(weights)} weights")
+    with torch.device("meta"):
+        expected = _kinds(Decoder(model, len(checkpoint.vocabulary)).state_dict())
+    found = _kinds(weights)
+    if found != expected:
+        name = next(iter(sorted(found.items() ^ expected.items(), key=str)))[0]
+        raise ValueError(f"weights that do not fit its model: {name} {found.get(name)} for {expected.get(name)}")
+    tensors = {"training_lines": (checkpoint.training_lines, torch.int64)}
+    tensors |= {f"generators.{name}": (state, torch.uint8) for name, state in checkpoint.generators.items()}
+    for name, (tensor, dtype) in tensors.items():
+        if tensor is not None and not (isinstance(tensor, Tensor) and tensor.dtype == dtype and tensor.dim() == 1):
+            raise ValueError(f"{name} that is no row of {dtype}")
+
+
+def _kinds(weights: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    return {name: (weight.dtype, tuple(weight.shape)) for name, weight in weights.items()}
 
 
 def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
@@ -149,19 +137,23 @@ def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
     all, and None the best.
     """
     if named in (None, "best", "last"):
-        return _newest(runs, named or "best")
+        return _newest(runs, f"{named or 'best'}.pt")
     try:
         path = Path(named).expanduser()
         path.stat()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"checkpoint: expected a checkpoint, a run's folder, best or last, got {named!r}: {error}"
         ) from error
-    return _newest(path, "best") if path.is_dir() else path
+    return _newest(path, BEST) if path.is_dir() else path
 
 
-def _newest(folder: Path, which: str) -> Path:
-    found = sorted(folder.glob(f"**/checkpoints/{which}.pt"), key=lambda file: file.stat().st_mtime)
+def _newest(folder: Path, name: str) -> Path:
+    found = sorted(folder.glob(f"**/checkpoints/{name}"), key=lambda file: file.stat().st_mtime)
     if not found:
         raise UserError(f"checkpoint: expected a trained run below {folder}/, got none; first run: python train.py")
     return found[-1]
+
+
+def one_line(error: Exception) -> str:
+    return ascii(" ".join(str(error).split()))[1:-1][:300]

@@ -1,0 +1,79 @@
+"""All that training changes, so that it can be kept and taken up again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from errors import UserError
+from model.decoder import Decoder
+from training.checkpoint import Checkpoint, one_line
+from training.config import Precision, TrainingConfig
+from training.optimizer import make_optimizers, remembered, remind
+from training.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A decoder and what makes it learn."""
+
+    decoder: Decoder
+    optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler  # of fp16 gradients; idle in other precisions
+
+    @classmethod
+    def of(cls, decoder: Decoder, config: TrainingConfig, runtime: Runtime) -> "Learner":
+        scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
+        return cls(decoder, make_optimizers(decoder, config, runtime.precision), scaler)
+
+    def kept(self) -> dict[str, Any]:
+        """What of a checkpoint is the learner's. Tensors are its own, not copies."""
+        return {
+            "model": self.decoder.config,
+            "weights": self.decoder.state_dict(),
+            "optimizers": [remembered(optimizer) for optimizer in self.optimizers],
+            "scaler": self.scaler.state_dict(),
+            "generators": _generator_states(self._device()),
+        }
+
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Go on exactly where `checkpoint` was made. Raises UserError if that was in other ways.
+
+        A scaler of its own and the generator of another device begin anew.
+        """
+        self.decoder.load_state_dict(checkpoint.weights)
+        try:
+            if len(checkpoint.optimizers) != len(self.optimizers):
+                raise ValueError(f"{len(checkpoint.optimizers)} optimizers for {len(self.optimizers)}")
+            for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):
+                remind(optimizer, state)
+            if self.scaler.is_enabled() and checkpoint.scaler:
+                self.scaler.load_state_dict(checkpoint.scaler)
+            _set_generators(self._device(), checkpoint.generators)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"resume: the checkpoint does not fit the way of training: {one_line(error)}") from error
+
+    def _device(self) -> torch.device:
+        return self.decoder.embedding.weight.device
+
+
+def _generator_states(device: torch.device) -> dict[str, Tensor]:
+    """Dropout alone draws from the default generators; all else is drawn anew from the seed."""
+    states = {"cpu": torch.get_rng_state()}
+    match device.type:
+        case "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(device)
+        case "mps":
+            states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_generators(device: torch.device, states: dict[str, Tensor]) -> None:
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
+    match device.type:
+        case "cuda" if "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], device)
+        case "mps" if "mps" in states:
+            torch.mps.set_rng_state(states["mps"])
