@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 
 from conf.command import command
+from conf.mistakes import GROUPS
+from conf.resume import Record, as_begun, gone_on_with, has_run, named_in
 from conf.schema import TrainConfig
 from data.config import Unit
 from errors import UserError
 from files import replacing
 from model.config import PositionKind, ScoringKind
+from terminal import shown_on
 
 if TYPE_CHECKING:
     from data.corpus import Corpus
+    from training.checkpoint import Checkpoint
 
 PROBE_LENGTH = 64  # characters of the text held out whose attention is shown
 FINAL_SAMPLE_LENGTH = 400
@@ -36,7 +40,13 @@ def compare_runs(folder: Path) -> None:
     print(f"\n{table(rows)}\n\nkept as {shown(folder / 'comparison.md')}, with what it comes from as comparison.json")
 
 
-@command("train", free_text=("data.path",), free_texts=("board.probe",), keeps_runs=True, after_sweep=compare_runs)
+@command(
+    "train",
+    free_text=("data.path", "resume", "init_from"),
+    free_texts=("board.probe",),
+    keeps_runs=True,
+    after_sweep=compare_runs,
+)
 def main(config: TrainConfig, directory: Path) -> float:
     """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
     # Imported here, so that help and completion need not wait for torch.
@@ -45,67 +55,121 @@ def main(config: TrainConfig, directory: Path) -> float:
     from data.batches import Batches
     from data.corpus import Corpus
     from data.sources import load_text
-    from model.choice import Choice
-    from model.continuation import continuations
     from model.decoder import Decoder
     from training.allocator import keep_freed_memory
-    from training.board import SAMPLE_LINES, Board
-    from training.checkpoint import CheckpointFolder, load_checkpoint
-    from training.loop import fit
-    from training.runtime import choose_runtime, machine
+    from training.board import Board
+    from training.folder import CheckpointFolder
+    from training.interruption import Interrupted
+    from training.loop import fit, is_finished
+    from training.memory import memory_told
+    from training.plain import plain
+    from training.runtime import changes, choose_runtime, machine
+    from training.transfer import transfer
 
     keep_freed_memory()
-    characters = config.training.steps * config.training.batch_size * config.model.context
-    flop = 6 * config.model.map_weights() * characters  # forward 2, backward 4 for each weight
+    record, last, start = settled(config, directory)
+    config, training = record.config, record.config.training
+    if last and is_finished(last.state, training) and is_told(directory, last.step):
+        print(f"finished: {shown(directory)}, at step {last.step}; a larger training.steps would go on")
+        return last.state.best_validation_loss
+    flop = 6 * config.model.map_weights() * training.steps * training.batch_size * config.model.context
     runtime = choose_runtime(config.runtime, flop, one_shape=config.data.unit == Unit.window)
+    record.ran_on = machine(runtime.device) | {"device": str(runtime.device), "precision": str(runtime.precision)}
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
+    if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, corpus.vocabulary.characters):
+        raise UserError("resume: expected the text that the run was started with, got another")
     vocabulary, seed = corpus.vocabulary, config.seed
     opening = vocabulary.encode(vocabulary.opening).tolist()
     end = opening[0] if config.data.unit == Unit.line else None
     probes = choose_probes(config, corpus)
-    settings = chosen_settings(config)
 
-    decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
-    torch.manual_seed(seed + 1)  # torch's default generators serve dropout and nothing else
-    batches = Batches(corpus.training.on(runtime.device), config.training.batch_size, seed)
     print(f"text     {corpus.described}, from {config.data.path or config.data.source}")
-    print(f"decoder  {decoder.parameter_count():,} parameters")
-    if (config.model.scoring, config.model.position) == (ScoringKind.mean, PositionKind.rotary):
-        print("         the mean asks with no queries, so there is nothing to rotate: only the mask tells positions")
-    print(f"runs on  {runtime.reason}")
-    print(f"folder   {directory}", flush=True)
-
-    with closing(Board(directory, config.board, vocabulary.characters, probes, opening, end)) as board:
-        board.begin(json.dumps(asdict(config), indent=2, ensure_ascii=False))
+    characters = (training.micro_batch_size or training.batch_size) * config.model.context
+    with memory_told(config.model, characters, runtime.device):
+        decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
+        torch.manual_seed(seed + 1)  # torch's default generators serve dropout and nothing else
+        batches = Batches(corpus.training.on(runtime.device), training.batch_size, seed)
+        print(f"decoder  {decoder.parameter_count():,} parameters")
+        if (config.model.scoring, config.model.position) == (ScoringKind.mean, PositionKind.rotary):
+            print("         the mean asks with no queries: there is nothing to rotate, only the mask tells positions")
+        if start:
+            print(f"         begun with {config.init_from}: {transfer(start, decoder, vocabulary.characters)}")
+        print(f"runs on  {runtime.reason}")
+        print(f"folder   {directory}", flush=True)
+        if last:
+            print(f"resumed  at step {last.step} of {training.steps}{changes(last.run['ran_on'], record.ran_on)}")
         checkpoints = CheckpointFolder(
-            directory / "checkpoints", vocabulary.characters, seed, corpus.sha256, corpus.training_lines
+            directory / "checkpoints", vocabulary.characters, corpus.sha256, corpus.training_lines, plain(record)
         )
-        outcome = fit(decoder, batches, corpus.held_out, config.training, runtime, board, checkpoints)
-        results = asdict(outcome)
-        board.finish(settings, {name: value for name, value in results.items() if name != "compiled"})
-    summary = results | {
+        with closing(Board(directory, config.board, vocabulary.characters, probes, opening, end)) as board:
+            if not last:
+                board.begin(json.dumps(plain(config), indent=2, ensure_ascii=False))
+            try:
+                outcome = fit(decoder, batches, corpus.held_out, training, runtime, board, checkpoints, last)
+            except Interrupted as interrupted:
+                say_how_to_resume(directory, str(interrupted))
+                sys.exit(interrupted.exit_code)
+            results = {name: value for name, value in asdict(outcome).items() if name != "compiled"}
+            board.finish(outcome.steps, record.settings, results)
+    summary = asdict(outcome) | {
         "parameters": decoder.parameter_count(),
         "bits_per_character": outcome.best_validation_loss / math.log(2),
-        "settings": settings,
+        "settings": record.settings,
         "seed": seed,
         "corpus_sha256": corpus.sha256,
-        "device": str(runtime.device),
-        "precision": str(runtime.precision),
     }
-    summary |= machine(runtime.device)
     with replacing(directory / "summary.json") as stream:
-        stream.write(json.dumps(summary, indent=2).encode() + b"\n")
-
-    best = load_checkpoint(directory / "checkpoints" / "best.pt").decoder()
-    # Another seed than sample.py's own, which is to write something new.
-    count = 1 if end is None else SAMPLE_LINES
-    samples = continuations(
-        best, opening, FINAL_SAMPLE_LENGTH, end=end, count=count, choice=Choice(temperature=0.8), seed=seed + 1
-    )
-    print("", *map(vocabulary.decode, samples), "", sep="\n")
+        stream.write(json.dumps(summary | record.ran_on, indent=2).encode() + b"\n")
+    write_samples(directory, opening, end, seed)
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     say_how_to_go_on(directory)
     return outcome.best_validation_loss
+
+
+def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint | None, Checkpoint | None]":
+    """What the run is to do, the checkpoint that it goes on from, and that whose weights it begins with."""
+    from training.checkpoint import LAST, find_checkpoint, load_checkpoint
+    from training.plain import from_plain
+
+    overrides = HydraConfig.get().overrides.task
+    record, last, start = Record(config, presets(), chosen_settings(config), ran_on={}), None, None
+    if config.resume and has_run(directory):
+        file = directory / "checkpoints" / LAST
+        last = load_checkpoint(file)
+        try:
+            then = from_plain(Record, last.run, "run")
+        except ValueError as error:
+            raise UserError(f"resume: expected the checkpoint of a run in {file}, got: {error}") from error
+        record = gone_on_with(then, record, overrides)
+    elif config.init_from:
+        start = load_checkpoint(find_checkpoint(config.init_from))
+        config.model = as_begun(start.model, config.model, overrides)
+    return record, last, start
+
+
+def is_told(directory: Path, steps: int) -> bool:
+    """Whether the summary is that of so many steps."""
+    try:
+        return bool(json.loads((directory / "summary.json").read_text(encoding="utf-8"))["steps"] == steps)
+    except (OSError, ValueError, KeyError):  # lost, or of a run that was ended before it had one
+        return False
+
+
+def write_samples(directory: Path, opening: list[int], end: int | None, seed: int) -> None:
+    """Print what the best decoder of a run writes."""
+    from data.vocabulary import Vocabulary
+    from model.choice import Choice
+    from model.continuation import continuations
+    from training.board import SAMPLE_LINES
+    from training.checkpoint import BEST, load_checkpoint
+
+    best = load_checkpoint(directory / "checkpoints" / BEST)
+    count, choice = 1 if end is None else SAMPLE_LINES, Choice(temperature=0.8)
+    # Another seed than sample.py's own, which is to write something new.
+    samples = continuations(
+        best.decoder(), opening, FINAL_SAMPLE_LENGTH, end=end, count=count, choice=choice, seed=seed + 1
+    )
+    print("", *map(Vocabulary(best.vocabulary).decode, samples), "", sep="\n", file=shown_on(sys.stdout))
 
 
 def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]:
@@ -133,17 +197,27 @@ def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]
 def chosen_settings(config: TrainConfig) -> dict[str, int | float | str]:
     """What the user set on the command line, and the preset: this is how runs differ."""
     hydra = HydraConfig.get()
-    named = [override.partition("=")[0].lstrip("+") for override in hydra.overrides.task]
-    values = {name: plain(attrgetter(name)(config)) for name in ("seed", *named) if name not in hydra.runtime.choices}
+    named = [name for name in named_in(hydra.overrides.task) if name != "resume"]
+    values = {name: listed(attrgetter(name)(config)) for name in ("seed", *named) if name not in hydra.runtime.choices}
     groups = {name: hydra.runtime.choices[name] for name in ("experiment", *named) if name in hydra.runtime.choices}
     return groups | values
 
 
-def plain(setting: object) -> int | float | str:
+def presets() -> dict[str, str]:
+    """Those that were chosen, by the name of their group."""
+    return {name: HydraConfig.get().runtime.choices[name] for name in GROUPS}
+
+
+def listed(setting: object) -> int | float | str:
     """What TensorBoard and JSON can hold."""
     if isinstance(setting, list):
         return ", ".join(map(str, setting))
     return setting if isinstance(setting, int | float) else str(setting)
+
+
+def say_how_to_resume(directory: Path, interrupted_by: str) -> None:
+    command = shlex.join([typed_as("python"), "train.py", f"resume={shown(directory)}"])
+    print(f"interrupted by {interrupted_by}, and saved; to go on:  {command}")
 
 
 def say_how_to_go_on(directory: Path) -> None:

@@ -32,7 +32,7 @@ from data.batches import Batches, Windows
 from model.decoder import Decoder
 from training.allocator import keep_freed_memory
 from training.board import SNAPSHOTS, Board
-from training.checkpoint import CheckpointFolder
+from training.folder import CheckpointFolder
 from training.loop import READ_EVERY, fit
 from training.runtime import choose_runtime, machine
 
@@ -108,7 +108,7 @@ def find(device: torch.device, steps: int | None, folder: Path) -> Findings:
     probes = {"validation": ids[:PROBE].tolist()}
     with closing(TimedBoard(device, folder, config.board, CHARACTERS, probes, [0])) as board:
         board.begin("")
-        checkpoints = CheckpointFolder(folder / "checkpoints", CHARACTERS, seed=0, corpus_sha256="")
+        checkpoints = CheckpointFolder(folder / "checkpoints", CHARACTERS, corpus_sha256="")
         batches = Batches(training.on(device), config.training.batch_size, seed=0)
         outcome = fit(decoder, batches, held_out, config.training, runtime, board, checkpoints)
     # The loop's clock of training stands still for attention and validation, but not for the curves between steps.

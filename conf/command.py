@@ -5,20 +5,22 @@ import io
 import math
 import os
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from conf.claim import claimed, refusals_told, remove_empty
 from conf.mistakes import MISTAKES, described, find_mistakes, spelled_out, typed
+from conf.resume import folder_to_resume
 from conf.schema import CONF, register
 from errors import UserError
+from terminal import visible
 
 Main = Callable[[Any, Path], Any]
 Decorator = Callable[[Main], Callable[[], None]]
@@ -54,7 +56,7 @@ def command(
                 config = typed(composed)
                 if problems := config.problems():
                     raise UserError("; ".join(problems))
-                with _claimed(directory, composed) if keeps_runs else nullcontext():
+                with refusals_told(), claimed(directory, composed) if keeps_runs else nullcontext():
                     result = main(config, directory)
                 sys.stdout.flush()
                 if is_sweep():
@@ -65,7 +67,7 @@ def command(
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return None
             except MISTAKES as mistake:
-                _remove_empty(directory)
+                remove_empty(directory)
                 failed_jobs.append(_say(name, [described(mistake, name)]))
                 if is_sweep():
                     return math.inf
@@ -82,23 +84,27 @@ def command(
                 sys.argv[1:] = [_literal(argument, free_text, free_texts) for argument in sys.argv[1:]]
             try:
                 sys.argv[1:] = spelled_out(name, sys.argv[1:])
+                folder = folder_to_resume(name, sys.argv[1:], is_sweep()) if keeps_runs else None
             except UserError as mistake:
                 sys.exit(_say(name, [str(mistake)]))
+            if folder:
+                sys.argv.append(_literal(f"hydra.run.dir={folder}", ("hydra.run.dir",)))
             if is_sweep() and (mistakes := find_mistakes(name, sys.argv[1:])):
                 sys.exit(_say(name, mistakes))
             # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
-                hydra.main(version_base="1.3", config_path=CONF, config_name=name)(job)()
+                with refusals_told():  # Hydra makes the folder
+                    hydra.main(version_base="1.3", config_path=CONF, config_name=name)(job)()
             except MISTAKES as mistake:
                 sys.exit(_say(name, find_mistakes(name, sys.argv[1:]) or [described(mistake, name)]))
             except KeyboardInterrupt:
                 print("\ninterrupted", file=sys.stderr)
                 sys.exit(130)
             finally:
-                for folder in sweep_folders:
+                for swept in sweep_folders:
                     if after_sweep:
-                        after_sweep(folder)
+                        after_sweep(swept)
             sys.exit(2 if failed_jobs else 0)
 
         return run
@@ -108,7 +114,8 @@ def command(
 
 def _say(name: str, mistakes: list[str]) -> int:
     """Print mistakes as one line; the exit code that goes with them."""
-    print(f"{name}.py: {'; '.join(mistakes)}", file=sys.stderr)
+    line = f"{name}.py: {'; '.join(mistakes)}".replace("\n", "\\n")
+    print(visible(line), file=sys.stderr)
     return 2
 
 
@@ -128,35 +135,3 @@ def _literal(argument: str, free_text: Iterable[str], free_texts: Iterable[str] 
     value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # no interpolation
     value = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + match[2].replace("'", r"\'"), value)
     return f"{name}=['{value}']" if listed else f"{name}='{value}'"
-
-
-@contextmanager
-def _claimed(directory: Path, composed: DictConfig) -> Iterator[None]:
-    """Make `directory` this run's own by its `.hydra` folder. Hydra itself would overwrite another run's.
-
-    Raises UserError if it is taken. After a mistake that left nothing else behind, it is given back.
-    """
-    record = directory / ".hydra"
-    try:
-        record.mkdir()
-    except FileExistsError as error:
-        raise UserError(
-            f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again or give another name="
-        ) from error
-    OmegaConf.save(composed, record / "config.yaml")
-    OmegaConf.save(HydraConfig.instance().cfg, record / "hydra.yaml")
-    OmegaConf.save(HydraConfig.get().overrides.task, record / "overrides.yaml")
-    try:
-        yield
-    except MISTAKES:
-        if list(directory.iterdir()) == [record]:
-            shutil.rmtree(record)
-        raise
-
-
-def _remove_empty(directory: Path) -> None:
-    """Remove the folder that Hydra made for a run, and those above it up to runs/, if there is nothing in them."""
-    for folder in (directory, *directory.parents):
-        if not folder.is_relative_to(Path.cwd() / "runs") or any(folder.iterdir()):
-            return
-        folder.rmdir()

@@ -23,6 +23,8 @@ class TrainConfig:
 
     name: str  # of the folder below runs/
     seed: int  # of the initial weights, the order of the data, and dropout
+    resume: str | None = None  # a run's folder, or `auto`: the newest run of this name, if there is one
+    init_from: str | None = None  # a checkpoint whose weights a new run begins with
     data: DataConfig
     model: DecoderConfig
     training: TrainingConfig
@@ -32,6 +34,11 @@ class TrainConfig:
     def problems(self) -> list[str]:
         """Everything that is wrong with these values, one entry each; all of it is cheap to find."""
         found = _seed_problems(self.seed)
+        found += [
+            f"{name}: expected a path, got an empty string"
+            for name in ("resume", "init_from")
+            if getattr(self, name) == ""
+        ]
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
+from tqdm import tqdm
 
 from attention_tab.format import Snapshot
 from model.capture import attention_maps
@@ -16,12 +17,12 @@ from model.continuation import continuations
 from model.decoder import Decoder
 from model.position import LearnedPosition, SinusoidalPosition
 from training.config import BoardConfig
+from training.event_file import LastingWriter
 from training.pictures import attention_grid, enlarged, heat_map
 from training.progress import Reading
 from training.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take, write
 
 SNAPSHOTS = 40  # in a run at the most, unless the user asks for more or fewer
-SECONDS_UNSEEN = 5  # at most, until what is written can be read
 ATTENTION_TAG = "attention/layers_down_heads_across"
 SAMPLE_LINES = 10  # where lines are learned
 LEARNED_LARGEST = 2.0  # what is beyond has the last colour: with one scale for all steps they can be compared
@@ -43,13 +44,19 @@ class Board:
         """`characters`: those of the ids. `probes`: ids of texts whose attention is shown, and names for them; the
         curves and pictures are of the first. `prompt`: ids that samples go on from, up to `end`.
         """
-        self.writer = SummaryWriter(str(directory), flush_secs=SECONDS_UNSEEN)
+        self.writer = LastingWriter(directory, say=tqdm.write)
         self.config, self.characters, self.probes, self.prompt, self.end = config, characters, probes, prompt, end
         self._background = ThreadPoolExecutor(max_workers=1)
         self._written: Future[None] | None = None  # the latest that the background got to do
 
+    def go_back_to(self, step: int) -> None:
+        """Let what was logged after `step` be forgotten: training goes on from there."""
+        self.finish_background()
+        self.writer.forget_from(step + 1)
+
     def begin(self, config_text: str) -> None:
         """What stays the same throughout a run: its configuration and the probes."""
+        self.writer.forget_from(0)  # TensorBoard takes the first for the beginning, and obeys only those after it
         self.writer.add_text("config", verbatim(config_text), 0)
         for name, ids in self.probes.items():
             self.writer.add_text(f"attention/{name}", verbatim(self._text(ids)), 0)
@@ -69,7 +76,6 @@ class Board:
         count = 1 if self.end is None else SAMPLE_LINES
         samples = continuations(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
         self.writer.add_text("sample", verbatim("\n".join(map(self._text, samples))), step)
-        self.writer.flush()
 
     def attention_due(self, step: int, steps: int) -> bool:
         """Whether a snapshot is, in a run of so many `steps`."""
@@ -115,15 +121,15 @@ class Board:
         picture = enlarged(heat_map((values / largest + 1) / 2), ENCODING_PIXELS)
         self.writer.add_image("encoding/positions_down_columns_across", picture, step, dataformats="HWC")
 
-    def finish(self, settings: Mapping[str, int | float | str], results: dict[str, float]) -> None:
-        """A row for the HParams tab, which compares runs: what was set, what came of it."""
+    def finish(self, step: int, settings: Mapping[str, int | float | str], results: dict[str, float]) -> None:
+        """A row for the HParams tab, which compares runs: what was set, what came of it after `step`."""
         metrics = {f"result/{name}": value for name, value in results.items()}
         # SummaryWriter.add_hparams would open a second run for them. And of the three summaries the first, which lists
         # columns, is left out: TensorBoard would take one run's list for all, where it can find the columns by itself.
         for summary in hparams(settings, metrics)[1:]:
             write(self.writer, summary)
         for name, value in metrics.items():
-            self.writer.add_scalar(name, value)
+            self.writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         try:
@@ -136,6 +142,11 @@ class Board:
         write(self.writer, summary_of_metrics(snapshots[0]), step)  # first: whoever sees the snapshots asks for them
         for name, snapshot in zip(self.probes, snapshots, strict=True):
             write(self.writer, summary_of(name, snapshot), step)
+
+    def flush(self) -> None:
+        """Bring all that was logged to the file."""
+        self.finish_background()
+        self.writer.flush()
 
     def finish_background(self) -> None:
         """Wait for what the background has yet to write. Raises what went wrong there."""

@@ -1,6 +1,7 @@
 """How a run proceeds, where, and what it shows. Free of heavy imports, so that help and completion are instant."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -34,6 +35,13 @@ class OptimizerKind(StrEnum):
     adamw = "adamw"
 
 
+class OnDivergence(StrEnum):
+    """What becomes of a run whose loss or gradients are no longer finite, step after step."""
+
+    rollback = "rollback"  # to the last good checkpoint, with smaller learning rates, a few times
+    stop = "stop"
+
+
 @dataclass(kw_only=True, slots=True)
 class TrainingConfig:
     """Optimization, evaluation and stopping. Everything is counted in optimizer steps."""
@@ -49,6 +57,13 @@ class TrainingConfig:
     weight_decay: float = 0.1
     gradient_clip: float = 1.0  # largest norm of the gradient
     patience: int | None = None  # evaluations without a better validation loss before the run stops
+    checkpoint_every: str = "5min"  # or a number of steps; and always at an evaluation
+    on_divergence: OnDivergence = OnDivergence.rollback
+
+    def checkpoint_due(self, step: int, seconds: float) -> bool:
+        """Whether a checkpoint is, `seconds` after the one before."""
+        number, minutes, _ = self.checkpoint_every.partition("min")
+        return seconds >= 60 * float(number) if minutes else step % int(number) == 0
 
     def problems(self) -> list[str]:
         at_least_one = ("steps", "batch_size", "evaluate_every", "micro_batch_size", "patience")
@@ -62,6 +77,11 @@ class TrainingConfig:
             for name in ("learning_rate", "muon_learning_rate", "gradient_clip")
             if not 0 < (value := getattr(self, name)) < math.inf
         ]
+        if not re.fullmatch(r"[1-9]\d*|\d*\.?\d+min", self.checkpoint_every, re.ASCII):
+            found.append(
+                f"training.checkpoint_every: expected a number of steps, or of minutes as in 5min, got "
+                f"{self.checkpoint_every!r}"
+            )
         if not 0 <= self.warmup < 1:
             found.append(f"training.warmup: expected at least 0 and below 1, got {self.warmup}")
         if not 0 <= self.weight_decay < math.inf:

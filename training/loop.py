@@ -11,16 +11,20 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from data.batches import NO_TARGET, Batch, Batches, Sequences
-from errors import UserError
 from model.decoder import Decoder, inference
 from training.board import Board
-from training.checkpoint import CheckpointFolder
+from training.checkpoint import BEST, LAST, Checkpoint
 from training.compilation import compiled
-from training.config import OptimizerKind, Precision, TrainingConfig
+from training.config import TrainingConfig
+from training.divergence import go_back, has_diverged
+from training.folder import CheckpointFolder
+from training.interruption import Interrupted, noted_signals
+from training.learner import Learner
 from training.memory import peak_bytes
-from training.optimizer import make_optimizers, set_learning_rates
+from training.optimizer import set_learning_rates
 from training.progress import Progress
 from training.runtime import Runtime
+from training.state import State
 
 READ_EVERY = 10  # steps between readings of the loss: each makes the host wait for the device
 EVALUATION_LOGITS = 2**24  # in one forward pass of the evaluation, which bounds its memory
@@ -36,6 +40,7 @@ class Outcome:
     characters_per_second: float  # of the training steps alone
     step_bytes: int  # the most that the activations and gradients of a plain step take at once
     compiled: bool  # whether training steps were
+    skipped_steps: int  # because loss or gradient was not finite
     best_validation_loss: float
     final_validation_loss: float
 
@@ -48,62 +53,89 @@ def fit(
     runtime: Runtime,
     board: Board,
     checkpoints: CheckpointFolder,
+    last: Checkpoint | None = None,
 ) -> Outcome:
     """Train `decoder` on `batches`; evaluate on `held_out`, log and save as often as `config` says.
 
-    Raises UserError when the loss is no longer finite.
+    Goes on from the `last` checkpoint, if there is one, as if nothing had happened. Raises Interrupted when asked to
+    end early, and UserError when training has diverged or its end could not be saved.
     """
-    optimizers = make_optimizers(decoder, config, runtime.precision)
-    scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision is Precision.fp16)
-    best, evaluations_since_best = math.inf, 0
+    learner, state = Learner.of(decoder, config, runtime), State()
+    if last:
+        learner.take_up(last)
+        state = last.state
+        board.go_back_to(state.step)
     decoder.train()
-    first = next(batches(0).split(config.micro_batch_size or config.batch_size))
-    with closing(Progress(config.steps)) as progress:
+    with noted_signals() as wish, closing(Progress(config.steps, state)) as progress:
         with progress.paused():
-            with runtime.autocast():
-                board.attention(0, decoder)
-                board.pictures(0, decoder)
-            board.positions(0, decoder)
+            if not last:
+                with runtime.autocast():
+                    board.attention(0, decoder)
+                    board.pictures(0, decoder)
+                board.positions(0, decoder)
+                board.flush()
+                checkpoints.save(LAST, learner, progress.settle(), progress.say)
+            first = next(batches(0).split(config.micro_batch_size or config.batch_size))
             model = compiled(decoder, lambda model: summed_loss(model, first, runtime), runtime, progress.say)
-        for step in range(1, config.steps + 1):
-            rate = set_learning_rates(optimizers, step - 1, config)
-            batch = batches(step - 1)
-            loss, norm = train_step(model, optimizers, scaler, batch, config, runtime)
+        saved_at = progress.seconds()
+        while not is_finished(state, config):
+            rate = set_learning_rates(learner.optimizers, state.step, config, state.rollbacks)
+            batch = batches(state.step)
+            loss, norm = train_step(model, learner.optimizers, learner.scaler, batch, config, runtime)
             progress.stepped(loss, norm, batch.characters)
+            step = state.step
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
-                reading = progress.read()
-                check_finite(reading.loss, step, config)
-                board.training(step, reading, rate)
+                board.training(step, progress.read(), rate)
+            if evaluation_due:
+                with progress.paused():
+                    state.validation_loss = evaluate(decoder, held_out, runtime)
+            if has_diverged(state, evaluated=evaluation_due):
+                state = go_back(learner, batches, config, board, checkpoints, progress)
+                continue
+            if evaluation_due:
+                with progress.paused():
+                    state.evaluated()
+                    board.validation(step, state.validation_loss, decoder)
+                    if state.evaluations_since_best == 0:
+                        checkpoints.save(BEST, learner, progress.settle(), progress.say)
+                    progress.evaluated()
             if board.pictures_due(step, evaluation_due):
                 with progress.paused(), runtime.autocast():
                     board.pictures(step, decoder)
-            if evaluation_due:
-                with progress.paused():
-                    validation = evaluate(decoder, held_out, runtime)
-                    check_finite(validation, step, config)
-                    evaluations_since_best = 0 if validation < best else evaluations_since_best + 1
-                    best = min(best, validation)
-                    board.validation(step, validation, decoder)
-                    checkpoints.save(decoder, optimizers, scaler, step, best, evaluations_since_best)
-                    progress.evaluated(step, validation)
-            stopped = evaluations_since_best == config.patience
-            if stopped or board.attention_due(step, config.steps):
+            if is_finished(state, config) or board.attention_due(step, config.steps):
                 with progress.paused(), runtime.autocast():
                     board.attention(step, decoder)
-            if stopped:
-                progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
-                break
+            # Last, and when all of this step can be read on the disk: who goes on from here does none of it again.
+            if evaluation_due or wish.signal or config.checkpoint_due(step, progress.seconds() - saved_at):
+                with progress.paused():
+                    board.flush()
+                    if evaluation_due or progress.latest_was_taken():
+                        checkpoints.save(LAST, learner, progress.settle(), progress.say)
+                saved_at = progress.seconds()
+            if wish.signal and not is_finished(state, config):
+                checkpoints.check_saved()
+                raise Interrupted(wish.signal)
+        if state.step < config.steps:
+            progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
+        progress.settle()
+    checkpoints.check_saved()
     return Outcome(
-        steps=step,
-        characters=progress.characters,
-        seconds=progress.seconds(),
-        characters_per_second=progress.characters / progress.training_seconds(),
-        step_bytes=step_bytes(decoder, batch, config, runtime),
+        steps=state.step,
+        characters=state.characters,
+        seconds=state.seconds,
+        characters_per_second=state.characters / state.training_seconds,
+        step_bytes=step_bytes(decoder, batches(state.step - 1), config, runtime),
         compiled=model is not decoder,
-        best_validation_loss=best,
-        final_validation_loss=validation,
+        skipped_steps=state.skipped,
+        best_validation_loss=state.best_validation_loss,
+        final_validation_loss=state.validation_loss,
     )
+
+
+def is_finished(state: State, config: TrainingConfig) -> bool:
+    """Whether all steps are taken, or patience has ended."""
+    return state.step >= config.steps or state.evaluations_since_best == config.patience
 
 
 def step_bytes(decoder: Decoder, batch: Batch, config: TrainingConfig, runtime: Runtime) -> int:
@@ -117,17 +149,6 @@ def step_bytes(decoder: Decoder, batch: Batch, config: TrainingConfig, runtime: 
     return taken
 
 
-def check_finite(loss: float, step: int, config: TrainingConfig) -> None:
-    """Raise UserError when training has diverged: no later step would bring it back."""
-    if not math.isfinite(loss):
-        names, rates = "training.learning_rate", f"{config.learning_rate}"
-        if config.optimizer is OptimizerKind.muon:
-            names, rates = f"{names}, training.muon_learning_rate", f"{rates} and {config.muon_learning_rate}"
-        raise UserError(
-            f"{names}: expected rates that training survives, got {rates}: the loss is {loss} at step {step}"
-        )
-
-
 def train_step(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
@@ -138,7 +159,9 @@ def train_step(
 ) -> tuple[Tensor, Tensor]:
     """One step of every optimizer on one batch, accumulated over micro-batches.
 
-    Returns the mean loss in nats/char and the gradient's norm before clipping, both still on the device.
+    What is not finite never reaches the weights: then no optimizer steps, as the clipping has mixed all gradients.
+    Returns the mean loss in nats/char, NaN if the step was skipped, and the gradient's norm before clipping, both still
+    on the device.
     """
     total = torch.zeros((), device=runtime.device)
     model.zero_grad(set_to_none=True)
@@ -150,12 +173,12 @@ def train_step(
     for optimizer in optimizers:
         scaler.unscale_(optimizer)
     norm = clip_grad_norm_(model.parameters(), config.gradient_clip)
-    # In fp16 a gradient may overflow; then no optimizer steps, as the clipping has mixed all gradients.
-    if not scaler.is_enabled() or norm.isfinite():
-        for optimizer in optimizers:
-            scaler.step(optimizer)
+    usable = (total + norm).isfinite()
+    for optimizer in optimizers:
+        optimizer.found_inf = 1.0 - usable.float()  # type: ignore[attr-defined] # torch reads it, but has no type for it
+        optimizer.step()
     scaler.update()
-    return total, norm
+    return total.where(usable, math.nan), norm
 
 
 def evaluate(decoder: Decoder, held_out: Sequences, runtime: Runtime) -> float:

@@ -13,6 +13,7 @@ from training.config import OptimizerKind, Precision, TrainingConfig
 # Jordan et al. 2024: x -> a x + b x^3 + c x^5 takes what is between 0 and 1 to about 1, near zero the fastest.
 NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
 NEWTON_SCHULZ_STEPS = 4  # five did no better (bench/LOG.md)
+SMALLER = 0.5  # learning rates after training has diverged
 
 
 class Muon(torch.optim.Optimizer):
@@ -36,6 +37,8 @@ class Muon(torch.optim.Optimizer):
             raise ValueError(f"expected matrices, got parameters of shape {odd}")
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         self.dtype = dtype
+        # Tells optimizers, those of torch too, to skip a step: 1.0 or 0.0, on the device, so that nobody waits for it.
+        self.found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -43,15 +46,20 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             matrices = [parameter for parameter in group["params"] if parameter.grad is not None]
             updates = self._nesterov(matrices, group["momentum"])
-            torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_mul_(matrices, 1 - self._share() * group["lr"] * group["weight_decay"])
             by_shape = defaultdict(list)
             for matrix, update in zip(matrices, updates, strict=True):
                 by_shape[blocks(matrix).shape[1:]].append((blocks(matrix), blocks(update)))
             for pairs in by_shape.values():
                 targets, sources = zip(*pairs, strict=True)
-                found = orthogonalised(torch.cat(sources).to(self.dtype)).split([len(target) for target in targets])
-                torch._foreach_add_(targets, [part.type_as(targets[0]) for part in found], alpha=-group["lr"])
+                found = self._share() * orthogonalised(torch.cat(sources).to(self.dtype))
+                parts = found.split([len(target) for target in targets])
+                torch._foreach_add_(targets, [part.type_as(targets[0]) for part in parts], alpha=-group["lr"])
         return loss
+
+    def _share(self) -> Tensor | float:
+        """0.0 for a step that is to be skipped, else 1.0."""
+        return 1.0 if self.found_inf is None else 1.0 - self.found_inf
 
     def _nesterov(self, matrices: list[nn.Parameter], momentum: float) -> list[Tensor]:
         """The mean gradients of late, looked at one step ahead."""
@@ -60,6 +68,9 @@ class Muon(torch.optim.Optimizer):
             if not self.state[parameter]:
                 self.state[parameter]["mean_gradient"] = torch.zeros_like(parameter)
         means = [self.state[parameter]["mean_gradient"] for parameter in matrices]
+        if self.found_inf is not None:  # a mean of itself and itself stays as it is
+            pairs = zip(gradients, means, strict=True)
+            gradients = [gradient.where(self.found_inf == 0, mean) for gradient, mean in pairs]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         return list(torch._foreach_lerp(gradients, means, momentum))
 
@@ -114,6 +125,28 @@ def make_optimizers(
     return optimizers
 
 
+def remembered(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """What `optimizer` has found out about each parameter, by its number. All else it has from the configuration."""
+    return optimizer.state_dict()["state"]
+
+
+def remind(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Tensor]]) -> None:
+    """`remembered` undone. Raises ValueError for anything but what it gives for parameters of these shapes."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    names = {"mean_gradient"} if isinstance(optimizer, Muon) else {"step", "exp_avg", "exp_avg_sq"}
+    for number, parameter in enumerate(parameters):
+        state = states.get(number, {})
+        for name in names ^ set(state) if state else ():
+            raise ValueError(f"{name!r:.50} of parameter {number}")
+        for name, tensor in state.items():
+            shape = () if name == "step" else parameter.shape
+            if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (shape, torch.float32):
+                raise ValueError(f"{name} of parameter {number} is not of {tuple(shape)} and float32")
+    if strange := set(states) - set(range(len(parameters))):
+        raise ValueError(f"parameters {strange!r:.50}, which are not there")
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
 def share_of_rate(step: int, config: TrainingConfig) -> float:
     """Of the highest learning rate: linear rise over the warm-up, then linear decay to zero one step after the last."""
     warmup = config.warmup * config.steps
@@ -122,9 +155,11 @@ def share_of_rate(step: int, config: TrainingConfig) -> float:
     return min(1.0, rise, fall)
 
 
-def set_learning_rates(optimizers: list[torch.optim.Optimizer], step: int, config: TrainingConfig) -> float:
-    """Give every parameter the learning rate of `step`, and return AdamW's."""
-    share = share_of_rate(step, config)
+def set_learning_rates(
+    optimizers: list[torch.optim.Optimizer], step: int, config: TrainingConfig, rollbacks: int = 0
+) -> float:
+    """Give every parameter the learning rate of `step`, smaller by each of the `rollbacks`, and return AdamW's."""
+    share = share_of_rate(step, config) * SMALLER**rollbacks
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = share * group["initial_lr"]

@@ -36,10 +36,17 @@ def machine(device: torch.device) -> dict[str, str | int]:
     return {
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
+
+
+def changes(then: dict[str, str | int], now: dict[str, str | int]) -> str:
+    """In words, what of the machine is not as it was."""
+    names = sorted(name for name in {*then, *now} - {"date"} if then.get(name) != now.get(name))
+    told = ", ".join(f"{name} {now.get(name)} (was {then.get(name)})" for name in names)
+    return f"; not to the last digit as without interruption: {told}" if told else ""
 
 
 def hardware(device: torch.device) -> str:

@@ -27,6 +27,7 @@ def test_a_run_leaves_all_that_was_promised(home: Path, trained: Path) -> None:
     events = {file for file in files if "tfevents" in file}
     assert len(events) == 1
     assert files - events == {
+        ".lock",
         "summary.json",
         "checkpoints/best.pt",
         "checkpoints/last.pt",
@@ -47,6 +48,7 @@ def test_the_summary_says_what_a_run_came_to(trained: Path) -> None:
         "final_validation_loss",
         "bits_per_character",
         "step_bytes",
+        "skipped_steps",
         "settings",
         "seed",
         "corpus_sha256",

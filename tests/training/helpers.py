@@ -11,8 +11,9 @@ from data.batches import Batches, Windows
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.board import Board
-from training.checkpoint import CheckpointFolder
+from training.checkpoint import Checkpoint
 from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
+from training.folder import CheckpointFolder
 from training.loop import Outcome, fit
 from training.runtime import choose_runtime
 
@@ -22,9 +23,9 @@ IDS = np.array([CHARACTERS.index(character) for character in TEXT], dtype=np.uin
 CPU = choose_runtime(RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
 
 
-def decoder(**changes: Any) -> Decoder:
+def decoder(seed: int = 0, **changes: Any) -> Decoder:
     config = DecoderConfig(**{"layers": 2, "heads": 2, "width": 16, "context": 8} | changes)
-    return Decoder(config, len(CHARACTERS), torch.Generator().manual_seed(0))
+    return Decoder(config, len(CHARACTERS), torch.Generator().manual_seed(seed))
 
 
 def train(
@@ -32,20 +33,25 @@ def train(
     model: Decoder | None = None,
     runtime: RuntimeConfig | None = None,
     board: BoardConfig | None = None,
+    last: Checkpoint | None = None,
     **changes: Any,
 ) -> tuple[Decoder, Outcome]:
     """Train a tiny decoder on `TEXT`: itself and what came of it."""
-    model = model or decoder()
     config = TrainingConfig(**{"steps": 40, "batch_size": 4, "learning_rate": 1e-2, "evaluate_every": 20} | changes)
     chosen = choose_runtime(runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
+    model = (model or decoder()).to(chosen.device)
     torch.manual_seed(1)
     shown_as = board or BoardConfig(sample_length=5)
     with closing(Board(directory, shown_as, CHARACTERS, {"validation": IDS[:8].tolist()}, [0])) as shown:
-        shown.begin("steps: 40")
+        if last is None:
+            shown.begin("steps: 40")
         batches = Batches(Windows(IDS[:256], model.config.context), config.batch_size, seed=0)
-        folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, seed=0, corpus_sha256="0" * 64)
-        outcome = fit(model, batches, Windows(IDS[255:], model.config.context), config, chosen, shown, folder)
+        folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, corpus_sha256="0" * 64)
+        held_out = Windows(IDS[255:], model.config.context)
+        outcome = fit(model, batches, held_out, config, chosen, shown, folder, last)
         shown.finish(
-            {"training.steps": 40, "model.attention": "multi"}, {"best_validation_loss": outcome.best_validation_loss}
+            outcome.steps,
+            {"training.steps": 40, "model.attention": "multi"},
+            {"best_validation_loss": outcome.best_validation_loss},
         )
     return model, outcome

@@ -104,7 +104,7 @@ def test_positions_are_shown_where_they_are_added_and_again_where_they_learn(
 def test_the_hparams_tab_finds_what_each_run_was_set_to(tmp_path: Path) -> None:
     for number, name in enumerate(["first", "second"]):
         with closing(Board(tmp_path / name, BoardConfig(), CHARACTERS, {"validation": [0]}, [0])) as board:
-            board.finish({"seed": number} | ({"model.heads": 2} if name == "second" else {}), {"loss": 1.0})
+            board.finish(1, {"seed": number} | ({"model.heads": 2} if name == "second" else {}), {"loss": 1.0})
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
     context = RequestContext()

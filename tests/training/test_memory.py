@@ -1,6 +1,13 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import torch
 
-from training.memory import peak_bytes
+from errors import UserError
+from model.config import DecoderConfig
+from training.memory import memory_told, peak_bytes
 
 FLOAT = 4  # bytes
 
@@ -62,3 +69,30 @@ def test_the_backward_pass_counts() -> None:
         torch.autograd.grad(z, x, direction)
 
     assert peak_bytes(step) == 4 * 1000 * FLOAT
+
+
+CPU = torch.device("cpu")
+SHAPE = DecoderConfig(layers=4, heads=4, width=128, context=64)
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(2**50), lambda: np.empty(2**50), lambda: bytearray(2**50)])
+def test_where_memory_is_short_it_is_said_what_to_turn_down(allocate: Callable[[], object]) -> None:
+    expected = (
+        r"out of memory: expected 786,432 weights in the blocks \(0\.0 GiB at least in training\) and steps of 3,072 "
+        r"characters at once to fit in the [\d.]+ GiB of cpu, got: .*; try a smaller model\.width, .*micro_batch_size"
+    )
+    with pytest.raises(UserError, match=expected) as error, memory_told(SHAPE, 3072, CPU):
+        allocate()
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_cannot_fit_is_refused_before_it_is_made() -> None:
+    told = memory_told(replace(SHAPE, width=2**30), 3072, CPU)
+    with pytest.raises(UserError, match=r"model: expected one that fits in the .* GiB of cpu, got 5\d,\d{3},"), told:
+        pytest.fail("went on")
+
+
+def test_other_errors_keep_their_own_words() -> None:
+    with pytest.raises(RuntimeError, match="size") as error, memory_told(SHAPE, 3072, CPU):
+        torch.zeros(2) @ torch.zeros(3)
+    assert not isinstance(error.value, UserError)

@@ -1,0 +1,183 @@
+"""A run that was interrupted and gone on with is the run that was not, to the last bit."""
+
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from model.config import PositionKind, ScoringKind
+from tests.training.helpers import decoder, train
+from training import loop
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.config import BoardConfig, Device, Precision, RuntimeConfig
+from training.interruption import Interrupted
+
+TIMED = ("seconds", "training_seconds")
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, *steps: int, by: signal.Signals = signal.SIGINT) -> None:
+    """Send this process a signal in the middle of these steps, counted over all that it takes."""
+    taken, step = 0, loop.train_step
+
+    def counted(*given: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken in steps:
+            os.kill(os.getpid(), by)
+        return step(*given)
+
+    monkeypatch.setattr(loop, "train_step", counted)
+
+
+def train_with_interruptions(directory: Path, **settings: Any) -> list[int]:
+    """Train to the end, taken up again after each interruption by a decoder with other weights. Returns where."""
+    stops: list[int] = []
+    shape = settings.pop("shape", {})
+    while True:
+        last = load_checkpoint(directory / "checkpoints" / "last.pt") if stops else None
+        try:
+            train(directory, decoder(seed=len(stops), **shape), last=last, **settings)
+            return stops
+        except Interrupted:
+            stops.append(load_checkpoint(directory / "checkpoints" / "last.pt").step)
+
+
+def leaves(tree: Any, name: str = "") -> dict[str, Any]:
+    """Every value in a checkpoint by its place in it."""
+    if isinstance(tree, dict):
+        return {key: leaf for each in tree for key, leaf in leaves(tree[each], f"{name}/{each}").items()}
+    if isinstance(tree, list):
+        return leaves(dict(enumerate(tree)), name)
+    return {name: tree.tolist() if isinstance(tree, torch.Tensor) else tree}
+
+
+def content(checkpoint: Checkpoint) -> dict[str, str]:
+    state = {name: value for name, value in vars(checkpoint.state).items() if name not in TIMED}
+    return {name: repr(leaf) for name, leaf in leaves(vars(checkpoint) | {"state": state}).items()}
+
+
+def curves(directory: Path) -> dict[str, list[tuple[int, float]]]:
+    """All scalars that do not tell of time, as TensorBoard shows them."""
+    events = EventAccumulator(str(directory), size_guidance={"scalars": 0}).Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if not tag.startswith("speed/")
+    }
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("last.pt", "best.pt"):
+        kept, expected = (content(load_checkpoint(run / "checkpoints" / name)) for run in (other, one))
+        assert kept == expected
+    assert curves(one) == curves(other)
+
+
+@pytest.fixture
+def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Compares a run with the same one, interrupted."""
+
+    def compare(*steps: int, **settings: Any) -> None:
+        shape = settings.pop("shape", {})
+        train(tmp_path / "whole", decoder(**shape), **settings)
+        interrupt_at(monkeypatch, *steps)
+        stops = train_with_interruptions(tmp_path / "parted", shape=shape, **settings)
+        assert stops == list(steps)
+        assert_same_run(tmp_path / "whole", tmp_path / "parted")
+
+    return compare
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+@pytest.mark.parametrize("scoring", ScoringKind)
+@pytest.mark.parametrize("position", PositionKind)
+def test_every_scoring_goes_on_with_every_position(
+    compared: Callable[..., None], kind: str, scoring: ScoringKind, position: PositionKind
+) -> None:
+    shape = {"attention": [kind], "scoring": scoring, "position": position, "layers": 1, "dropout": 0.1}
+    compared(7, 13, shape=shape, steps=20, evaluate_every=10)
+
+
+@pytest.mark.parametrize("steps", [(1,), (20,), (21,), (39,), (5, 6, 7, 30)])
+def test_a_run_can_be_interrupted_at_any_step_any_number_of_times(
+    compared: Callable[..., None], steps: tuple[int, ...]
+) -> None:
+    compared(*steps, shape={"dropout": 0.2}, board=BoardConfig(attention_every=3, pictures_every=7, sample_length=5))
+
+
+@pytest.mark.parametrize("precision", [Precision.bf16, Precision.fp16])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_every_precision_and_optimizer_goes_on(
+    compared: Callable[..., None], precision: Precision, optimizer: str
+) -> None:
+    runtime = RuntimeConfig(device=Device.cpu, precision=precision)
+    compared(13, runtime=runtime, optimizer=optimizer, micro_batch_size=3)
+
+
+def test_what_was_lost_since_the_last_checkpoint_is_learned_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "whole", checkpoint_every="7")
+    taken, step = 0, loop.train_step
+
+    def fall(*given: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken == 27:
+            raise MemoryError  # or anything else that gives no time to save
+        return step(*given)
+
+    monkeypatch.setattr(loop, "train_step", fall)
+    with pytest.raises(MemoryError):
+        train(tmp_path / "parted", checkpoint_every="7")
+    last = load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.pt")
+    assert last.step == 21
+    train(tmp_path / "parted", decoder(seed=5), last=last, checkpoint_every="7")
+    assert_same_run(tmp_path / "whole", tmp_path / "parted")
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop.train_step
+
+    def twice(*given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(*given)
+
+    monkeypatch.setattr(loop, "train_step", twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 0
+
+
+def test_sigterm_is_heard_and_handlers_are_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    interrupt_at(monkeypatch, 3, by=signal.SIGTERM)
+    with pytest.raises(Interrupted) as interrupted:
+        train(tmp_path)
+    assert interrupted.value.exit_code == 143
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_run_that_was_finished_may_be_given_more_steps(tmp_path: Path) -> None:
+    _, outcome = train(tmp_path)
+    last = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    _, longer = train(tmp_path, last=last, steps=60)
+    assert (longer.steps, longer.characters) == (60, 60 * 4 * 8)
+    assert longer.seconds > outcome.seconds
+    assert [step for step, _ in curves(tmp_path)["loss/validation"]] == [20, 40, 60]
+    assert not math.isnan(longer.final_validation_loss)
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
+    _, outcome = train(tmp_path)
+    before = content(load_checkpoint(tmp_path / "checkpoints" / "last.pt"))
+    _, again = train(tmp_path, last=load_checkpoint(tmp_path / "checkpoints" / "last.pt"))
+    assert again.final_validation_loss == outcome.final_validation_loss
+    assert content(load_checkpoint(tmp_path / "checkpoints" / "last.pt")) == before

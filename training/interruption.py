@@ -1,0 +1,43 @@
+"""Ctrl-C and its likes: the first asks a run to end well, the second ends it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from signal import SIGINT, SIGTERM, Signals, signal
+from types import FrameType
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing has gone wrong
+    """A run was asked to end, and has saved how far it is."""
+
+    def __init__(self, wish: Signals) -> None:
+        super().__init__(wish.name)
+        self.exit_code = 128 + wish  # as shells have it
+
+
+class Wish:
+    """Which signal has come, if any."""
+
+    signal: Signals | None = None
+
+
+@contextmanager
+def noted_signals() -> Iterator[Wish]:
+    """Inside, the first SIGINT or SIGTERM is but noted; the second does what it did before. In the main thread only."""
+    wish = Wish()
+
+    def note(number: int, _: FrameType | None) -> None:
+        wish.signal = Signals(number)
+        text = f"\n{wish.signal.name}: finishing this step, then saving; once more to stop at once\n"
+        os.write(2, text.encode())  # print could be in the middle of its own work
+        restore()
+
+    def restore() -> None:
+        for each, handler in before.items():
+            signal(each, handler)
+
+    before = {each: signal(each, note) for each in (SIGINT, SIGTERM)}
+    try:
+        yield wish
+    finally:
+        restore()
