@@ -104,7 +104,7 @@ def differences(run: Path, reference: Path) -> list[str]:
 
 def misread(run: Path, reference: Logged, step: int) -> list[str]:
     """The tags in which not all is as it was logged up to `step`."""
-    found = logged(run)
+    found = logged(run) if run.exists() else {}
     return [
         tag
         for tag, values in reference.items()
