@@ -161,9 +161,13 @@ def write_samples(directory: Path, opening: list[int], end: int | None, seed: in
     from model.choice import Choice
     from model.continuation import continuations
     from training.board import SAMPLE_LINES
-    from training.checkpoint import BEST, load_checkpoint
+    from training.checkpoint import BEST, LAST, load_checkpoint
 
-    best = load_checkpoint(directory / "checkpoints" / BEST)
+    file = directory / "checkpoints" / BEST
+    if not file.exists():  # it went with a folder that vanished
+        file = file.with_name(LAST)
+        print(f"the best checkpoint is gone; by the last, {shown(file)}:")
+    best = load_checkpoint(file)
     count, choice = 1 if end is None else SAMPLE_LINES, Choice(temperature=0.8)
     # Another seed than sample.py's own, which is to write something new.
     samples = continuations(

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from conf.mistakes import MISTAKES
 from conf.resume import has_run
 from errors import UserError
+from files import remove_unfinished
 
 LOCK = ".lock"
 # What a machine refuses although it is asked rightly: a full disk, a folder that may not be written.
@@ -49,6 +50,7 @@ def claimed(directory: Path, composed: DictConfig) -> Iterator[None]:
                 f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again, give another "
                 "name=, or go on with it by resume="
             )
+        remove_unfinished(directory)
         if not has_run(directory):
             record.mkdir(exist_ok=True)
             OmegaConf.save(composed, record / "config.yaml")

@@ -99,11 +99,11 @@ def _archive(stream: BinaryIO) -> tuple[ZipFile, str]:
     _expect(archive.testzip() is None, "damaged: a checksum differs")
     _expect(archive.getinfo(f"{folder}/data.pkl").file_size <= LARGEST, "a content that is too large")
     for record in records:
-        name = record.filename.removeprefix(f"{folder}/")
-        if name != "data.pkl" and not name.startswith("data/"):
+        kind = record.filename.removeprefix(f"{folder}/")
+        if kind != "data.pkl" and not kind.startswith("data/"):
             said = archive.read(record) if record.file_size < 100 else b""
-            known = name in ASIDE and re.fullmatch(ASIDE[name], said.decode("ascii"), re.ASCII)
-            _expect(bool(known), f"a strange {name}")
+            known = kind in ASIDE and re.fullmatch(ASIDE[kind], said.decode("ascii"), re.ASCII)
+            _expect(bool(known), f"a strange {kind}")
     return archive, folder
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from model.config import PositionKind, ScoringKind
 from tests.training.helpers import decoder, train
@@ -62,13 +63,13 @@ def content(checkpoint: Checkpoint) -> dict[str, str]:
     return {name: repr(leaf) for name, leaf in leaves(vars(checkpoint) | {"state": state}).items()}
 
 
-def curves(directory: Path) -> dict[str, list[tuple[int, float]]]:
-    """All scalars that do not tell of time, as TensorBoard shows them."""
-    events = EventAccumulator(str(directory), size_guidance={"scalars": 0}).Reload()
+def curves(directory: Path) -> dict[str, list[tuple[int, Any]]]:
+    """All that does not tell of time, samples, pictures and snapshots too, as TensorBoard shows it."""
+    events = EventAccumulator(str(directory), size_guidance={"tensors": 0}).Reload()
     return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
-        if not tag.startswith("speed/")
+        tag: [(event.step, make_ndarray(event.tensor_proto).tolist()) for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+        if not tag.startswith(("speed/", "_hparams_/"))
     }
 
 
