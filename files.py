@@ -1,6 +1,8 @@
 """Writing files whole or not at all."""
 
+import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,15 +34,20 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what processes that were ended in the middle of writing have left in `folder`. None must be writing."""
-    for temporary in folder.glob(".*.tmp"):
-        temporary.unlink(missing_ok=True)
+    for file in folder.glob(".*.tmp"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", file.name) and file.is_file():
+            file.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the new name last: until then only the content does. Windows knows no such thing."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Let the new name last: until then only the content does. Windows and some network drives know no such thing."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from conf.command import command
 from conf.mistakes import GROUPS
-from conf.resume import Record, as_begun, gone_on_with, has_run, named_in
+from conf.resume import AUTO, Record, as_begun, gone_on_with, has_run, named_in
 from conf.schema import TrainConfig
 from data.config import Unit
 from errors import UserError
@@ -70,11 +70,13 @@ def main(config: TrainConfig, directory: Path) -> float:
     record, last, start = settled(config, directory)
     config, training = record.config, record.config.training
     if last and is_finished(last.state, training) and is_told(directory, last.step):
-        print(f"finished: {shown(directory)}, at step {last.step}; a larger training.steps would go on")
+        longer = "; a larger training.steps would go on" if last.step == training.steps else ", as patience has ended"
+        print(f"finished: {shown(directory)}, at step {last.step}{longer}")
         return last.state.best_validation_loss
     flop = 6 * config.model.map_weights() * training.steps * training.batch_size * config.model.context
     runtime = choose_runtime(config.runtime, flop, one_shape=config.data.unit == Unit.window)
     record.ran_on = machine(runtime.device) | {"device": str(runtime.device), "precision": str(runtime.precision)}
+    record.ran_on["compile"] = str(runtime.compile)
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, corpus.vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
@@ -138,9 +140,13 @@ def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint |
         last = load_checkpoint(file)
         try:
             then = from_plain(Record, last.run, "run")
+            if then.config.model != last.model or then.config.problems():
+                raise ValueError("; ".join(then.config.problems()) or "a record of another model")
         except ValueError as error:
             raise UserError(f"resume: expected the checkpoint of a run in {file}, got: {error}") from error
         record = gone_on_with(then, record, overrides)
+    elif config.resume not in (None, AUTO):
+        raise UserError(f"resume: expected auto or a run's folder, got {config.resume} for {directory}")
     elif config.init_from:
         start = load_checkpoint(find_checkpoint(config.init_from))
         config.model = as_begun(start.model, config.model, overrides)
@@ -151,7 +157,7 @@ def is_told(directory: Path, steps: int) -> bool:
     """Whether the summary is that of so many steps."""
     try:
         return bool(json.loads((directory / "summary.json").read_text(encoding="utf-8"))["steps"] == steps)
-    except (OSError, ValueError, KeyError):  # lost, or of a run that was ended before it had one
+    except (OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was ended before it had one
         return False
 
 

@@ -127,18 +127,18 @@ class Tally:
 
 def struck(process: Process, run: Path, bed: Bed, chance: random.Random) -> str | None:
     """Kill `process` at a random moment. Returns which of `MOMENTS` it was; None if it had ended by itself."""
-    before = saved_at(run)
+    before, left = saved_at(run), unfinished(run)
     if chance.random() < EARLY:
         process.exit_code(bed.starting * chance.random())
     else:
         process.until(lambda: saved_at(run) > before)
         process.exit_code(bed.training * PROGRESS * chance.random())
     if chance.random() < AIMED:
-        process.until(lambda: unfinished(run))
+        process.until(lambda: bool(unfinished(run) - left))
         time.sleep(chance.choice((0, DELAY * chance.random())))
     if not process.killed():
         return None
-    return "saving" if unfinished(run) else "training" if saved_at(run) > before else "starting"
+    return "saving" if unfinished(run) - left else "training" if saved_at(run) > before else "starting"
 
 
 def endure(bed: Bed, folder: Path, kills: int, chance: random.Random, tally: Tally) -> Iterator[None]:

@@ -98,9 +98,9 @@ def saved_at(run: Path) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def unfinished(run: Path) -> bool:
-    """Whether a file is being written, or was when the writer ended."""
-    return any(any(folder.glob(".*.tmp")) for folder in (run, run / "checkpoints"))
+def unfinished(run: Path) -> set[Path]:
+    """The files that are being written, or were when the writer ended."""
+    return {file for folder in (run, run / "checkpoints") for file in folder.glob(".*.tmp")}
 
 
 class UnavailableError(Exception):

@@ -18,7 +18,10 @@ LOCK = ".lock"
 # What a machine refuses although it is asked rightly: a full disk, a folder that may not be written.
 REFUSALS = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ENOTDIR", "ENAMETOOLONG")
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"),
+        *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOLCK", "ENOTSUP", "ESTALE"),
+    )
     if hasattr(errno, name)  # Windows lacks some
 }
 
@@ -42,27 +45,31 @@ def claimed(directory: Path, composed: DictConfig) -> Iterator[None]:
     Raises UserError if it is taken, or if another process is at work in it. After a mistake that left nothing else
     behind, it is given back.
     """
-    record = directory / ".hydra"
-    with _alone_in(directory):
-        # With resume=auto, what was started here and came to nothing is started again.
-        if composed.resume is None and (record.exists() or has_run(directory)):
-            raise UserError(
-                f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again, give another "
-                "name=, or go on with it by resume="
-            )
-        remove_unfinished(directory)
-        if not has_run(directory):
-            record.mkdir(exist_ok=True)
-            OmegaConf.save(composed, record / "config.yaml")
-            OmegaConf.save(HydraConfig.instance().cfg, record / "hydra.yaml")
-            OmegaConf.save(HydraConfig.get().overrides.task, record / "overrides.yaml")
-        try:
-            yield
-        except MISTAKES:
-            if set(directory.iterdir()) <= {record, directory / LOCK}:
-                shutil.rmtree(record)
-                (directory / LOCK).unlink()
-            raise
+    record, came_to_nothing = directory / ".hydra", False
+    try:
+        with _alone_in(directory):
+            # With resume=auto, what was started here and came to nothing is started again.
+            if composed.resume is None and (record.exists() or has_run(directory)):
+                raise UserError(
+                    f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again, give another "
+                    "name=, or go on with it by resume="
+                )
+            if record.exists():
+                remove_unfinished(directory)
+            if not has_run(directory):
+                record.mkdir(exist_ok=True)
+                OmegaConf.save(composed, record / "config.yaml")
+                OmegaConf.save(HydraConfig.instance().cfg, record / "hydra.yaml")
+                OmegaConf.save(HydraConfig.get().overrides.task, record / "overrides.yaml")
+            try:
+                yield
+            except MISTAKES:
+                came_to_nothing = directory.exists() and set(directory.iterdir()) <= {record, directory / LOCK}
+                raise
+    finally:
+        if came_to_nothing:
+            shutil.rmtree(record)
+            (directory / LOCK).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -84,6 +91,6 @@ def _alone_in(directory: Path) -> Iterator[None]:
 def remove_empty(directory: Path) -> None:
     """Remove the folder that Hydra made for a run, and those above it up to runs/, if there is nothing in them."""
     for folder in (directory, *directory.parents):
-        if not folder.is_relative_to(Path.cwd() / "runs") or any(folder.iterdir()):
+        if not folder.is_relative_to(Path.cwd() / "runs") or not folder.exists() or any(folder.iterdir()):
             return
         folder.rmdir()

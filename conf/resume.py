@@ -71,9 +71,12 @@ def folder_to_resume(command: str, arguments: Sequence[str], is_sweep: bool) -> 
         raise UserError(
             "resume: expected a run's folder there or in hydra.run.dir, got both; with the latter, give auto"
         )
-    folder = Path(named).expanduser()
-    if not has_run(folder):
-        below = _newest(folder, "**")
+    try:
+        folder = Path(named).expanduser()
+        found, below = has_run(folder), _newest(folder, "**")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"resume: cannot look for {named!r}: {error}") from error
+    if not found:
         hint = f"; the newest below it is {below}" if below else ""
         raise UserError(f"resume: expected auto or a run's folder, which holds {LAST}, got {named}{hint}")
     return folder

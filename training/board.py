@@ -56,7 +56,6 @@ class Board:
 
     def begin(self, config_text: str) -> None:
         """What stays the same throughout a run: its configuration and the probes."""
-        self.writer.forget_from(0)  # TensorBoard takes the first for the beginning, and obeys only those after it
         self.writer.add_text("config", verbatim(config_text), 0)
         for name, ids in self.probes.items():
             self.writer.add_text(f"attention/{name}", verbatim(self._text(ids)), 0)

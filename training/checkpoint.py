@@ -90,6 +90,8 @@ def checked(content: object) -> Checkpoint:
     for name, kind in KINDS.items():
         if not isinstance(content[name], kind):
             raise ValueError(f"{name}: expected {kind.__name__}, got {type(content[name]).__name__}")
+    if not all(isinstance(value, int | float) for value in content["scaler"].values()):
+        raise ValueError("a scaler of other than numbers")
     if not all(isinstance(each, dict) for each in content["optimizers"]):
         raise ValueError("optimizers that remember in another way")
     if strange := [name for name, weight in content["weights"].items() if not isinstance(weight, Tensor)]:

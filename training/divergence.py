@@ -37,7 +37,10 @@ def go_back(
     """
     state = progress.settle()
     first = state.step - max(state.skipped_in_a_row, 1)
-    kept = keep_batch(batches, first, checkpoints.vocabulary, checkpoints.directory.parent / "diverged")
+    try:
+        kept = str(keep_batch(batches, first, checkpoints.vocabulary, checkpoints.directory.parent / "diverged"))
+    except OSError as error:
+        kept = f"not kept, {error.strerror}"
     what = f"the loss is not finite any more from step {first + 1} on (its batch: {kept})"
     if config.on_divergence is OnDivergence.stop or state.rollbacks == ROLLBACKS:
         names, rates = "training.learning_rate", f"{config.learning_rate}"
@@ -47,7 +50,8 @@ def go_back(
         raise UserError(f"{names}: expected rates that training survives, got {rates}{after}: {what}")
     back = checkpoints.take_up(learner)
     back.rollbacks, back.skipped_in_a_row = state.rollbacks + 1, 0
-    back.skipped, back.seconds = state.skipped, state.seconds
+    back.seconds = state.seconds
+    back.skipped = state.skipped - sum(map(math.isnan, back.losses))  # those are counted when they are read
     board.go_back_to(back.step)
     progress.go_on_from(back)
     progress.say(f"diverged: {what}; back to step {back.step} with learning rates halved")

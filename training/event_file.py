@@ -31,15 +31,17 @@ class EventFile:
         self._pending = io.BytesIO()
         self._written = 0  # bytes, all of whole records
         self._next_flush = 0.0
-        self._failing = False
+        self._failing = self._losing = False
         self._lock = threading.Lock()  # the background writes, too
-        self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self.flush()
 
     def add_event(self, event: Event) -> None:
         with self._lock:
             if self._pending.tell() < LARGEST_KEPT:
                 RecordWriter(self._pending).write(event.SerializeToString())
+            elif not self._losing:
+                self._losing = True
+                self._say(f"TensorBoard: more waits for {self._file} than is kept; what is logged is lost")
         if time.monotonic() >= self._next_flush:
             self.flush()
 
@@ -48,16 +50,15 @@ class EventFile:
         self._next_flush = time.monotonic() + SECONDS_UNSEEN
         with self._lock:
             try:
-                self._append(self._pending.getvalue())
+                self._append()
             except OSError as error:
                 if not self._failing:
                     self._say(f"TensorBoard: not written: {error.strerror}: {self._file}; what is logged waits")
                 self._failing = True
                 return
-            self._pending = io.BytesIO()
             if self._failing:
                 self._say(f"TensorBoard: written again: {self._file}")
-            self._failing = False
+            self._failing = self._losing = False
 
     def close(self) -> None:
         self.flush()
@@ -65,20 +66,31 @@ class EventFile:
     def get_logdir(self) -> str:
         return str(self._file.parent)
 
-    def _append(self, records: bytes) -> None:
+    def _append(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with open(self._file, "ab", buffering=0) as stream:
             if stream.tell() < self._written:
                 self._say(f"TensorBoard: vanished, and begun anew: {self._file}")
                 self._written = 0
-            try:
-                taken = 0
-                while taken < len(records):
-                    taken += stream.write(records[taken:])
-                self._written += taken
-            except OSError:
-                stream.truncate(self._written)  # a part of a record would hide what comes after it
-                raise
+            stream.truncate(self._written)  # a part of a record, left by what went wrong, would hide what comes after
+            records = (b"" if self._written else self._head()) + self._pending.getvalue()
+            taken = 0
+            while taken < len(records):
+                taken += stream.write(records[taken:])
+            os.fsync(stream.fileno())
+            self._written, self._pending = self._written + taken, io.BytesIO()
+
+    def _head(self) -> bytes:
+        """What comes first, so that TensorBoard obeys `forget_from`: it takes the first such wish for a beginning."""
+        head, nothing = io.BytesIO(), 2**62  # steps from there on are forgotten
+        for event in Event(file_version="brain.Event:2"), _forgetting(step=nothing):
+            event.wall_time = time.time()
+            RecordWriter(head).write(event.SerializeToString())
+        return head.getvalue()
+
+
+def _forgetting(step: int) -> Event:
+    return Event(step=step, session_log=SessionLog(status=SessionLog.START))
 
 
 class LastingWriter(SummaryWriter):
@@ -91,7 +103,7 @@ class LastingWriter(SummaryWriter):
 
     def forget_from(self, step: int) -> None:
         """Let TensorBoard forget what was logged of `step` and of those after it."""
-        self._file_writer.add_event(Event(session_log=SessionLog(status=SessionLog.START)), step)
+        self._file_writer.add_event(_forgetting(step))
 
     def _get_file_writer(self) -> FileWriter:
         self.file_writer: Any = self._file_writer

@@ -53,7 +53,8 @@ class CheckpointFolder:
                 if not self._reason:
                     say(f"not saved: {error.strerror}: {self.directory / file}; trying again at the next checkpoint")
                 self._reason = error.strerror or str(error)
-                self._unsaved[file] = copy.deepcopy(checkpoint)  # training goes on and changes the tensors
+                if file == name:  # training goes on and changes the tensors; another's are copies already
+                    self._unsaved[file] = copy.deepcopy(checkpoint)
         if self._reason and not self._unsaved:
             say(f"saved again: {self.directory}")
             self._reason = ""
@@ -66,6 +67,7 @@ class CheckpointFolder:
 
     def take_up(self, learner: Learner) -> State:
         """Bring `learner` to where the last checkpoint was made, and return how far that is."""
-        checkpoint = self._unsaved.get(LAST) or load_checkpoint(self.directory / LAST)
+        unsaved = copy.deepcopy(self._unsaved.get(LAST))  # it may be needed again, and the learner changes it
+        checkpoint = unsaved or load_checkpoint(self.directory / LAST)
         learner.take_up(checkpoint)
-        return copy.deepcopy(checkpoint.state)
+        return checkpoint.state

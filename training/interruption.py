@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from signal import SIGINT, SIGTERM, Signals, signal
+from signal import SIG_IGN, SIGINT, SIGTERM, Signals, getsignal, signal
 from types import FrameType
 
 
@@ -36,7 +36,9 @@ def noted_signals() -> Iterator[Wish]:
         for each, handler in before.items():
             signal(each, handler)
 
-    before = {each: signal(each, note) for each in (SIGINT, SIGTERM)}
+    # What is ignored, as by nohup, stays so; None is a handler that is not Python's.
+    heard = [each for each in (SIGINT, SIGTERM) if getsignal(each) not in (SIG_IGN, None)]
+    before = {each: signal(each, note) for each in heard}
     try:
         yield wish
     finally:

@@ -40,10 +40,11 @@ class Learner:
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Go on exactly where `checkpoint` was made. Raises UserError if that was in other ways.
 
-        A scaler of its own and the generator of another device begin anew.
+        What it holds may become the learner's own and change with it. The scaler of another precision and the generator
+        of another device begin anew.
         """
-        self.decoder.load_state_dict(checkpoint.weights)
         try:
+            self.decoder.load_state_dict(checkpoint.weights)
             if len(checkpoint.optimizers) != len(self.optimizers):
                 raise ValueError(f"{len(checkpoint.optimizers)} optimizers for {len(self.optimizers)}")
             for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):

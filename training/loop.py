@@ -107,13 +107,13 @@ def fit(
                 with progress.paused(), runtime.autocast():
                     board.attention(step, decoder)
             # Last, and when all of this step can be read on the disk: who goes on from here does none of it again.
-            if evaluation_due or wish.signal or config.checkpoint_due(step, progress.seconds() - saved_at):
+            save_due = config.checkpoint_due(step, progress.seconds() - saved_at) and progress.latest_was_taken()
+            if evaluation_due or wish.signal or save_due:
                 with progress.paused():
                     board.flush()
-                    if evaluation_due or progress.latest_was_taken():
-                        checkpoints.save(LAST, learner, progress.settle(), progress.say)
+                    checkpoints.save(LAST, learner, progress.settle(), progress.say)
                 saved_at = progress.seconds()
-            if wish.signal and not is_finished(state, config):
+            if wish.signal:
                 checkpoints.check_saved()
                 raise Interrupted(wish.signal)
         if state.step < config.steps:

@@ -33,7 +33,7 @@ class Progress:
 
     def __init__(self, steps: int, state: State) -> None:
         self._steps = steps
-        self._bar = tqdm(total=steps, bar_format=BAR, dynamic_ncols=True, disable=None)
+        self._bar = tqdm(total=steps, initial=state.step, bar_format=BAR, dynamic_ncols=True, disable=None)
         self.go_on_from(state)
 
     def go_on_from(self, state: State) -> None:
@@ -46,8 +46,7 @@ class Progress:
         self._started = time.perf_counter() - state.seconds
         self._paused_seconds = state.seconds - state.training_seconds
         self._read_at = state.training_seconds, state.characters  # at the last reading
-        self._bar.reset()
-        self._bar.update(state.step)
+        self._bar.n = state.step
 
     def stepped(self, loss: Tensor, norm: Tensor, characters: int) -> None:
         """Note one training step without waiting for the device."""

@@ -115,7 +115,7 @@ def test_what_was_logged_after_the_last_checkpoint_does_not_count(run: Path, fin
 
 def test_a_run_that_was_killed_before_it_had_a_folder_has_lost_nothing(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert (unloadable(run), saved_step(run), saved_at(run), unfinished(run)) == ([], -1, 0, False)
+    assert (unloadable(run), saved_step(run), saved_at(run), unfinished(run)) == ([], -1, 0, set())
     assert misread(run, logged(finished), step=-1) == []
 
 

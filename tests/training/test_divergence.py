@@ -10,7 +10,7 @@ import pytest
 
 from errors import UserError
 from tests.training.helpers import CHARACTERS, TEXT, train
-from tests.training.test_resume import curves
+from tests.training.test_resume import assert_same_run, curves, interrupt_at, train_with_interruptions
 from training import loop
 from training.checkpoint import load_checkpoint
 from training.config import OnDivergence
@@ -63,6 +63,16 @@ def test_while_steps_are_skipped_no_checkpoint_takes_the_place_of_a_good_one(
     with pytest.raises(UserError):
         train(tmp_path, evaluate_every=1000, checkpoint_every="1", steps=1000, on_divergence=OnDivergence.stop)
     assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 10
+
+
+def test_an_interruption_at_a_skipped_step_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_steps(monkeypatch, {15, 35})
+    train(tmp_path / "whole")
+    monkeypatch.undo()
+    break_steps(monkeypatch, {15, 35})
+    interrupt_at(monkeypatch, 15, 35)
+    assert train_with_interruptions(tmp_path / "parted") == [15, 35]
+    assert_same_run(tmp_path / "whole", tmp_path / "parted")
 
 
 def test_a_run_that_diverges_again_and_again_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
