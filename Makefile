@@ -1,10 +1,10 @@
-# make train | test | lint | sample | board | lint-js: each from a fresh clone, with nothing installed but Python 3.11 to
+# make train | test | fuzz | lint | sample | board | lint-js: each from a fresh clone, with nothing installed but Python 3.11 to
 # 3.13 and, for the last, npm.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train sample board test lint lint-js clean
+.PHONY: train sample board test fuzz lint lint-js clean
 
 train: .venv/run
 	$(BIN)/python train.py
@@ -17,6 +17,9 @@ board: .venv/run
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+fuzz: .venv/dev
+	$(BIN)/python -m bench.fuzz
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from conf.claim import claimed, refusals_told, remove_empty
-from conf.mistakes import MISTAKES, described, find_mistakes, spelled_out, typed
+from conf.mistakes import MISTAKES, composing, described, find_mistakes, spelled_out, typed
 from conf.resume import folder_to_resume
 from conf.schema import CONF, register
 from errors import UserError
@@ -43,6 +43,7 @@ def command(
     """
 
     def decorate(main: Main) -> Callable[[], None]:
+        begun: list[Path] = []  # the folder of each job
         failed_jobs: list[int] = []
         sweep_folders: set[Path] = set()  # one at the most
 
@@ -52,6 +53,7 @@ def command(
         @functools.wraps(main)
         def job(composed: DictConfig) -> Any:
             directory = Path(HydraConfig.get().runtime.output_dir)
+            begun.append(directory)
             try:
                 config = typed(composed)
                 if problems := config.problems():
@@ -94,7 +96,8 @@ def command(
             # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
-                with refusals_told():  # Hydra makes the folder
+                # Hydra makes the folder. Until it calls the job, whatever goes wrong is due to what it was told.
+                with refusals_told(), composing(lambda: not begun):
                     hydra.main(version_base="1.3", config_path=CONF, config_name=name)(job)()
             except MISTAKES as mistake:
                 sys.exit(_say(name, find_mistakes(name, sys.argv[1:]) or [described(mistake, name)]))

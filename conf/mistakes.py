@@ -1,7 +1,8 @@
 """What is wrong with a command line, all of it at once and in words for its user."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from itertools import islice, product
 
@@ -18,6 +19,22 @@ from errors import UserError
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 GROUPS = ("data", "experiment")
 JOBS_CHECKED = 200  # of a sweep, before it starts
+
+
+@contextmanager
+def composing(still: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Raise UserError for what Hydra has no error of its own for, as odd arguments make it raise anything.
+
+    Only while it is `still` composing.
+    """
+    try:
+        yield
+    except (*MISTAKES, OSError):
+        raise
+    except Exception as error:
+        if not still():
+            raise
+        raise UserError(f"expected arguments that Hydra can read, got {type(error).__name__}: {error}") from error
 
 
 def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
@@ -42,16 +59,18 @@ def find_mistakes(command: str, arguments: Sequence[str]) -> list[str]:
                 continue
             sound = []
             try:
-                for choice in _choices(argument):
-                    hydra.compose(command, [choice])
-                    sound.append(choice)
+                with composing():
+                    for choice in _choices(argument):
+                        hydra.compose(command, [choice])
+                        sound.append(choice)
             except MISTAKES as mistake:
                 found.append(described(mistake, command))
                 wrong_names.append(argument.partition("=")[0])
             choices.append(sound or [""])
         for job in islice(product(*choices), JOBS_CHECKED):
             try:
-                problems = typed(hydra.compose(command, [choice for choice in job if choice])).problems()
+                with composing():
+                    problems = typed(hydra.compose(command, [choice for choice in job if choice])).problems()
                 # What is said of a value that could not be read would be said of its default.
                 found += [problem for problem in problems if not any(name in problem for name in wrong_names)]
             except MISTAKES as mistake:
@@ -68,8 +87,9 @@ def spelled_out(command: str, arguments: Sequence[str]) -> list[str]:
     if not chosen or not {"--cfg", "-c", "--info", "-i"}.isdisjoint(arguments):
         return list(arguments)
     try:
-        presets = [choice for argument in chosen for choice in _choices(argument)]
-        with hydra.initialize_config_dir(CONF, version_base="1.3"):
+        with composing():
+            presets = [choice for argument in chosen for choice in _choices(argument)]
+        with composing(), hydra.initialize_config_dir(CONF, version_base="1.3"):
             settings = [hydra.compose(command, [preset], return_hydra_config=True).hydra for preset in presets]
     except MISTAKES:  # it is said later, with all others
         return list(arguments)

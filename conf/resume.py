@@ -9,7 +9,7 @@ from pathlib import Path
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from conf.mistakes import MISTAKES
+from conf.mistakes import MISTAKES, composing
 from conf.schema import CONF, TrainConfig
 from errors import UserError
 from model.config import DecoderConfig, PositionKind
@@ -57,7 +57,7 @@ def folder_to_resume(command: str, arguments: Sequence[str], is_sweep: bool) -> 
     if is_sweep:
         raise UserError(f"resume: expected one run, got a sweep with {given[-1]}")
     try:
-        with hydra.initialize_config_dir(CONF, version_base="1.3"):
+        with composing(), hydra.initialize_config_dir(CONF, version_base="1.3"):
             config = hydra.compose(command, [argument for argument in arguments if "=" in argument])
         named, name = config.resume, config.name
     except MISTAKES:

@@ -1,0 +1,119 @@
+"""Command lines of both commands: each gives a sound configuration, or ends in one line."""
+
+import re
+from operator import attrgetter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conf.mistakes import GROUPS, names_of
+from conf.schema import COMMANDS
+from tests.fuzz.cases import cases
+from tests.fuzz.commands import Ended, run
+
+SIGNS = [*"[]{}()'\"\\,:=~+@ \n\t#%$*;|&<>\x1b", "${", "${oc.env:HOME}", "${name}", "${now:%Y}", "${oc.nope:}", "???"]
+WORDS = "null true nan -inf 0x10 1_000 1e400 -0 a é 😀 [single] {a:1} choice(1,2) range(1,4) sort(2,1) int(3.5) glob(*)"
+WORDS += " interval(0,1) tag(x,1) shuffle(1,2) extend_list(1) range(1,4,0)"
+FLAGS = "--help -h --version --cfg=job --cfg -c job --info --resolve --run -- - --x --config-name=x --config-dir=x"
+HYDRA = "hydra hydra.nope hydra.job.name hydra.job.chdir hydra.verbose hydra.mode hydra/launcher hydra/sweeper"
+UNKNOWN = ["", "modle.width", "model", "steps", "a b", "é", "data.path.x", "model.", ".", "/", "\x1b"]
+# Hydra writes where it is told to: these are all within.
+FOLDERS = [
+    "",
+    ".",
+    "in",
+    "a/b",
+    "null",
+    "runs/laptop/earlier",
+    "${name}",
+    "${oc.env:HOME}/in",
+    "${nope}",
+    "x" * 300,
+    "[]",
+]
+FREE_TEXT = {
+    "train": ["data.path", "init_from", "board.probe"],
+    "sample": ["checkpoint", "prompt", "prompt_file", "output", "stop"],
+}
+
+# What an argument can hold: no zero byte, and of lone surrogates those that stand for undecodable bytes.
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.characters(
+    min_codepoint=0xDC80, max_codepoint=0xDCFF
+)
+pieces = st.sampled_from(SIGNS + WORDS.split())
+texts = st.one_of(
+    st.text(characters),
+    st.lists(pieces).map("".join),
+    st.builds(lambda text, times: text * times, pieces, st.integers(1, 5000)),
+)
+numbers = st.one_of(st.integers(-2, 9), st.integers(), st.integers(-(10**30), 10**30), st.floats())
+values = numbers.map(str) | texts
+
+
+def overrides(command: str) -> st.SearchStrategy[str]:
+    """One argument, sound or not."""
+    known = st.sampled_from([*names_of(COMMANDS[command]), *GROUPS])
+    name = st.one_of(known, known, known, st.sampled_from(HYDRA.split()), st.sampled_from(UNKNOWN))
+    prefix = st.sampled_from(["", "", "", "", "+", "++", "~"])
+    folder = st.sampled_from(["hydra.run.dir", "hydra.output_subdir"])
+    return st.one_of(
+        st.builds("{}={}".format, name, values),
+        st.builds("{}{}={}".format, prefix, name, values),
+        st.builds("{}={}".format, folder, st.sampled_from(FOLDERS)),
+        st.builds("~{}".format, name),
+        st.sampled_from(FLAGS.split()),
+        texts,
+    )
+
+
+def check(command: str, ended: Ended) -> None:
+    """Exit code 0, or 2 with one line and nothing written; whatever main got is sound."""
+    *lines, rest = ended.errors.split("\n")
+    assert ended.code in (0, 2)
+    assert all(config.problems() == [] for config in ended.configs)
+    assert all(file.startswith("here/") for file in ended.left)
+    if ended.errors.startswith("usage: "):  # argparse said it, of a flag
+        assert ended.code == 2
+    elif ended.code == 2:
+        assert (len(lines), rest) == (1, "")
+        assert lines[0].startswith(f"{command}.py: ")
+        assert not re.search(r"[\0-\x08\x0b-\x1f\x7f-\x9f]", lines[0])
+        assert (ended.configs, ended.left) == ([], set())
+
+
+@cases(1000)
+@given(st.lists(overrides("train"), max_size=4))
+def test_training_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
+    check("train", run("train", arguments))
+
+
+@cases(800)
+@given(st.lists(overrides("sample"), max_size=4))
+def test_sampling_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
+    check("sample", run("sample", arguments))
+
+
+@pytest.mark.parametrize("command", ["train", "sample"])
+@cases(400)
+@given(data=st.data())
+def test_free_text_arrives_as_it_was_typed_or_is_refused(command: str, data: st.DataObject) -> None:
+    name, text = data.draw(st.sampled_from(FREE_TEXT[command])), data.draw(texts)
+    ended = run(command, [f"{name}={text}"])
+    check(command, ended)
+    for config in ended.configs:
+        found = attrgetter(name)(config)
+        if isinstance(found, list):
+            assert text.startswith("[") or found == [text]
+        else:
+            assert found == (None if text == "null" else text)
+
+
+@cases(80)
+@given(swept=st.lists(st.tuples(st.sampled_from([*names_of(COMMANDS["train"])]), values, values), max_size=2))
+def test_a_sweep_says_one_line_for_each_job_that_cannot_run(swept: list[tuple[str, str, str]]) -> None:
+    ended = run("train", ["-m", *(f"{name}={one},{other}" for name, one, other in swept)])
+    assert ended.code in (0, 2)
+    assert all(line.startswith("train.py: ") for line in ended.errors.splitlines())
+    assert all(config.problems() == [] for config in ended.configs)
+    assert all(file.startswith("here/") for file in ended.left)
