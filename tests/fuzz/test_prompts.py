@@ -5,7 +5,7 @@ import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -22,10 +22,10 @@ from tests.fuzz.damage import any_text
 from training.config import Device, Precision
 
 MODELS = several()
-main = sample.main.__wrapped__  # type: ignore[attr-defined] # without the command line
+main = cast(Any, sample.main).__wrapped__  # without the command line
 
 tiny = st.sampled_from([5e-324, 1e-45, 1e-38, 1e-8])
-settings = st.fixed_dictionaries(
+settings: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "unknown": st.sampled_from(Unknown),
         "length": st.integers(1, 30),
@@ -67,7 +67,7 @@ def texts(model: int) -> st.SearchStrategy[str]:
 def configs(draw: st.DrawFn, models: Path, folder: Path) -> SampleConfig:
     """A prompt typed, in a file, or none; text or JSON to a file or to the terminal."""
     number = draw(st.integers(0, len(MODELS) - 1))
-    given = dict[str, Any]()
+    given = draw(settings) | {"checkpoint": str(models / f"{number}.pt")}
     match draw(st.sampled_from(["prompt", "prompt", "prompt", "file", "file", "bytes", "none"])):
         case "prompt":
             given["prompt"] = draw(texts(number))
@@ -77,13 +77,9 @@ def configs(draw: st.DrawFn, models: Path, folder: Path) -> SampleConfig:
         case "bytes":
             (folder / "prompt.txt").write_bytes(draw(st.binary()))
             given["prompt_file"] = str(folder / "prompt.txt")
-    output = draw(st.sampled_from([None, "out.txt", "out.jsonl"]))
-    return SampleConfig(
-        checkpoint=str(models / f"{number}.pt"),
-        stop=draw(st.lists(texts(number), max_size=3)),
-        output=output and str(folder / output),
-        **(given | draw(settings)),
-    )
+    if output := draw(st.sampled_from(["", "out.txt", "out.jsonl"])):
+        given["output"] = str(folder / output)
+    return SampleConfig(**given, stop=draw(st.lists(texts(number), max_size=3)))
 
 
 def check_json(lines: list[str], config: SampleConfig) -> None:

@@ -121,6 +121,13 @@ def test_every_precision_and_optimizer_goes_on(
     compared(13, runtime=runtime, optimizer=optimizer, micro_batch_size=3)
 
 
+def test_patience_counts_on(compared: Callable[..., None], tmp_path: Path) -> None:
+    # So small a learning rate changes nothing in float32: no evaluation is better than the first.
+    still = {"learning_rate": 1e-30, "muon_learning_rate": 1e-30, "weight_decay": 0.0}
+    compared(5, evaluate_every=2, patience=3, **still)
+    assert load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.pt").step == 8
+
+
 def test_what_was_lost_since_the_last_checkpoint_is_learned_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
