@@ -204,6 +204,7 @@ def two_at_once(bed: Bed, run: Path) -> list[str]:
 
 def interrupted(bed: Bed, run: Path) -> list[str]:
     """By SIGINT or SIGTERM: exit code 130 or 143, how to go on is told, and who does comes to the same."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a script starts with & would ignore it
     problems = []
     for number in (signal.SIGINT, signal.SIGTERM):
         folder = run.with_name(number.name)
@@ -225,7 +226,7 @@ def torn_event_file(bed: Bed, run: Path) -> list[str]:
 
 
 def lost_summary(bed: Bed, run: Path) -> list[str]:
-    """Ended between the last step and the summary: who goes on comes to the same, and leaves nothing unfinished."""
+    """Ended before its summary: who goes on comes to the same, and leaves nothing unfinished."""
     problems = end(bed.start(run))
     (run / "summary.json").rename(run / ".summary.json.0123abcd.tmp")
     return problems + bed.complete(run)

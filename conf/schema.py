@@ -2,8 +2,10 @@
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -11,6 +13,7 @@ from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
 from sampling.config import SamplingRuntimeConfig
 from training.config import BoardConfig, RuntimeConfig, TrainingConfig
+from training.plain import plain
 
 CONF = str(Path(__file__).parent)
 LARGEST_SEED = 2**63 - 2
@@ -41,6 +44,7 @@ class TrainConfig:
         ]
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
+        found += [f"{name}: expected less than 2^63, got {value}" for name, value in _beyond(plain(self))]
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()
 
 
@@ -93,6 +97,15 @@ class SampleConfig:
             if (value := getattr(self, name)) is not None and not 0 < value <= 1
         ]
         return found
+
+
+def _beyond(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    """The whole numbers for which a checkpoint has no place, and their names."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _beyond(value, f"{prefix}{name}.")
+        elif isinstance(value, int) and abs(value) >= 2**63:
+            yield prefix + name, value
 
 
 def _seed_problems(seed: int) -> list[str]:

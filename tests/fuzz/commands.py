@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import conf.command
 from conf.claim import LOCK
-from conf.command import Decorator
+from conf.command import Decorator, Main
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("runs/laptop/earlier/checkpoints/last.pt")  # is there before each command
@@ -48,10 +48,10 @@ def _decorators() -> dict[str, Decorator]:
 DECORATORS = _decorators()
 
 
-def run(name: str, arguments: list[str]) -> Ended:
+def run(name: str, arguments: list[str], main: Main | None = None) -> Ended:
     """`python NAME.py ARGUMENTS` in a new folder, which is also the home. Any exception but an exit passes."""
     configs: list[Any] = []
-    command = DECORATORS[name](lambda config, _: configs.append(config))
+    command = DECORATORS[name](main or (lambda config, _: configs.append(config)))
     raw = io.BytesIO()
     errors = io.TextIOWrapper(raw, encoding="ascii")
     with TemporaryDirectory() as above, chdir(above):

@@ -20,7 +20,7 @@ WORDS += " interval(0,1) tag(x,1) shuffle(1,2) extend_list(1) range(1,4,0)"
 FLAGS = "--help -h --version --cfg=job --cfg -c job --info --resolve --run -- - --x --config-name=x --config-dir=x"
 HYDRA = "hydra hydra.nope hydra.job.name hydra.job.chdir hydra.verbose hydra.mode hydra/launcher hydra/sweeper"
 UNKNOWN = ["", "modle.width", "model", "steps", "a b", "é", "data.path.x", "model.", ".", "/", "\x1b"]
-# Hydra writes where it is told to: these are all within.
+# Hydra makes the folder that it is told to: these are all within.
 FOLDERS = f"in . a/b null runs/laptop/earlier ${{name}} ${{oc.env:HOME}}/in ${{nope}} [] {300 * 'x'}"
 FREE_TEXT = {
     "train": ["data.path", "init_from", "board.probe"],
@@ -37,8 +37,8 @@ texts = st.one_of(
     st.lists(pieces).map("".join),
     st.builds(lambda text, times: text * times, pieces, st.integers(1, 5000)),
 )
-numbers = st.one_of(st.integers(-2, 9), st.integers(), st.integers(-(10**30), 10**30), st.floats())
-values = numbers.map(str) | texts
+numbers = st.integers(-2, 9) | st.integers() | st.sampled_from([2**31, 2**63, 10**30]) | st.floats()
+values = st.one_of(numbers.map(str), numbers.map(str), texts)
 
 
 def overrides(command: str) -> st.SearchStrategy[str]:
@@ -46,11 +46,10 @@ def overrides(command: str) -> st.SearchStrategy[str]:
     known = st.sampled_from([*names_of(COMMANDS[command]), *GROUPS])
     name = st.one_of(known, known, known, st.sampled_from(HYDRA.split()), st.sampled_from(UNKNOWN))
     prefix = st.sampled_from(["", "", "", "", "+", "++", "~"])
-    folder = st.sampled_from(["hydra.run.dir", "hydra.output_subdir"])
     return st.one_of(
         st.builds("{}={}".format, name, values),
         st.builds("{}{}={}".format, prefix, name, values),
-        st.builds("{}={}".format, folder, st.sampled_from(["", *FOLDERS.split()])),
+        st.builds("hydra.run.dir={}".format, st.sampled_from(["", *FOLDERS.split()])),
         st.builds("~{}".format, name),
         st.sampled_from(FLAGS.split()),
         texts,
