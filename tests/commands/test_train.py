@@ -56,6 +56,7 @@ def test_the_summary_says_what_a_run_came_to(trained: Path) -> None:
         "hardware",
         "threads",
         "precision",
+        "compile",
         "compiled",
         "torch",
         "python",
