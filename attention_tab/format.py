@@ -130,7 +130,7 @@ def decode(blob: bytes) -> Snapshot:
 def encode_encoding(encoding: Encoding) -> bytes:
     """Values are kept as 16-bit shares of the largest."""
     largest = float(np.abs(encoding.values).max(initial=0)) or 1.0
-    values = (encoding.values * (32767 / largest)).round().astype(np.int16)
+    values = (encoding.values.astype(np.float64) * (32767 / largest)).round().astype(np.int16)
     header = {"kind": "encoding", "name": encoding.name, "columns": encoding.columns, "largest": largest}
     return _packed(header, {"values": values})
 
@@ -141,7 +141,9 @@ def decode_encoding(blob: bytes) -> Encoding:
     name, columns, largest = _field(header, "name", str), _texts(header, "columns"), _field(header, "largest", float)
     _expect(0 < largest <= np.finfo(np.float32).max, "largest: a positive number")
     values = _array(arrays, "values", np.int16, (None, len(columns)))
-    return Encoding(name, columns, values * np.float32(largest / 32767))
+    # In float64, as the largest may be the largest of float32; and who made these may have meant more than that.
+    shares = np.maximum(values.astype(np.float64) / 32767, -1)
+    return Encoding(name, columns, (shares * largest).astype(np.float32))
 
 
 def _packed(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:

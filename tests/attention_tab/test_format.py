@@ -61,6 +61,12 @@ def test_an_encoding_is_decoded_to_within_its_steps(positions: int, columns: int
     np.testing.assert_allclose(found.values, values, atol=np.abs(values).max(initial=0) / 32767 + 1e-30)
 
 
+@pytest.mark.parametrize("extreme", [np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal])
+def test_an_encoding_may_have_the_largest_and_the_smallest_number_there_is(extreme: np.float32) -> None:
+    values = np.array([[extreme, -extreme, 0]], np.float32)
+    np.testing.assert_array_equal(decode_encoding(encode_encoding(Encoding("x", ["c"] * 3, values))).values, values)
+
+
 def test_a_lone_surrogate_travels_too() -> None:
     assert decode(encode(made(["\ud83d", "x"], [1]))).tokens == ["\ud83d", "x"]
 
