@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.permutation import Order, shuffled
+
 LARGEST_RESIDENT = 2**30  # bytes of a text that is kept on a GPU
+STEPS_AT_ONCE = 16  # whose sequences are chosen together, which is cheaper than one by one
 NO_TARGET = -100  # where a sequence has ended: the target that torch's cross-entropy ignores
 
 
@@ -21,22 +24,37 @@ class Batch:
     inputs: Tensor  # (B, T) int64
     targets: Tensor  # (B, T) int64, NO_TARGET in the padding
     valid_lens: Tensor | None = None  # (B,): the length of each sequence, if there is padding
+    part_of: int | None = None  # characters to predict in the whole batch of a step, if this is a part of it
+    key: tuple[int, int] = (0, 0)  # a run's seed, and the number in the run of the first sequence
 
     @property
     def characters(self) -> int:
         """How many there are to predict."""
         return self.targets.numel() if self.valid_lens is None else int(self.valid_lens.sum())
 
+    @property
+    def whole(self) -> int:
+        """How many there are to predict in the whole batch."""
+        return self.characters if self.part_of is None else self.part_of
+
+    @property
+    def seed(self) -> int:
+        """For what is drawn with this batch: the same whoever computes it, and whenever."""
+        return int(np.random.SeedSequence((*self.key, 1)).generate_state(1, np.uint64)[0])
+
     def split(self, size: int) -> "Iterator[Batch]":
-        """Batches of `size` sequences; the last may be smaller."""
+        """Parts of `size` sequences, as wide as the longest of these; the last may have fewer."""
+        seed, first = self.key
         for start in range(0, len(self.inputs), size):
-            part = slice(start, start + size)
-            lens = None if self.valid_lens is None else self.valid_lens[part]
-            yield Batch(self.inputs[part], self.targets[part], lens)
+            rows = slice(start, start + size)
+            lens = None if self.valid_lens is None else self.valid_lens[rows]
+            width = self.inputs.shape[1] if lens is None else int(lens.max())
+            inputs, targets = self.inputs[rows, :width], self.targets[rows, :width]
+            yield Batch(inputs, targets, lens, self.whole, (seed, first + start))
 
     def to(self, device: torch.device) -> "Batch":
         lens = None if self.valid_lens is None else self.valid_lens.to(device)
-        return Batch(self.inputs.to(device), self.targets.to(device), lens)
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), valid_lens=lens)
 
 
 class Sequences(ABC):
@@ -50,8 +68,12 @@ class Sequences(ABC):
         """Sequences in an epoch."""
 
     @abstractmethod
-    def order(self, random: np.random.Generator) -> np.ndarray:
-        """The sequences of one epoch, shuffled: whatever `batch` knows them by, shape (len(self),)."""
+    def order(self, random: np.random.Generator) -> Order:
+        """The sequences of one epoch, shuffled: from places below len(self) to whatever `batch` knows them by."""
+
+    @abstractmethod
+    def characters(self, chosen: np.ndarray) -> int:
+        """How many there are to predict in the sequences `chosen` from an order."""
 
     @abstractmethod
     def batch(self, chosen: np.ndarray) -> Batch:
@@ -93,10 +115,13 @@ class Windows(Sequences):
         ids = self.ids.astype(dtype, copy=False)
         return Windows(self.ids, self.context, torch.from_numpy(ids).to(device))
 
-    def order(self, random: np.random.Generator) -> np.ndarray:
+    def order(self, random: np.random.Generator) -> Order:
         """Where each window starts."""
-        phase = random.integers(len(self.ids))
-        return (phase + self.context * random.permutation(len(self))) % len(self.ids)
+        phase, order = random.integers(len(self.ids)), shuffled(len(self), random)
+        return lambda places: (phase + self.context * order(places)) % len(self.ids)
+
+    def characters(self, chosen: np.ndarray) -> int:
+        return len(chosen) * self.context
 
     def batch(self, chosen: np.ndarray) -> Batch:
         if self.resident is None:
@@ -141,9 +166,12 @@ class Lines(Sequences):
     def __len__(self) -> int:
         return len(self.starts)
 
-    def order(self, random: np.random.Generator) -> np.ndarray:
+    def order(self, random: np.random.Generator) -> Order:
         """The numbers of the lines."""
-        return random.permutation(len(self))
+        return shuffled(len(self), random)
+
+    def characters(self, chosen: np.ndarray) -> int:
+        return int(self.lengths[chosen].sum())
 
     def batch(self, chosen: np.ndarray) -> Batch:
         """As wide as the longest of the lines."""
@@ -169,23 +197,37 @@ class Lines(Sequences):
 
 
 class Batches:
-    """`batches(step)` is the batch of one training step. An epoch visits each sequence once; batches run on across."""
+    """`batches(step)` is the batch of one training step. An epoch visits each sequence once; batches run on across.
 
-    def __init__(self, sequences: Sequences, batch_size: int, seed: int) -> None:
+    Of each batch it can be one of several `parts`, which are together what it is by itself.
+    """
+
+    def __init__(self, sequences: Sequences, batch_size: int, seed: int, part: int = 0, parts: int = 1) -> None:
+        """`part`: which of the `parts`. Raises ValueError if there is no sequence."""
         if not len(sequences):
             raise ValueError(f"expected at least context = {sequences.context} characters, got {len(sequences.ids)}")
         self.sequences, self.batch_size, self.seed = sequences, batch_size, seed
-        # A batch reaches into two epochs at the most, unless it is larger than an epoch.
-        self._epoch = lru_cache(maxsize=2)(self._epoch_order)
+        self._part = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
+        self._chosen = lru_cache(maxsize=2)(self._chosen_for_steps)
+        # They reach into two epochs at the most, unless they are larger than an epoch.
+        self._epoch = lru_cache(maxsize=2)(self._order_of_epoch)
 
     def __call__(self, step: int) -> Batch:
-        return self.sequences.batch(self.chosen(step))
+        chosen = self.chosen(step)
+        part = self.sequences.batch(chosen[self._part])
+        first = step * self.batch_size + self._part.start
+        return replace(part, part_of=self.sequences.characters(chosen), key=(self.seed, first))
 
     def chosen(self, step: int) -> np.ndarray:
-        """The sequences of `step`, shape (B,)."""
-        numbers = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs, places = np.divmod(numbers, len(self.sequences))
-        return np.concatenate([self._epoch(int(e))[places[epochs == e]] for e in np.unique(epochs)])
+        """The sequences of `step` in all parts, shape (B,)."""
+        return self._chosen(step // STEPS_AT_ONCE)[step % STEPS_AT_ONCE]
 
-    def _epoch_order(self, epoch: int) -> np.ndarray:
+    def _chosen_for_steps(self, number: int) -> np.ndarray:
+        """The sequences of STEPS_AT_ONCE steps, a row each."""
+        size = STEPS_AT_ONCE * self.batch_size
+        epochs, places = np.divmod(np.arange(number * size, (number + 1) * size), len(self.sequences))
+        chosen = [self._epoch(int(epoch))(places[epochs == epoch]) for epoch in np.unique(epochs)]
+        return np.concatenate(chosen).reshape(STEPS_AT_ONCE, self.batch_size)
+
+    def _order_of_epoch(self, epoch: int) -> Order:
         return self.sequences.order(np.random.default_rng([self.seed, epoch]))

@@ -126,7 +126,34 @@ def test_a_batch_can_be_split_and_put_together(size: int) -> None:
     parts = list(whole.split(size))
     assert [row for part in parts for row in predicted(part)] == predicted(whole)
     assert sum(part.characters for part in parts) == whole.characters
+    assert all(part.whole == whole.characters for part in parts)
     assert all(len(part.inputs) <= size for part in parts)
+    assert all(part.inputs.shape[1] == max(map(len, predicted(part))) for part in parts)
+
+
+@pytest.mark.parametrize("sequences", [Windows(IDS, 16), lines()], ids=["windows", "lines"])
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 40))
+def test_the_parts_of_a_batch_are_together_the_batch(
+    sequences: Windows | Lines, batch_size: int, parts: int, step: int
+) -> None:
+    parts = min(parts, batch_size)
+    whole = Batches(sequences, batch_size, seed=3)(step)
+    found = [Batches(sequences, batch_size, 3, part, parts)(step) for part in range(parts)]
+    assert [row for part in found for row in predicted(part)] == predicted(whole)
+    assert {part.whole for part in found} == {whole.characters}
+    sizes = [len(part.inputs) for part in found]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_what_is_drawn_with_a_micro_batch_depends_on_seed_step_and_its_place_alone() -> None:
+    alone = Batches(Windows(IDS, 16), 12, seed=3)
+    seeds = [[micro.seed for micro in alone(step).split(3)] for step in range(9)]
+    drawn = [seed for each in seeds for seed in each]
+    assert len(set(drawn)) == 9 * 4
+    shared = [Batches(Windows(IDS, 16), 12, 3, part, 2) for part in range(2)]
+    assert [[micro.seed for batches in shared for micro in batches(step).split(3)] for step in range(9)] == seeds
+    other = Batches(Windows(IDS, 16), 12, seed=4)
+    assert not set(drawn) & {micro.seed for step in range(9) for micro in other(step).split(3)}
 
 
 @pytest.mark.parametrize("largest", [200, 40_000])
