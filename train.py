@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,15 +40,18 @@ def compare_runs(folder: Path) -> None:
     print(f"\n{table(rows)}\n\nkept as {shown(folder / 'comparison.md')}, with what it comes from as comparison.json")
 
 
-@command(
-    "train",
-    free_text=("data.path", "resume", "init_from"),
-    free_texts=("board.probe",),
-    keeps_runs=True,
-    after_sweep=compare_runs,
-)
-def main(config: TrainConfig, directory: Path) -> float:
-    """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
+@dataclass(frozen=True)
+class Task:
+    """All that a process needs to know to take part in a run."""
+
+    record: Record
+    directory: Path
+    last: "Checkpoint | None"  # which the run goes on from
+    start: "Checkpoint | None"  # whose weights it begins with
+
+
+def train(task: Task) -> float:
+    """Train as `task` says, as one of the processes of a run. Returns the best validation loss in nats/char."""
     # Imported here, so that help and completion need not wait for torch.
     import torch
 
@@ -57,26 +60,27 @@ def main(config: TrainConfig, directory: Path) -> float:
     from data.sources import load_text
     from model.decoder import Decoder
     from training.allocator import keep_freed_memory
-    from training.board import Board
+    from training.board import Board, no_board
     from training.folder import CheckpointFolder
     from training.interruption import Interrupted
-    from training.loop import fit, is_finished
+    from training.loop import fit
     from training.memory import memory_told
     from training.plain import plain
+    from training.processes import joined, loss_told
     from training.runtime import changes, choose_runtime, machine
     from training.transfer import transfer
 
     keep_freed_memory()
-    record, last, start = settled(config, directory)
-    config, training = record.config, record.config.training
-    if last and is_finished(last.state, training) and is_told(directory, last.step):
-        longer = "; a larger training.steps would go on" if last.step == training.steps else ", as patience has ended"
-        print(f"finished: {shown(directory)}, at step {last.step}{longer}")
-        return last.state.best_validation_loss
+    record, directory, last, start = task.record, task.directory, task.last, task.start
+    config, training, processes = record.config, record.config.training, joined()
+    if training.batch_size < processes.count:
+        raise UserError(
+            f"training.batch_size: expected a part for each of {processes.count} processes, got {training.batch_size}"
+        )
     flop = 6 * config.model.map_weights() * training.steps * training.batch_size * config.model.context
-    runtime = choose_runtime(config.runtime, flop, one_shape=config.data.unit == Unit.window)
+    runtime = choose_runtime(config.runtime, flop, config.data.unit == Unit.window, processes)
     record.ran_on = machine(runtime.device) | {"device": str(runtime.device), "precision": str(runtime.precision)}
-    record.ran_on["compile"] = str(runtime.compile)
+    record.ran_on |= {"compile": str(runtime.compile), "processes": processes.count}
     corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, corpus.vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
@@ -86,11 +90,12 @@ def main(config: TrainConfig, directory: Path) -> float:
     probes = choose_probes(config, corpus)
 
     print(f"text     {corpus.described}, from {config.data.path or config.data.source}")
-    characters = (training.micro_batch_size or training.batch_size) * config.model.context
-    with memory_told(config.model, characters, runtime.device):
+    part = -(-training.batch_size // processes.count)
+    characters = min(training.micro_batch_size or part, part) * config.model.context
+    with memory_told(config.model, characters, runtime.device), loss_told():
         decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
-        torch.manual_seed(seed + 1)  # torch's default generators serve dropout and nothing else
-        batches = Batches(corpus.training.on(runtime.device), training.batch_size, seed)
+        whole = corpus.training.on(runtime.device)
+        batches = Batches(whole, training.batch_size, seed, processes.number, processes.count)
         print(f"decoder  {decoder.parameter_count():,} parameters")
         if (config.model.scoring, config.model.position) == (ScoringKind.mean, PositionKind.rotary):
             print("         the mean asks with no queries: there is nothing to rotate, only the mask tells positions")
@@ -101,9 +106,15 @@ def main(config: TrainConfig, directory: Path) -> float:
         if last:
             print(f"resumed  at step {last.step} of {training.steps}{changes(last.run['ran_on'], record.ran_on)}")
         checkpoints = CheckpointFolder(
-            directory / "checkpoints", vocabulary.characters, corpus.sha256, corpus.training_lines, plain(record)
+            directory / "checkpoints",
+            vocabulary.characters,
+            corpus.sha256,
+            corpus.training_lines,
+            plain(record),
+            processes,
         )
-        with closing(Board(directory, config.board, vocabulary.characters, probes, opening, end)) as board:
+        told = directory, config.board, vocabulary.characters, probes, opening, end
+        with closing(Board(*told) if processes.is_first else no_board()) as board:
             if not last:
                 board.begin(json.dumps(plain(config), indent=2, ensure_ascii=False))
             try:
@@ -113,6 +124,8 @@ def main(config: TrainConfig, directory: Path) -> float:
                 sys.exit(interrupted.exit_code)
             results = {name: value for name, value in asdict(outcome).items() if name != "compiled"}
             board.finish(outcome.steps, record.settings, results)
+    if not processes.is_first:
+        return outcome.best_validation_loss
     summary = asdict(outcome) | {
         "parameters": decoder.parameter_count(),
         "bits_per_character": outcome.best_validation_loss / math.log(2),
@@ -126,6 +139,28 @@ def main(config: TrainConfig, directory: Path) -> float:
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     say_how_to_go_on(directory)
     return outcome.best_validation_loss
+
+
+@command(
+    "train",
+    free_text=("data.path", "resume", "init_from"),
+    free_texts=("board.probe",),
+    keeps_runs=True,
+    after_sweep=compare_runs,
+    followed_by=train,
+)
+def main(config: TrainConfig, directory: Path) -> float:
+    """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
+    from training.loop import is_finished
+    from training.processes import joined
+
+    record, last, start = settled(config, directory)
+    training = record.config.training
+    if last and is_finished(last.state, training) and is_told(directory, last.step):
+        longer = "; a larger training.steps would go on" if last.step == training.steps else ", as patience has ended"
+        print(f"finished: {shown(directory)}, at step {last.step}{longer}")
+        return last.state.best_validation_loss
+    return train(joined().share(Task(record, directory, last, start)))
 
 
 def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint | None, Checkpoint | None]":

@@ -32,6 +32,7 @@ def command(
     free_texts: Iterable[str] = (),
     keeps_runs: bool = False,
     after_sweep: Callable[[Path], None] | None = None,
+    followed_by: Callable[[Any], object] | None = None,
 ) -> Decorator:
     """Decorate `main(config, directory)`: its typed configuration and the folder of the run, if it keeps one.
 
@@ -39,7 +40,8 @@ def command(
     error and exit code 2; any other error keeps its traceback. Outside sweeps the values of the names in `free_text`
     are taken as they are typed, whatever commas, colons or quotes they hold; so are those in `free_texts`, as lists of
     one text, unless they begin as lists do. `after_sweep` gets the folder of a sweep that has finished a run, however
-    it ended.
+    it ended. Where torchrun has started several processes, all but the first call `followed_by` with each thing that
+    `main` shares with them.
     """
 
     def decorate(main: Main) -> Callable[[], None]:
@@ -67,17 +69,32 @@ def command(
             except BrokenPipeError:
                 # Whoever read the output has seen enough. Python must not fail again when it flushes at exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                if several():
+                    sys.exit(1)  # the others would wait
                 return None
             except MISTAKES as mistake:
                 remove_empty(directory)
                 failed_jobs.append(_say(name, [described(mistake, name)]))
-                if is_sweep():
+                if is_sweep() and not several():
                     return math.inf
                 # Hydra would announce an exception in words of its own, but lets this one pass.
                 sys.exit(2)
 
         @functools.wraps(main)
         def run() -> None:
+            if not several():
+                return lead()
+            if not followed_by:
+                first = os.environ["RANK"] == "0"
+                sys.exit(_say(name, ["expected one process, got several; only training is spread"]) if first else 0)
+            from training.processes import together
+
+            try:
+                together(lead, followed_by)
+            except MISTAKES as mistake:
+                sys.exit(_say(name, [described(mistake, name)]))
+
+        def lead() -> None:
             register()
             _speak_utf8()
             if is_sweep() and not keeps_runs:
@@ -115,8 +132,18 @@ def command(
     return decorate
 
 
+def several() -> bool:
+    """Whether torchrun has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def _say(name: str, mistakes: list[str]) -> int:
-    """Print mistakes as one line; the exit code that goes with them."""
+    """Print mistakes as one line, unless another process has told them; the exit code that goes with them."""
+    if several():
+        from training.processes import fails_first
+
+        if not fails_first():
+            return 2
     line = f"{name}.py: {'; '.join(mistakes)}".replace("\n", "\\n")
     print(visible(line), file=sys.stderr)
     return 2

@@ -1,9 +1,10 @@
 """All that is written to TensorBoard."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -158,6 +159,16 @@ class Board:
     def _loss(self, split: str, step: int, nats: float) -> None:
         self.writer.add_scalar(f"loss/{split}", nats, step)
         self.writer.add_scalar(f"bits_per_character/{split}", nats / math.log(2), step)
+
+
+def no_board() -> Board:
+    """What takes all that it is told and does nothing, for a process that leaves it to another."""
+
+    class Nothing:
+        def __getattr__(self, _: str) -> Callable[..., None]:
+            return lambda *_, **__: None
+
+    return cast(Board, Nothing())
 
 
 def add_picture(writer: SummaryWriter, step: int, layers: Sequence[np.ndarray]) -> None:

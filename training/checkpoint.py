@@ -16,10 +16,9 @@ from training.plain import from_plain, plain
 from training.state import State
 
 LAST, BEST = "last.pt", "best.pt"  # in the folder checkpoints/ of a run
-FORMAT = 4  # raise when an older reader could no longer make sense of a file
+FORMAT = 5  # raise when an older reader could no longer make sense of a file
 PLACES = 2**24  # numbers that tables of positions may hold in all layers, which no weights in the file vouch for
 KINDS = {"weights": dict, "vocabulary": str, "corpus_sha256": str, "run": dict, "optimizers": list, "scaler": dict}
-KINDS |= {"generators": dict}
 
 
 @dataclass(kw_only=True)
@@ -35,7 +34,6 @@ class Checkpoint:
     run: dict[str, Any] = field(default_factory=dict)  # plain values: what train.py was told, and where it ran
     optimizers: list[dict[int, dict[str, Tensor]]] = field(default_factory=list)  # what each remembers of a parameter
     scaler: dict[str, Any] = field(default_factory=dict)  # of fp16 gradients; empty in other precisions
-    generators: dict[str, Tensor] = field(default_factory=dict)  # states of those that training advances, by device
 
     @property
     def step(self) -> int:
@@ -121,11 +119,9 @@ def _check_sizes(checkpoint: Checkpoint) -> None:
     if found != expected:
         name = next(iter(sorted(found.items() ^ expected.items(), key=str)))[0]
         raise ValueError(f"weights that do not fit its model: {name} {found.get(name)} for {expected.get(name)}")
-    tensors = {"training_lines": (checkpoint.training_lines, torch.int64)}
-    tensors |= {f"generators.{name}": (state, torch.uint8) for name, state in checkpoint.generators.items()}
-    for name, (tensor, dtype) in tensors.items():
-        if tensor is not None and not (isinstance(tensor, Tensor) and tensor.dtype == dtype and tensor.dim() == 1):
-            raise ValueError(f"{name} that is no row of {dtype}")
+    lines = checkpoint.training_lines
+    if lines is not None and not (isinstance(lines, Tensor) and lines.dtype == torch.int64 and lines.dim() == 1):
+        raise ValueError("training_lines that are no row of torch.int64")
 
 
 def _kinds(weights: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:

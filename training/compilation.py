@@ -13,22 +13,20 @@ from training.runtime import Runtime
 
 
 def compiled(
-    decoder: nn.Module, loss: Callable[[nn.Module], Tensor], runtime: Runtime, say: Callable[[str], None]
+    model: nn.Module, loss: Callable[[nn.Module], Tensor], runtime: Runtime, say: Callable[[str], None]
 ) -> nn.Module:
-    """What training steps are to call: `decoder` itself, or its compiled twin, which has the same weights.
+    """What training steps are to call: `model` itself, or its compiled twin, which has the same weights.
 
     The twin is compiled here, by one `loss` and its gradients, which are thrown away. Where it cannot be, `say` gets
     the reason. Raises UserError instead if `runtime.compile` is on.
     """
     if runtime.compile is Compile.off:
-        return decoder
-    gpus = [runtime.device] if runtime.device.type == "cuda" else []
+        return model
     started = time.perf_counter()
     try:
         torch.compiler.reset()  # or the runs of a sweep would share one allowance of compilations
-        twin = cast(nn.Module, torch.compile(decoder))
-        with torch.random.fork_rng(gpus):  # dropout goes on as if nobody had tried
-            loss(twin).backward()
+        twin = cast(nn.Module, torch.compile(model))
+        loss(twin).backward()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a compiler can fail in any way
@@ -36,8 +34,8 @@ def compiled(
         if runtime.compile is Compile.on:
             raise UserError(f"runtime.compile: expected training steps to compile, but {reason}; try off") from error
         say(f"not compiled: {reason}")
-        return decoder
+        return model
     finally:
-        decoder.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
     say(f"compiled in {time.perf_counter() - started:.0f} s")
     return twin

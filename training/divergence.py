@@ -37,10 +37,12 @@ def go_back(
     """
     state = progress.settle()
     first = state.step - max(state.skipped_in_a_row, 1)
-    try:
-        kept = str(keep_batch(batches, first, checkpoints.vocabulary, checkpoints.directory.parent / "diverged"))
-    except OSError as error:
-        kept = f"not kept, {error.strerror}"
+    kept = ""
+    if checkpoints.processes.is_first:
+        try:
+            kept = str(keep_batch(batches, first, checkpoints.vocabulary, checkpoints.directory.parent / "diverged"))
+        except OSError as error:
+            kept = f"not kept, {error.strerror}"
     what = f"the loss is not finite any more from step {first + 1} on (its batch: {kept})"
     if config.on_divergence is OnDivergence.stop or state.rollbacks == ROLLBACKS:
         names, rates = "training.learning_rate", f"{config.learning_rate}"
@@ -60,7 +62,7 @@ def go_back(
 
 def keep_batch(batches: Batches, number: int, vocabulary: str, folder: Path) -> Path:
     """Write the texts of batch `number`, each with the character after its end, for somebody to look at."""
-    batch = batches(number)
+    batch = batches.sequences.batch(batches.chosen(number))
     lens = [batch.inputs.shape[1]] * len(batch.inputs) if batch.valid_lens is None else batch.valid_lens.tolist()
     texts = [
         "".join(vocabulary[i] for i in [*inputs[:length], targets[length - 1]])

@@ -60,7 +60,7 @@ def load_export(folder: Path) -> Checkpoint:
             content["state"] = plain(State()) | content["state"]
         if isinstance(content.get("training_lines"), list):
             content["training_lines"] = _row(content["training_lines"])
-        beside = {"weights": library.load(weights), "run": {}, "optimizers": [], "scaler": {}, "generators": {}}
+        beside = {"weights": library.load(weights), "run": {}, "optimizers": [], "scaler": {}}
         if strange := beside.keys() & content.keys():
             raise ValueError(f"{', '.join(sorted(strange))} in {DESCRIPTION}")
         return checked(content | beside)

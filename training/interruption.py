@@ -15,20 +15,20 @@ class Interrupted(Exception):  # noqa: N818 - nothing has gone wrong
         self.exit_code = 128 + wish  # as shells have it
 
 
-class Wish:
+class Noted:
     """Which signal has come, if any."""
 
-    signal: Signals | None = None
+    come: Signals | None = None
 
 
 @contextmanager
-def noted_signals() -> Iterator[Wish]:
+def noted_signals() -> Iterator[Noted]:
     """Inside, the first SIGINT or SIGTERM is but noted; the second does what it did before. In the main thread only."""
-    wish = Wish()
+    noted = Noted()
 
     def note(number: int, _: FrameType | None) -> None:
-        wish.signal = Signals(number)
-        text = f"\n{wish.signal.name}: finishing this step, then saving; once more to stop at once\n"
+        noted.come = Signals(number)
+        text = f"\n{noted.come.name}: finishing this step, then saving; once more to stop at once\n"
         os.write(2, text.encode())  # print could be in the middle of its own work
         restore()
 
@@ -40,6 +40,6 @@ def noted_signals() -> Iterator[Wish]:
     heard = [each for each in (SIGINT, SIGTERM) if getsignal(each) not in (SIG_IGN, None)]
     before = {each: signal(each, note) for each in heard}
     try:
-        yield wish
+        yield noted
     finally:
         restore()

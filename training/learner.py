@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from errors import UserError
 from model.decoder import Decoder
@@ -34,14 +33,12 @@ class Learner:
             "weights": self.decoder.state_dict(),
             "optimizers": [remembered(optimizer) for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
-            "generators": _generator_states(self._device()),
         }
 
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Go on exactly where `checkpoint` was made. Raises UserError if that was in other ways.
 
-        What it holds may become the learner's own and change with it. The scaler of another precision and the generator
-        of another device begin anew.
+        What it holds may become the learner's own and change with it. The scaler of another precision begins anew.
         """
         try:
             self.decoder.load_state_dict(checkpoint.weights)
@@ -51,30 +48,5 @@ class Learner:
                 remind(optimizer, state)
             if self.scaler.is_enabled() and checkpoint.scaler:
                 self.scaler.load_state_dict(checkpoint.scaler)
-            _set_generators(self._device(), checkpoint.generators)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"resume: the checkpoint does not fit the way of training: {one_line(error)}") from error
-
-    def _device(self) -> torch.device:
-        return self.decoder.embedding.weight.device
-
-
-def _generator_states(device: torch.device) -> dict[str, Tensor]:
-    """Dropout alone draws from the default generators; all else is drawn anew from the seed."""
-    states = {"cpu": torch.get_rng_state()}
-    match device.type:
-        case "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(device)
-        case "mps":
-            states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _set_generators(device: torch.device, states: dict[str, Tensor]) -> None:
-    if "cpu" in states:
-        torch.set_rng_state(states["cpu"])
-    match device.type:
-        case "cuda" if "cuda" in states:
-            torch.cuda.set_rng_state(states["cuda"], device)
-        case "mps" if "mps" in states:
-            torch.mps.set_rng_state(states["mps"])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ def fit(
         state = last.state
         board.go_back_to(state.step)
     decoder.train()
-    with noted_signals() as wish, closing(Progress(config.steps, state)) as progress:
+    with noted_signals() as signals, closing(Progress(config.steps, state)) as progress:
         with progress.paused():
             if not last:
                 with runtime.autocast():
@@ -76,14 +77,15 @@ def fit(
                 board.flush()
                 checkpoints.save(LAST, learner, progress.settle(), progress.say)
             first = next(batches(0).split(config.micro_batch_size or config.batch_size))
-            model = compiled(decoder, lambda model: summed_loss(model, first, runtime), runtime, progress.say)
+            plain = runtime.processes.spread(decoder)
+            model = compiled(plain, lambda model: summed_loss(model, first, runtime), runtime, progress.say)
         saved_at = progress.seconds()
         while not is_finished(state, config):
             rate = set_learning_rates(learner.optimizers, state.step, config, state.rollbacks)
             batch = batches(state.step)
             loss, norm = train_step(model, learner.optimizers, learner.scaler, batch, config, runtime)
-            progress.stepped(loss, norm, batch.characters)
-            step = state.step
+            progress.stepped(loss, norm, batch.whole)
+            step, wish = state.step, runtime.processes.agreed(signals.come)
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
                 board.training(step, progress.read(), rate)
@@ -108,14 +110,14 @@ def fit(
                     board.attention(step, decoder)
             # Last, and when all of this step can be read on the disk: who goes on from here does none of it again.
             save_due = config.checkpoint_due(step, progress.seconds() - saved_at) and progress.latest_was_taken()
-            if evaluation_due or wish.signal or save_due:
+            if evaluation_due or wish or save_due:
                 with progress.paused():
                     board.flush()
                     checkpoints.save(LAST, learner, progress.settle(), progress.say)
                 saved_at = progress.seconds()
-            if wish.signal:
+            if wish:
                 checkpoints.check_saved()
-                raise Interrupted(wish.signal)
+                raise Interrupted(wish)
         if state.step < config.steps:
             progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
         progress.settle()
@@ -126,7 +128,7 @@ def fit(
         seconds=state.seconds,
         characters_per_second=state.characters / state.training_seconds,
         step_bytes=step_bytes(decoder, batches(state.step - 1), config, runtime),
-        compiled=model is not decoder,
+        compiled=model is not plain,
         skipped_steps=state.skipped,
         best_validation_loss=state.best_validation_loss,
         final_validation_loss=state.validation_loss,
@@ -142,9 +144,7 @@ def step_bytes(decoder: Decoder, batch: Batch, config: TrainingConfig, runtime: 
     """The most bytes that the forward and backward pass of a step take at once, beside weights and optimizer state."""
     decoder.zero_grad(set_to_none=True)
     micro_batch = next(batch.split(config.micro_batch_size or len(batch.inputs)))
-    gpus = [runtime.device] if runtime.device.type == "cuda" else []
-    with torch.random.fork_rng(gpus):  # dropout goes on as if nobody had looked
-        taken = peak_bytes(lambda: summed_loss(decoder, micro_batch, runtime).backward())
+    taken = peak_bytes(lambda: summed_loss(decoder, micro_batch, runtime).backward())
     decoder.zero_grad(set_to_none=True)
     return taken
 
@@ -157,19 +157,23 @@ def train_step(
     config: TrainingConfig,
     runtime: Runtime,
 ) -> tuple[Tensor, Tensor]:
-    """One step of every optimizer on one batch, accumulated over micro-batches.
+    """One step of every optimizer on one batch, accumulated over micro-batches and processes, each with its part.
 
     What is not finite never reaches the weights: then no optimizer steps, as the clipping has mixed all gradients.
     Returns the mean loss in nats/char, NaN if the step was skipped, and the gradient's norm before clipping, both still
     on the device.
     """
-    total = torch.zeros((), device=runtime.device)
+    total, processes = torch.zeros((), device=runtime.device), runtime.processes
     model.zero_grad(set_to_none=True)
-    for micro_batch in batch.split(config.micro_batch_size or len(batch.inputs)):
-        # Each micro-batch counts by its share of the batch, so that the last one may be smaller.
-        loss = summed_loss(model, micro_batch, runtime) / batch.characters
-        scaler.scale(loss).backward()
+    micro_batches = list(batch.split(config.micro_batch_size or len(batch.inputs)))
+    for micro_batch in micro_batches:
+        torch.manual_seed(micro_batch.seed)  # torch's default generators serve dropout and nothing else
+        with processes.last_of(model, micro_batch is micro_batches[-1]):
+            # Each micro-batch counts by its share, as the last may be smaller; of the processes' sums, the mean counts.
+            loss = summed_loss(model, micro_batch, runtime) / (batch.whole / processes.count)
+            scaler.scale(loss).backward()
         total += loss.detach()
+    total = processes.mean(total)
     for optimizer in optimizers:
         scaler.unscale_(optimizer)
     norm = clip_grad_norm_(model.parameters(), config.gradient_clip)
@@ -190,12 +194,12 @@ def evaluate(decoder: Decoder, held_out: Sequences, runtime: Runtime) -> float:
     """
     context, vocabulary_size = decoder.config.context, decoder.output.out_features
     batch_size = min(256, max(1, EVALUATION_LOGITS // (context * vocabulary_size)))
-    total, characters = torch.zeros((), dtype=torch.float64), 0
+    read, processes = torch.zeros(2, dtype=torch.float64), runtime.processes  # nats and characters
     with inference(decoder):
-        for batch in held_out.in_order(batch_size):
-            total += summed_loss(decoder, batch, runtime).cpu()
-            characters += batch.characters
-    return total.item() / characters
+        for batch in islice(held_out.in_order(batch_size), processes.number, None, processes.count):
+            read += torch.tensor([summed_loss(decoder, batch, runtime), batch.characters], dtype=torch.float64)
+    nats, characters = processes.mean(read).tolist()
+    return nats / characters
 
 
 def summed_loss(model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 
 from errors import UserError
 from training.config import Compile, Device, Precision, RuntimeConfig
+from training.processes import ALONE, Processes
 
 COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
@@ -24,6 +25,7 @@ class Runtime:
     precision: Precision  # never auto
     compile: Compile  # training steps, by torch.compile: on (or fail), auto (or fall back) or off
     reason: str  # why these
+    processes: Processes = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """Inside, matrix products are computed in the chosen precision."""
@@ -59,19 +61,24 @@ def hardware(device: torch.device) -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def choose_runtime(config: RuntimeConfig, flop: float = 0.0, one_shape: bool = True) -> Runtime:
+def choose_runtime(
+    config: RuntimeConfig, flop: float = 0.0, one_shape: bool = True, processes: Processes = ALONE
+) -> Runtime:
     """Settle `auto`. Raises UserError if what was asked for is not there.
 
     `flop`: how many floating-point operations the run is to take, roughly. `one_shape`: whether all batches have one.
     """
     device, why_device = choose_device(config.device)
+    if processes.count > 1:
+        device = _own_device(device, processes)
+        why_device += f", {processes.count} processes"
     if device.type == "cpu":
         why_device += f"; {torch.get_num_threads()} threads"
     precision, why_precision = choose_precision(config.precision, device)
     compiled, why_compiled = _choose_compile(config.compile, device, flop, one_shape)
     chosen = f"{device} ({why_device}), {precision} ({why_precision})"
     how = "not compiled" if compiled is Compile.off else "compiled"
-    return Runtime(device, precision, compiled, f"{chosen}, {how} ({why_compiled})")
+    return Runtime(device, precision, compiled, f"{chosen}, {how} ({why_compiled})", processes)
 
 
 def choose_device(wanted: Device) -> tuple[torch.device, str]:
@@ -89,6 +96,19 @@ def choose_device(wanted: Device) -> tuple[torch.device, str]:
             if not there[wanted]:
                 raise UserError(f"runtime.device: expected {wanted}, got a machine without it; try auto or cpu")
             return torch.device(wanted.value), "as asked"
+
+
+def _own_device(device: torch.device, processes: Processes) -> torch.device:
+    """That of one of several processes. Raises UserError if there is none for it."""
+    match device.type:
+        case "cuda":
+            if processes.here >= (there := torch.cuda.device_count()):
+                raise UserError(f"expected at most one process for each of {there} GPUs, got {processes.here + 1}")
+            torch.cuda.set_device(processes.here)
+            return torch.device("cuda", processes.here)
+        case "mps":
+            raise UserError("runtime.device: expected cuda or cpu for several processes, got mps")
+    return device
 
 
 def choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision, str]:

@@ -33,7 +33,6 @@ def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) ->
         training_lines=None if lines is None else torch.from_numpy(fingerprints(lines)),
         run={"settings": {"seed": 0}, "ran_on": {"device": "cpu"}},
         optimizers=[{0: {"exp_avg": torch.zeros(2)}}],
-        generators={"cpu": torch.zeros(4, dtype=torch.uint8)},
     )
 
 

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.batches import Batches, Windows
+from data.batches import Batches, Sequences, Windows
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from training.board import Board
+from training.board import Board, no_board
 from training.checkpoint import Checkpoint
 from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
 from training.folder import CheckpointFolder
 from training.loop import Outcome, fit
+from training.processes import joined
 from training.runtime import choose_runtime
 
 CHARACTERS = "\nabcdefg"
@@ -34,19 +35,21 @@ def train(
     runtime: RuntimeConfig | None = None,
     board: BoardConfig | None = None,
     last: Checkpoint | None = None,
+    sequences: Sequences | None = None,
     **changes: Any,
 ) -> tuple[Decoder, Outcome]:
-    """Train a tiny decoder on `TEXT`: itself and what came of it."""
+    """Train a tiny decoder on `TEXT`, as one of the processes that there are: itself and what came of it."""
     config = TrainingConfig(**{"steps": 40, "batch_size": 4, "learning_rate": 1e-2, "evaluate_every": 20} | changes)
-    chosen = choose_runtime(runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
+    processes, wanted = joined(), runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32)
+    chosen = choose_runtime(wanted, processes=processes)
     model = (model or decoder()).to(chosen.device)
-    torch.manual_seed(1)
-    shown_as = board or BoardConfig(sample_length=5)
-    with closing(Board(directory, shown_as, CHARACTERS, {"validation": IDS[:8].tolist()}, [0])) as shown:
+    told = directory, board or BoardConfig(sample_length=5), CHARACTERS, {"validation": IDS[:8].tolist()}, [0]
+    with closing(Board(*told) if processes.is_first else no_board()) as shown:
         if last is None:
             shown.begin("steps: 40")
-        batches = Batches(Windows(IDS[:256], model.config.context), config.batch_size, seed=0)
-        folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, corpus_sha256="0" * 64)
+        learned = sequences or Windows(IDS[:256], model.config.context)
+        batches = Batches(learned, config.batch_size, 0, processes.number, processes.count)
+        folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, "0" * 64, processes=processes)
         held_out = Windows(IDS[255:], model.config.context)
         outcome = fit(model, batches, held_out, config, chosen, shown, folder, last)
         shown.finish(

@@ -12,7 +12,6 @@ from training.checkpoint import FORMAT, find_checkpoint, load_checkpoint
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:
     model, outcome = train(tmp_path, decoder(attention=["single", "multi"], dropout=0.1))
-    state_of_dropout = torch.get_rng_state()
     checkpoint = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
     ids = torch.arange(8)[None]
     assert torch.equal(checkpoint.decoder()(ids), model.eval()(ids))
@@ -20,7 +19,6 @@ def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_pat
     assert (checkpoint.vocabulary, checkpoint.step, checkpoint.state.characters) == (CHARACTERS, 40, outcome.characters)
     assert checkpoint.state.best_validation_loss == outcome.best_validation_loss
     assert sum(map(len, checkpoint.optimizers)) == len(list(model.parameters()))
-    assert torch.equal(checkpoint.generators["cpu"], state_of_dropout)
 
 
 def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

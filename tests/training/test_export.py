@@ -32,7 +32,6 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "corpus_sha256": "0" * 64,
         "training_lines": torch.tensor([-(2**63), 2**63 - 1, 0]),
         "run": {"settings": {"seed": 0, "name": "é"}, "ran_on": {}},
-        "generators": {"cpu": torch.get_rng_state()},
     }
     return Checkpoint(**given | changes)
 
@@ -71,7 +70,7 @@ def test_what_was_exported_comes_back_but_for_what_training_needs(tmp_path: Path
     for name in ("model", "vocabulary", "corpus_sha256"):
         assert getattr(after, name) == getattr(before, name)
     assert (after.step, after.state.best_validation_loss, after.state.losses) == (40, 1.25, [])
-    assert (after.optimizers, after.scaler, after.generators) == ([], {}, {})
+    assert (after.optimizers, after.scaler) == ([], {})
 
 
 def test_a_run_is_exported_by_its_folder_and_an_export_can_be_copied(tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ def file(tmp_path: Path) -> Path:
         training_lines=torch.arange(3),
         run={"config": {"seed": 0}},
         optimizers=[{0: {"mean_gradient": torch.rand(4, 4)}}],
-        generators={"cpu": torch.get_rng_state()},
     )
     checkpoint.save(tmp_path / "last.pt")
     return tmp_path / "last.pt"
@@ -80,7 +79,6 @@ RIGHT: dict[str, list[object]] = {  # of these, what may stand there
     "run": [{}, {"x": 1}, {0: torch.ones(2)}],
     "optimizers": [[], [{}]],
     "scaler": [{}, {"x": 1}, {0: torch.ones(2)}],
-    "generators": [{}],
 }
 
 
