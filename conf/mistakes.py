@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
+from conf.sweep import JobError
 from errors import UserError
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
@@ -29,12 +30,12 @@ def composing(still: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """
     try:
         yield
-    except (*MISTAKES, OSError):
+    except (*MISTAKES, JobError, OSError):
         raise
     except Exception as error:
         if not still():
             raise
-        raise UserError(f"expected arguments that Hydra can read, got {type(error).__name__}: {error}") from error
+        raise UserError(f"expected what Hydra can run, got {type(error).__name__}: {error}") from error
 
 
 def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
