@@ -32,10 +32,12 @@ FINAL_SAMPLE_LENGTH = 400
 
 
 def compare_runs(folder: Path) -> None:
-    """Print the runs of a sweep side by side, and keep the table beside them."""
+    """Print the runs of a sweep side by side, if any finished, and keep the table beside them."""
     from training.comparison import compare, keep, table
 
     rows = compare(folder)
+    if not rows:
+        return
     keep(rows, folder)
     print(f"\n{table(rows)}\n\nkept as {shown(folder / 'comparison.md')}, with what it comes from as comparison.json")
 

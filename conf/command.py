@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from conf.claim import claimed, refusals_told, remove_empty
 from conf.mistakes import MISTAKES, composing, described, find_mistakes, spelled_out, typed
 from conf.resume import folder_to_resume
 from conf.schema import CONF, register
+from conf.sweep import JobError, begun_sweep, note_failure, prepare_jobs, take_failures
 from errors import UserError
 from terminal import visible
 
@@ -39,15 +42,13 @@ def command(
     What `main` returns is what a sweep optimizes. A mistake of the user's ends the process with one line on standard
     error and exit code 2; any other error keeps its traceback. Outside sweeps the values of the names in `free_text`
     are taken as they are typed, whatever commas, colons or quotes they hold; so are those in `free_texts`, as lists of
-    one text, unless they begin as lists do. `after_sweep` gets the folder of a sweep that has finished a run, however
-    it ended. Where torchrun has started several processes, all but the first call `followed_by` with each thing that
-    `main` shares with them.
+    one text, unless they begin as lists do. `after_sweep` gets the folder of a sweep, however it ended. Where torchrun
+    has started several processes, all but the first call `followed_by` with each thing that `main` shares with them.
     """
 
     def decorate(main: Main) -> Callable[[], None]:
-        begun: list[Path] = []  # the folder of each job
-        failed_jobs: list[int] = []
-        sweep_folders: set[Path] = set()  # one at the most
+        begun: list[Path] = []  # the folder of each job in this process
+        launcher = os.getpid()  # which the jobs of a sweep take along to other processes
 
         def is_sweep() -> bool:
             return not {"-m", "--multirun"}.isdisjoint(sys.argv)
@@ -55,6 +56,7 @@ def command(
         @functools.wraps(main)
         def job(composed: DictConfig) -> Any:
             directory = Path(HydraConfig.get().runtime.output_dir)
+            in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN  # this may be another process, told otherwise
             begun.append(directory)
             try:
                 config = typed(composed)
@@ -63,8 +65,6 @@ def command(
                 with refusals_told(), claimed(directory, composed) if keeps_runs else nullcontext():
                     result = main(config, directory)
                 sys.stdout.flush()
-                if is_sweep():
-                    sweep_folders.add(directory.parent)
                 return result
             except BrokenPipeError:
                 # Whoever read the output has seen enough. Python must not fail again when it flushes at exit.
@@ -74,11 +74,16 @@ def command(
                 return None
             except MISTAKES as mistake:
                 remove_empty(directory)
-                failed_jobs.append(_say(name, [described(mistake, name)]))
-                if is_sweep() and not several():
+                if in_sweep and not several():
+                    print(f"failed   {visible(reason := described(mistake, name))}", flush=True)
+                    note_failure(directory, reason, launcher)
                     return math.inf
                 # Hydra would announce an exception in words of its own, but lets this one pass.
-                sys.exit(2)
+                sys.exit(_say(name, [described(mistake, name)]))
+            except Exception:
+                if in_sweep and not several():
+                    raise JobError(traceback.format_exc()) from None
+                raise
 
         @functools.wraps(main)
         def run() -> None:
@@ -108,24 +113,32 @@ def command(
                 sys.exit(_say(name, [str(mistake)]))
             if folder:
                 sys.argv.append(_literal(f"hydra.run.dir={folder}", ("hydra.run.dir",)))
-            if is_sweep() and (mistakes := find_mistakes(name, sys.argv[1:])):
-                sys.exit(_say(name, mistakes))
+            if is_sweep():
+                if mistakes := find_mistakes(name, sys.argv[1:]):
+                    sys.exit(_say(name, mistakes))
+                prepare_jobs()
             # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
                 # Hydra makes the folder. Until it calls the job, whatever goes wrong is due to what it was told.
                 with refusals_told(), composing(lambda: not begun):
                     hydra.main(version_base="1.3", config_path=CONF, config_name=name)(job)()
+            except JobError as error:
+                print(error, end="", file=sys.stderr)
+                sys.exit(1)
             except MISTAKES as mistake:
                 sys.exit(_say(name, find_mistakes(name, sys.argv[1:]) or [described(mistake, name)]))
             except KeyboardInterrupt:
                 print("\ninterrupted", file=sys.stderr)
                 sys.exit(130)
             finally:
-                for swept in sweep_folders:
+                failures = []
+                if swept := begun_sweep():
                     if after_sweep:
                         after_sweep(swept)
-            sys.exit(2 if failed_jobs else 0)
+                    if failures := take_failures(swept, launcher):
+                        _say(name, failures)
+            sys.exit(2 if failures else 0)
 
         return run
 

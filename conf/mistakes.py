@@ -1,6 +1,7 @@
 """What is wrong with a command line, all of it at once and in words for its user."""
 
 import difflib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -8,16 +9,23 @@ from itertools import islice, product
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
+from conf.sweep import JobError
 from errors import UserError
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException)
 GROUPS = ("data", "experiment")
+EXTRAS = {  # which extra brings what
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_local": "submitit",
+    "hydra/launcher/submitit_slurm": "submitit",
+    "hydra/sweeper/optuna": "optuna",
+}
 JOBS_CHECKED = 200  # of a sweep, before it starts
 
 
@@ -29,12 +37,12 @@ def composing(still: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """
     try:
         yield
-    except (*MISTAKES, OSError):
+    except (*MISTAKES, JobError, OSError):
         raise
     except Exception as error:
         if not still():
             raise
-        raise UserError(f"expected arguments that Hydra can read, got {type(error).__name__}: {error}") from error
+        raise UserError(f"expected what Hydra can run, got {type(error).__name__}: {error}") from error
 
 
 def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
@@ -52,17 +60,23 @@ def find_mistakes(command: str, arguments: Sequence[str]) -> list[str]:
 
     Hydra stops at the first mistake, and starts a sweep whose last job cannot run.
     """
-    found, wrong_names, choices = [], [], []
+    found, choices = [], []
+    wrong_names: list[str] = []
+    groups: list[str] = []  # of launchers and sweepers: their settings are names only beside them
     with hydra.initialize_config_dir(CONF, version_base="1.3"):
-        for argument in arguments:
+        for argument in sorted(arguments, key=lambda argument: not argument.startswith("hydra/")):
             if argument.startswith("-") or "=" not in argument:
+                continue
+            if any(argument.startswith(f"{name.replace('/', '.')}.") for name in wrong_names):
                 continue
             sound = []
             try:
                 with composing():
                     for choice in _choices(argument):
-                        hydra.compose(command, [choice])
+                        hydra.compose(command, [*groups, choice])
                         sound.append(choice)
+                if argument.startswith("hydra/"):
+                    groups += sound
             except MISTAKES as mistake:
                 found.append(described(mistake, command))
                 wrong_names.append(argument.partition("=")[0])
@@ -75,7 +89,14 @@ def find_mistakes(command: str, arguments: Sequence[str]) -> list[str]:
                 found += [problem for problem in problems if not any(name in problem for name in wrong_names)]
             except MISTAKES as mistake:
                 found.append(described(mistake, command))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)) or _missing_programs(arguments)
+
+
+def _missing_programs(arguments: Sequence[str]) -> list[str]:
+    """That Slurm is asked for and not there, which submitit would say when files have been written."""
+    if "hydra/launcher=submitit_slurm" not in arguments or shutil.which("srun"):
+        return []
+    return ["hydra/launcher: expected a machine of a Slurm cluster for submitit_slurm, got one without srun"]
 
 
 def spelled_out(command: str, arguments: Sequence[str]) -> list[str]:
@@ -119,6 +140,10 @@ def described(error: Exception, command: str) -> str:
     name = getattr(cause, "full_key", None)
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file in EXTRAS:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        how = f"pip install --constraint constraints.txt --editable '.[{EXTRAS[error.missing_cfg_file]}]'"
+        return f"{group}: expected one that is installed, got {choice}; {how}"
     if isinstance(error, OverrideParseException):
         reason = f" ({str(error).splitlines()[0]})" if "=" in error.override else ""
         return f"expected name=value, got {error.override!r}{reason}"

@@ -33,7 +33,7 @@ def test_a_sweep_goes_on_past_a_job_that_fails(tmp_path: Path) -> None:
     arguments = ["-m", "board.probe=['def'],['☃']", "name=probes", *SMALL, "training.steps=2"]
     done = run("train", *arguments, folder=tmp_path)
     assert done.returncode == 2
-    assert re.fullmatch(r"train\.py: board\.probe: expected .*U\+2603.*\n", done.stderr), done.stderr
+    assert re.fullmatch(r"train\.py: job 1: board\.probe: expected .*U\+2603.*\n", done.stderr), done.stderr
     assert [file.parent.name for file in tmp_path.glob("runs/probes/*/*/summary.json")] == ["0"]
     assert not list(tmp_path.glob("runs/probes/*/1"))
 
