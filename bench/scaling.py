@@ -26,13 +26,12 @@ from tqdm import tqdm
 
 from bench.curves import FITTED, Case, Curve, doubling, measure, prepare
 from bench.machine import Protocol, copy_rate, median_seconds, product_rate
-from bench.report import Row, keep, table, where
+from bench.report import STYLES, Row, keep, table, where
 from training.runtime import machine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D"))  # colours of Okabe and Ito 2008
 SOURCES = {
     "time": "Vaswani et al. 2017, table 1; Zhang et al. 2023, Dive into Deep Learning, sections 11.3 and 11.6.2",
     "memory": "Dao et al. 2022, theorem 1, for attention; activations of n d numbers for the others",
@@ -174,7 +173,7 @@ def plot(curves: Sequence[Curve], title: str) -> "Figure":
     """Time and memory against n and d, all axes logarithmic. Raises ModuleNotFoundError without matplotlib."""
     from matplotlib.figure import Figure  # measuring does without it
 
-    styles = dict(zip(dict.fromkeys(curve.case.operation for curve in curves), STYLES, strict=True))
+    styles = dict(zip(dict.fromkeys(curve.case.operation for curve in curves), STYLES, strict=False))
     figure = Figure(figsize=(11, 8), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(2, 2, sharex="col")
