@@ -6,6 +6,8 @@ from math import sqrt
 from statistics import mean
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bench.law import Law, fit_law
 from bench.report import STYLES, Row, table, where
 
@@ -108,6 +110,7 @@ Form: {found.source}.
   for the longest run of the largest decoder, which came to {largest.run.loss:.3f}.
 - For a given product of N and D, which is what training costs, the best N grows as the power
   {law.parameters_by_compute():.2f} of it.
+- An E of zero would say that these runs are too far from what no decoder gets below to tell where it is.
 
 ## Runs
 
@@ -137,14 +140,17 @@ def plot(found: Findings) -> "Figure":
     figure.suptitle(f"Loss by the law (lines) and of runs (markers): {found.text}")
     by_characters, by_parameters = figure.subplots(1, 2, sharey=True)
     for axes, x, line in (by_characters, "characters", "parameters"), (by_parameters, "parameters", "characters"):
+        places = sorted({getattr(run, x) for run in runs})
+        smooth = np.geomspace(places[0], places[-1]).tolist()
         for value, (colour, marker) in zip(sorted({getattr(run, line) for run in runs}), STYLES, strict=False):
-            those = [run for run in runs if getattr(run, line) == value]
-            places = [getattr(run, x) for run in those]
-            axes.plot(
-                places, [run.loss for run in those], color=colour, marker=marker, ls="", label=f"{value:,} {line}"
-            )
-            axes.plot(places, [found.law.loss(run.parameters, run.characters) for run in those], color=colour)
+            losses = [run.loss for run in runs if getattr(run, line) == value]  # in the order of places
+            axes.plot(places, losses, color=colour, marker=marker, ls="", label=f"{value:,} {line}")
+            axes.plot(smooth, [found.law.loss(**{x: place, line: value}) for place in smooth], color=colour)
         axes.loglog()
+        axes.set_xticks(places, [f"{place:,}" for place in places])
+        axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
         axes.set(xlabel=f"{x}{' in the blocks' * (x == 'parameters')}", ylabel="validation loss (nats/char)")
         axes.grid(alpha=0.3, which="both")
         axes.legend()

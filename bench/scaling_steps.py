@@ -32,7 +32,6 @@ CASES = (
     Case(ADAMW, "width", WIDTH.sizes, WIDTH.fixed, "1 to 2", "1 to 2"),
     Case(MICRO_BATCHES, "batch", BATCH.sizes, BATCH.fixed, time=1, memory=0),
 )
-GROWN = tuple(dict.fromkeys(case.varied for case in CASES))
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,12 @@ What is to be expected, and why:
   (Dao et al. 2022, theorem 1). On a CPU bf16 forms them up to a context of {EXPLICIT_LONGEST}, where it is faster.
 - Batch: each window takes the same, and only the optimizer takes no more for more of them. In micro-batches one window
   is in memory at a time.
+- Where memory does not grow at first, what the optimizer computes with is still the most.
 """
 
 
 def find_and_keep(device: torch.device, protocol: Protocol, quick: bool, output: Path) -> None:
     found = find(device, protocol, quick)
+    grown = [*dict.fromkeys(curve.case.varied for curve in found.curves)]
     title = f"A training step, {found.settings}: {where(found.machine, found.device)}"
-    keep(output, "scaling_steps", asdict(found), markdown(found), partial(plot, found.curves, GROWN, title))
+    keep(output, "scaling_steps", asdict(found), markdown(found), partial(plot, found.curves, grown, title))
