@@ -1,9 +1,10 @@
-"""How the time and memory of layers and of attention scoring grow with their sizes, beside what the textbooks say.
+"""How the time and memory of layers, of attention scoring and of training steps grow with their sizes, and should.
 
     python -m bench.scaling [--quick] [--device cpu|cuda] [--output bench/results]
 
 Layers: forward and backward pass of one sequence in fp32, causal. Attention has one head and takes queries, keys and
 values as they are, so that projections, which cost n d^2 themselves, stay out. Scoring: forward pass alone, not causal.
+Training steps of the decoder (`bench.scaling_steps`) are whole and in the precision of training.
 A time is the median of repeated calls after a warm-up (`bench.machine.Protocol`), memory that of tensors
 (`training.memory.peak_bytes`), and an exponent the slope of a line through the upper part of its range
 (`bench.curves.exponent`).

@@ -12,7 +12,7 @@ from bench.curves_report import plot, summary
 from bench.machine import Protocol, Step
 from bench.ours import Shape
 from bench.peers import commit
-from bench.report import keep, table, where
+from bench.report import Row, keep, table, where
 from bench.step import TrainingStep
 from bench.stopwatch import ROOT
 from model.pooling import EXPLICIT_LONGEST
@@ -47,8 +47,8 @@ class Findings:
     trial: bool
 
 
-def prepare(operation: str, device: torch.device, layers: int, width: int, context: int, batch: int) -> Step:
-    return training_step(operation, device, layers, width, context, batch).take
+def prepare(operation: str, device: torch.device, **sizes: int) -> Step:
+    return training_step(operation, device, **sizes).take
 
 
 def training_step(
@@ -71,6 +71,7 @@ def find(device: torch.device, protocol: Protocol, quick: bool) -> Findings:
 def markdown(found: Findings) -> str:
     """What scaling_steps.md holds."""
     trial = "**A trial of the command: sizes are tiny and timed once, so the figures mean nothing.**\n\n"
+    longer = next(curve for curve in found.curves if curve.case.varied == "context")
     return f"""# How the cost of a training step grows with size
 
 {trial if found.trial else ""}{where(found.machine, found.device)}, commit {found.commit}.
@@ -93,7 +94,16 @@ What is to be expected, and why:
 - Batch: each window takes the same, and only the optimizer takes no more for more of them. In micro-batches one window
   is in memory at a time.
 - Where memory does not grow at first, what the optimizer computes with is still the most.
+
+## One window, ever longer
+
+{table(each_size(longer))}
 """
+
+
+def each_size(curve: Curve) -> list[Row]:
+    measured = zip(curve.case.sizes, curve.seconds, curve.peak_bytes, strict=True)
+    return [{curve.case.varied: f"{n:,}", "ms": 1e3 * time, "MB": memory / 1e6} for n, time, memory in measured]
 
 
 def find_and_keep(device: torch.device, protocol: Protocol, quick: bool, output: Path) -> None:
