@@ -110,7 +110,8 @@ Form: {found.source}.
   for the longest run of the largest decoder, which came to {largest.run.loss:.3f}.
 - For a given product of N and D, which is what training costs, the best N grows as the power
   {law.parameters_by_compute():.2f} of it.
-- An E of zero would say that these runs are too far from what no decoder gets below to tell where it is.
+- Where the range of E is wide or reaches zero, the runs are too far from what no decoder gets below to tell it.
+- Batches being of one size, D also counts optimizer steps: b is of both.
 
 ## Runs
 
@@ -136,7 +137,7 @@ def plot(found: Findings) -> "Figure":
     from matplotlib.figure import Figure  # runs do without it
 
     runs = [each.run for each in found.predictions]
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 6), layout="constrained")
     figure.suptitle(f"Loss by the law (lines) and of runs (markers): {found.text}")
     by_characters, by_parameters = figure.subplots(1, 2, sharey=True)
     for axes, x, line in (by_characters, "characters", "parameters"), (by_parameters, "parameters", "characters"):
@@ -153,5 +154,5 @@ def plot(found: Findings) -> "Figure":
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.set(xlabel=f"{x}{' in the blocks' * (x == 'parameters')}", ylabel="validation loss (nats/char)")
         axes.grid(alpha=0.3, which="both")
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)  # there it hides no run
     return figure
