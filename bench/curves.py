@@ -1,7 +1,7 @@
 """How the time and memory of an operation grow with one of its sizes, and the exponent of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import linear_regression
 
@@ -22,11 +22,11 @@ class Case:
     varied: str
     sizes: tuple[int, ...]
     fixed: dict[str, int]
-    time: int  # the exponent that the sources give
-    memory: int | None = None  # the same, where one term outgrows all others
+    time: int | str  # the exponent to be expected, or between which two
+    memory: int | str | None = None  # the same, where one is
 
     def quick(self) -> "Case":
-        return replace(self, sizes=doubling(8, 32), fixed={name: min(size, 16) for name, size in self.fixed.items()})
+        return replace(self, sizes=doubling(4, 16), fixed={name: min(size, 16) for name, size in self.fixed.items()})
 
 
 def doubling(first: int, last: int) -> tuple[int, ...]:
@@ -58,7 +58,8 @@ def prepare(operation: str, device: torch.device, **sizes: int) -> Step:
         return OPERATIONS[operation](**sizes).step()
 
 
-def measure(case: Case, device: torch.device, protocol: Protocol) -> Curve:
+def measure(case: Case, device: torch.device, protocol: Protocol, prepare: Callable[..., Step] = prepare) -> Curve:
+    """`prepare` makes what is measured, from the operation, the device and, by their names, the sizes."""
     seconds, peaks = [], []
     for size in case.sizes:
         step = prepare(case.operation, device, **case.fixed, **{case.varied: size})

@@ -1,9 +1,13 @@
-"""How times are taken, and how fast the machine is at best."""
+"""How times and the memory of a process are taken, and how fast the machine is at best."""
 
+import gc
+import re
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -42,6 +46,30 @@ def finish(device: torch.device) -> None:
     """Wait until the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def forget_peak(device: torch.device) -> int:
+    """Let the peak of memory start anew, where the system can, and return it: what is in use from now on."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # Linux alone has it; elsewhere the peak of getting ready stays
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return peak_in_use(device)
+
+
+def peak_in_use(device: torch.device) -> int:
+    """The most memory that was in use since `forget_peak`: what torch allocated on a GPU, else the resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):  # getrusage of a process begins, on Linux, with the peak of the one that spawned it
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+            return int(found[1]) * 1024
+    import resource  # Windows has none
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def copy_rate(device: torch.device, size: int, protocol: Protocol) -> float:

@@ -62,12 +62,18 @@ class Ours:
         compile_: Compile = Compile.off,
         optimizer: OptimizerKind = OptimizerKind.muon,
         position: PositionKind = PositionKind.rotary,
+        micro_batch: int | None = None,
     ) -> "Ours":
         """By default as the presets have it. `compile_`: on or off, as a benchmark is to know which."""
         keep_freed_memory()
         runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
         config = TrainingConfig(
-            steps=1, batch_size=shape.batch, learning_rate=1e-3, evaluate_every=1, optimizer=optimizer
+            steps=1,
+            batch_size=shape.batch,
+            micro_batch_size=micro_batch,
+            learning_rate=1e-3,
+            evaluate_every=1,
+            optimizer=optimizer,
         )
         sizes = DecoderConfig(
             layers=shape.layers, heads=shape.heads, width=shape.width, context=shape.context, position=position

@@ -11,6 +11,11 @@ from training.comparison import markdown_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # measuring does without it
 
+# Of lines in a plot, each told from the others by colour (Okabe and Ito 2008) and marker.
+STYLES = (
+    *(("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D")),
+    *(("#CC79A7", "v"), ("#56B4E9", "P"), ("#000000", "X")),
+)
 Row = dict[str, object]  # of a table, by the names of its columns
 
 

@@ -1,10 +1,8 @@
 """This project and its peers as writers of ids, at random weights of the same shape, each in a process of its own."""
 
-import gc
 import io
-import re
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.machine import Protocol, median_seconds, seconds_of
+from bench.machine import Protocol, forget_peak, median_seconds, peak_in_use, seconds_of
 from bench.ours import VOCABULARY_SIZE, Shape
 from bench.peers import count, import_file, version
 from bench.sampling_report import Turn
@@ -167,30 +165,6 @@ def get_ready(contestant: Contestant, shape: Shape, device: torch.device) -> tup
     def answer(lengths: tuple[int, int]) -> Turn:
         first = median_seconds(lambda: writer.write(1), device, FIRST)
         filling, whole = (seconds_of(partial(writer.write, length), device) for length in lengths)
-        return Turn(first, filling, whole, peak_bytes(device) - before)
+        return Turn(first, filling, whole, peak_in_use(device) - before)
 
     return Ready(writer.parameters, writer.settings), answer
-
-
-def forget_peak(device: torch.device) -> int:
-    """Let the peak of memory start anew, where the system can, and return it: what is in use from now on."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with suppress(OSError):  # Linux alone has it; elsewhere the peak of getting ready stays
-            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    return peak_bytes(device)
-
-
-def peak_bytes(device: torch.device) -> int:
-    """The most memory that was in use since `forget_peak`: what torch allocated on a GPU, else the resident set."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with suppress(OSError):  # getrusage of a process begins, on Linux, with the peak of the one that spawned it
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-            return int(found[1]) * 1024
-    import resource  # Windows has none
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

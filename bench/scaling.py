@@ -1,9 +1,10 @@
-"""How the time and memory of layers and of attention scoring grow with their sizes, beside what the textbooks say.
+"""How the time and memory of layers, of attention scoring and of training steps grow with their sizes, and should.
 
     python -m bench.scaling [--quick] [--device cpu|cuda] [--output bench/results]
 
 Layers: forward and backward pass of one sequence in fp32, causal. Attention has one head and takes queries, keys and
 values as they are, so that projections, which cost n d^2 themselves, stay out. Scoring: forward pass alone, not causal.
+Training steps of the decoder (`bench.scaling_steps`) are whole and in the precision of training.
 A time is the median of repeated calls after a warm-up (`bench.machine.Protocol`), memory that of tensors
 (`training.memory.peak_bytes`), and an exponent the slope of a line through the upper part of its range
 (`bench.curves.exponent`).
@@ -19,20 +20,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
 
+from bench import scaling_steps
 from bench.curves import FITTED, Case, Curve, doubling, measure, prepare
+from bench.curves_report import plot, summary
 from bench.machine import Protocol, copy_rate, median_seconds, product_rate
 from bench.report import Row, keep, table, where
 from training.runtime import machine
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-STYLES = (("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D"))  # colours of Okabe and Ito 2008
 SOURCES = {
     "time": "Vaswani et al. 2017, table 1; Zhang et al. 2023, Dive into Deep Learning, sections 11.3 and 11.6.2",
     "memory": "Dao et al. 2022, theorem 1, for attention; activations of n d numbers for the others",
@@ -156,43 +154,6 @@ the system.
 """
 
 
-def summary(curve: Curve) -> Row:
-    """The exponents of a curve beside those of the sources."""
-    case = curve.case
-    return {
-        "operation": case.operation,
-        "growing": f"{case.varied} to {case.sizes[-1]}",
-        "fixed": ", ".join(f"{name} = {size}" for name, size in case.fixed.items()),
-        "time: textbook": case.time,
-        "time: fitted": curve.time,
-        "memory: expected": "" if case.memory is None else case.memory,
-        "memory: fitted": curve.memory,
-    }
-
-
-def plot(curves: Sequence[Curve], title: str) -> "Figure":
-    """Time and memory against n and d, all axes logarithmic. Raises ModuleNotFoundError without matplotlib."""
-    from matplotlib.figure import Figure  # measuring does without it
-
-    styles = dict(zip(dict.fromkeys(curve.case.operation for curve in curves), STYLES, strict=True))
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplots(2, 2, sharex="col")
-    for varied, (time, memory) in zip(("n", "d"), panels.T, strict=True):
-        for curve in (curve for curve in curves if curve.case.varied == varied):
-            case = curve.case
-            colour, marker = styles[case.operation]
-            for axes, values, fitted in (time, curve.seconds, curve.time), (memory, curve.peak_bytes, curve.memory):
-                label = f"{case.operation}, ${varied}^{{{fitted:.2f}}}$"
-                axes.loglog(case.sizes, values, color=colour, marker=marker, label=label)
-        for axes, quantity in (time, "time (s)"), (memory, "peak memory (bytes)"):
-            axes.set_xscale("log", base=2)  # sizes double
-            axes.set(xlabel=varied, ylabel=quantity)
-            axes.grid(alpha=0.3)
-            axes.legend()
-    return figure
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes, each timed once: to try the command itself")
@@ -203,9 +164,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("--device: expected cpu, got cuda on a machine without it")
     torch.manual_seed(0)
 
-    found = find(torch.device(options.device), options.quick)
+    device = torch.device(options.device)
+    found = find(device, options.quick)
     title = f"Forward and backward pass of one layer: {where(found.machine, found.device)}"
-    keep(options.output, "scaling", asdict(found), markdown(found), partial(plot, found.layers, title))
+    keep(options.output, "scaling", asdict(found), markdown(found), partial(plot, found.layers, ("n", "d"), title))
+    scaling_steps.find_and_keep(device, found.protocol, options.quick, options.output)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, record_function, schedule
 from bench.machine import Protocol, finish, seconds_of
 from bench.ours import VOCABULARY_SIZE, Ours, Shape
 from data.batches import Batch
+from training.config import OptimizerKind
 from training.loop import summed_loss
 
 EVERYTHING_ELSE = "everything else"
@@ -54,10 +55,17 @@ class TrainingStep:
     batch: Batch
 
     @classmethod
-    def of(cls, shape: Shape, device: torch.device) -> "TrainingStep":
+    def of(
+        cls,
+        shape: Shape,
+        device: torch.device,
+        optimizer: OptimizerKind = OptimizerKind.muon,
+        micro_batch: int | None = None,
+    ) -> "TrainingStep":
         generator = torch.Generator().manual_seed(0)
         inputs, targets = torch.randint(VOCABULARY_SIZE, (2, shape.batch, shape.context), generator=generator)
-        return cls(Ours.of(shape, device), Batch(inputs, targets).to(device))
+        ours = Ours.of(shape, device, optimizer=optimizer, micro_batch=micro_batch)
+        return cls(ours, Batch(inputs, targets).to(device))
 
     def take(self) -> None:
         self.ours.step(self.batch.inputs, self.batch.targets)

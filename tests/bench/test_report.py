@@ -10,25 +10,30 @@ import torch
 from bench import profile, scaling
 
 Main = Callable[[Sequence[str]], None]
-each_command = pytest.mark.parametrize(("main", "name"), [(profile.main, "profile_cpu"), (scaling.main, "scaling")])
+each_command = pytest.mark.parametrize(
+    ("main", "names"), [(profile.main, ["profile_cpu"]), (scaling.main, ["scaling", "scaling_steps"])]
+)
 
 
 @each_command
-def test_a_quick_run_draws_a_plot(main: Main, name: str, tmp_path: Path) -> None:
+def test_a_quick_run_draws_a_plot(main: Main, names: list[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="plots need the extra: pip install --editable '.[bench]'")
     main(["--quick", "--output", str(tmp_path)])
-    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    for name in names:
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @each_command
 def test_without_matplotlib_a_run_says_what_to_install_and_writes_the_rest(
-    main: Main, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    main: Main, names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, module, None)
     main(["--quick", "--output", str(tmp_path)])
     assert ".[bench]" in capsys.readouterr().out
-    assert sorted(file.name for file in tmp_path.iterdir()) == [f"{name}.json", f"{name}.md"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        f"{name}.{kind}" for name in names for kind in ("json", "md")
+    ]
 
 
 @pytest.mark.parametrize("main", [profile.main, scaling.main])

@@ -26,11 +26,11 @@ IDS = torch.tensor([[3, 1, 4, 1, 5]])
 
 FREED = """
 import torch
-from bench.samplers import forget_peak, peak_bytes
+from bench.machine import forget_peak, peak_in_use
 device = torch.device("cpu")
 before = forget_peak(device)
 torch.ones(25_000_000)  # 100 MB, freed at once
-print(peak_bytes(device) - before, forget_peak(device) - before)
+print(peak_in_use(device) - before, forget_peak(device) - before)
 """
 
 

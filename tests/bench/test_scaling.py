@@ -8,6 +8,7 @@ import torch
 from bench.curves import Case, doubling, exponent, prepare
 from bench.operations import OPERATIONS, Pass
 from bench.scaling import LAYERS, SCORING, main
+from bench.scaling_steps import ADAMW, CASES, MICRO_BATCHES, training_step
 from training.memory import peak_bytes
 
 CPU = torch.device("cpu")
@@ -91,10 +92,18 @@ def test_scoring_takes_all_four_sizes(operation: str) -> None:
     assert seeded(operation, Q=2, K=3, D=4, V=5).forward().shape == (1, 1, 2, 5)
 
 
-@pytest.mark.parametrize("case", LAYERS + SCORING, ids=lambda case: f"{case.operation}-{case.varied}")
+@pytest.mark.parametrize("case", LAYERS + SCORING + CASES, ids=lambda case: f"{case.operation}-{case.varied}")
 def test_every_case_has_sizes_enough_for_a_fit(case: Case) -> None:
     assert len(case.sizes) >= 4
     assert case.varied not in case.fixed
+
+
+def test_a_training_step_is_taken_as_its_name_says() -> None:
+    sizes = {"layers": 2, "width": 128, "context": 4, "batch": 3}
+    plain, adamw, micro = (training_step(name, CPU, **sizes).ours for name in ("", ADAMW, MICRO_BATCHES))
+    assert plain.decoder.config.heads == 2
+    assert [len(ours.optimizers) for ours in (plain, adamw, micro)] == [2, 1, 2]
+    assert [ours.config.micro_batch_size for ours in (plain, adamw, micro)] == [None, None, 1]
 
 
 # The command
@@ -112,3 +121,6 @@ def test_a_quick_run_writes_all_that_it_measured(tmp_path: Path, capsys: pytest.
     assert text in capsys.readouterr().out
     for case in LAYERS + SCORING:
         assert re.search(rf"^\| {case.operation} +\| {case.varied} to ", text, re.M)
+    steps = (tmp_path / "scaling_steps.md").read_text(encoding="utf-8")
+    for case in CASES:
+        assert re.search(rf"^\| {case.operation} +\| {case.varied} to ", steps, re.M)
