@@ -13,7 +13,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 import train
 from conf.schema import CONF, register
-from data.sources import read_path
+from data.config import DataConfig, Source
+from data.sources import load_text
 from tests.commands.helpers import SMALL, TEXT, run
 from training.board import ATTENTION_TAG
 
@@ -67,7 +68,7 @@ def test_the_summary_says_what_a_run_came_to(trained: Path) -> None:
 
 
 def test_a_run_learns_more_than_how_often_characters_occur(trained: Path) -> None:
-    text = read_path(TEXT)
+    text = load_text(DataConfig(source=Source.python_stdlib, path=TEXT))
     shares = [count / len(text) for count in Counter(text).values()]
     unigram_entropy = -sum(share * math.log(share) for share in shares)
     event = EventAccumulator(str(trained)).Reload()

@@ -14,7 +14,7 @@ from data.batches import NO_TARGET, Batch, Batches
 from data.config import DataConfig, LongLines, Source, Unit
 from data.corpus import Corpus
 from data.lines import fingerprints
-from data.sources import read_path
+from data.sources import load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
 from tests.fuzz.cases import cases
@@ -68,6 +68,10 @@ def joined(files: dict[str, bytes]) -> str | None:
     if not found or b"\0" in b"".join(found):
         return None
     return "".join(text if text.endswith("\n") else text + "\n" for text in decoded[:-1]) + decoded[-1]
+
+
+def read_path(path: str) -> str:
+    return load_text(DataConfig(source=STDLIB, path=path))
 
 
 def read_or_refused(path: str) -> str | None:
