@@ -17,8 +17,8 @@ class Pages:
 
     def __init__(self, ids: np.ndarray) -> None:
         owner: object = ids
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
+        while isinstance(owner, np.ndarray | memoryview):
+            owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
         # Windows has no such advice to give.
         self._map = owner if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise") else None
         self._bytes = ids.itemsize

@@ -104,15 +104,16 @@ def standard_input() -> Part:
     """What comes there, kept in a file without a name, which is gone when the process is."""
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
         raise UserError(f"data.path: expected a file that each of {processes} processes can read, got standard input")
-    kept = TemporaryFile()  # noqa: SIM115 - open as long as the text is in use
     try:
-        copyfileobj(sys.stdin.buffer, kept)
-        kept.flush()
+        with TemporaryFile() as stream:
+            copyfileobj(sys.stdin.buffer, stream)
+            stream.flush()
+            kept = os.dup(stream.fileno())
     except OSError as error:
         raise UserError(f"data.path: cannot keep standard input in a temporary file: {error.strerror}") from error
 
     def again() -> BinaryIO:
-        stream = os.fdopen(os.dup(kept.fileno()), "rb")
+        stream = os.fdopen(os.dup(kept), "rb")
         stream.seek(0)
         return stream
 
