@@ -9,7 +9,7 @@ from typing import BinaryIO
 from data.config import Encoding
 from errors import UserError
 
-PIECE = 2**20  # bytes read at once: what is made of them still fits in a processor's cache
+PIECE = 2**16  # bytes read at once: with larger ones memory for what is made of them is asked of the system anew
 
 
 @dataclass(frozen=True)
