@@ -7,34 +7,29 @@ the extra `bench`. Texts, caches and ids lie in a temporary folder (TMPDIR), whi
 """
 
 import argparse
-import gc
-import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from bench.data_report import Batching, Findings, Large, Speed, markdown
+from bench.data_report import Findings, Large, Speed, markdown
 from bench.encoders import PEERS, Encoding, started, watched, write_text
-from bench.ours import SHAPES, VOCABULARY_SIZE, Ours
+from bench.feeding import COLD, WARM, train_in_turn
+from bench.ours import SHAPES, VOCABULARY_SIZE, Shape
 from bench.peers import commit, version
 from bench.report import keep
 from bench.stopwatch import ROOT, RunFailedError
 from bench.throughput_report import Spread
-from data.batches import Batches, Windows
-from data.mapped import mapped
 from training.runtime import machine
 
 KINDS = ("ASCII", "mixed")
-IN_MEMORY, COLD, WARM = "in memory", "in a file, cold", "in a file, warm"
 
 
 @dataclass(frozen=True)
@@ -48,10 +43,21 @@ class Plan:
     in_memory: int  # ids to train on
     mapped: int
     steps: int
+    shape: Shape
 
 
-WHOLE = Plan(rounds=5, ours=2**29, theirs=2**23, large=10 * 10**9, in_memory=10**8, mapped=5 * 10**9, steps=200)
-QUICK = Plan(rounds=1, ours=2**21, theirs=2**16, large=2**24, in_memory=10**5, mapped=10**6, steps=2)
+TINY = replace(SHAPES["small"], layers=1, heads=2, width=16, batch=2)
+WHOLE = Plan(
+    rounds=5,
+    ours=2**29,
+    theirs=2**23,
+    large=10 * 10**9,
+    in_memory=10**8,
+    mapped=5 * 10**9,
+    steps=200,
+    shape=SHAPES["small"],
+)
+QUICK = Plan(rounds=1, ours=2**21, theirs=2**16, large=2**24, in_memory=10**5, mapped=10**6, steps=2, shape=TINY)
 
 PROTOCOL = f"""\
 Encoding: made-up words; a line is of one script, which in the mixed text are Latin with accents, Cyrillic, Chinese
@@ -132,78 +138,6 @@ def on_disk(folder: Path) -> int:
     return total
 
 
-def batching(plan: Plan, folder: Path, quick: bool) -> Batching:
-    """Train in turn on ids in memory and in a file."""
-    shape = SHAPES["small"]
-    if quick:
-        shape = replace(shape, layers=1, heads=2, width=16, batch=2)
-    ours, file = Ours.of(shape, torch.device("cpu")), folder / "ids"
-    block = np.random.default_rng(0).integers(VOCABULARY_SIZE, size=plan.in_memory, dtype=np.uint8)
-    with open(file, "wb") as stream:
-        for _ in range(plan.mapped // plan.in_memory):
-            stream.write(block.data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-    def train(batches: Batches, steps: range) -> None:
-        for step in steps:
-            batch = batches(step)
-            ours.step(batch.inputs, batch.targets)
-
-    def make(batches: Batches, steps: range) -> None:
-        for step in steps:
-            batches(step)
-
-    seconds: dict[str, list[float]] = {IN_MEMORY: [], COLD: [], WARM: []}
-    alone: dict[str, list[float]] = {name: [] for name in seconds}
-    read: dict[str, int] = {}
-    train(Batches(Windows(block, shape.context), shape.batch, seed=0), range(plan.steps))  # it warms up
-    for number in tqdm(range(plan.rounds), desc="training", unit="round", disable=None):
-        for name in seconds:
-            for kind, (work, times) in enumerate(((train, seconds[name]), (make, alone[name]))):
-                # Each turn has batches of its own, which no turn before has brought into memory.
-                first = (2 * number + kind) * plan.steps
-                ids = block if name == IN_MEMORY else prepared(file, cold=name == COLD)
-                batches, before = Batches(Windows(ids, shape.context), shape.batch, seed=0), bytes_read()
-                batches(first)  # it makes the order of the epoch
-                times.append(timed(work, batches, range(first, first + plan.steps)) / plan.steps)
-                if work is train:
-                    read[name] = bytes_read() - before
-                del ids, batches
-    ratios = {
-        name: Spread.of([memory / time for memory, time in zip(seconds[IN_MEMORY], times, strict=True)])
-        for name, times in seconds.items()
-        if name != IN_MEMORY
-    }
-    spreads = ({name: Spread.of(values) for name, values in found.items()} for found in (seconds, alone))
-    steps, made = spreads
-    return Batching(plan.in_memory, file.stat().st_size, plan.steps, asdict(shape), steps, ratios, made, read)
-
-
-def timed(work: Callable[[Batches, range], None], batches: Batches, steps: range) -> float:
-    start = time.perf_counter()
-    work(batches, steps)
-    return time.perf_counter() - start
-
-
-def prepared(file: Path, cold: bool) -> np.ndarray:
-    """The ids in `file`, none of which are in memory, or all."""
-    gc.collect()  # pages that are still mapped would not be dropped
-    with open(file, "rb") as stream:
-        if cold:
-            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        else:
-            while stream.read(2**24):
-                pass
-    return mapped(file, np.dtype(np.uint8))
-
-
-def bytes_read() -> int:
-    """What the disk has given to this process."""
-    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes:"))
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.data", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: to try the command itself")
@@ -249,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             failed=failed,
             speeds=speeds,
             large=large,
-            batching=batching(plan, folder, options.quick),
+            batching=train_in_turn(plan.shape, plan.in_memory, plan.mapped, plan.steps, plan.rounds, folder),
             trial=options.quick,
         )
     keep(options.output, "data_cpu", asdict(found), markdown(found))

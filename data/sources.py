@@ -48,11 +48,9 @@ _LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__
 def find_text(config: DataConfig) -> Text:
     """The text that `config` names, not read yet. Raises UserError where there is none to be had."""
     if config.path == STANDARD_INPUT:
-        return Text((standard_input(),), config.encoding)
+        return Text((spooled("standard input", sys.stdin.buffer),), config.encoding)
     if config.path is not None:
-        return Text(
-            tuple(Part(str(file), partial(_opened, file), file) for file in _files(config.path)), config.encoding
-        )
+        return Text(tuple(map(_part, _files(config.path))), config.encoding)
     match config.source:
         case Source.python_stdlib:
             part = _at_hand("Python's library", python_stdlib(Path(sysconfig.get_path("stdlib"))).encode())
@@ -100,24 +98,34 @@ def unzipped(archive: Download, size: int) -> Part:
     return Part(archive.name, lambda: cast(BinaryIO, zipfile.ZipFile(content).open(members[0])))
 
 
-def standard_input() -> Part:
-    """What comes there, kept in a file without a name, which is gone when the process is."""
+def spooled(name: str, stream: BinaryIO) -> Part:
+    """What can be read but once, kept in a file without a name, which is gone when the process is."""
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
-        raise UserError(f"data.path: expected a file that each of {processes} processes can read, got standard input")
+        raise UserError(f"data.path: expected a file that each of {processes} processes can read, got {name}")
     try:
-        with TemporaryFile() as stream:
-            copyfileobj(sys.stdin.buffer, stream)
-            stream.flush()
-            kept = os.dup(stream.fileno())
+        with TemporaryFile() as file:
+            copyfileobj(stream, file)
+            file.flush()
+            kept = os.dup(file.fileno())
     except OSError as error:
-        raise UserError(f"data.path: cannot keep standard input in a temporary file: {error.strerror}") from error
+        raise UserError(f"data.path: cannot keep {name} in a temporary file: {error.strerror}") from error
 
     def again() -> BinaryIO:
         stream = os.fdopen(os.dup(kept), "rb")
         stream.seek(0)
         return stream
 
-    return Part("standard input", again)
+    return Part(name, again)
+
+
+def _part(file: Path) -> Part:
+    if file.is_file():
+        return Part(str(file), partial(_opened, file), file)
+    try:
+        with file.open("rb") as stream:  # a pipe, or a device
+            return spooled(str(file), stream)
+    except OSError as error:
+        raise UserError(f"data.path: cannot read {file}: {error.strerror}") from error
 
 
 def _at_hand(name: str, content: bytes) -> Part:

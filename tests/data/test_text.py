@@ -3,7 +3,9 @@
 import gzip
 import io
 import lzma
+import os
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -138,6 +140,16 @@ def test_standard_input_cannot_be_shared_by_processes(monkeypatch: pytest.Monkey
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UserError, match="that each of 4 processes can read, got standard input"):
         find_text(config("-"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_a_pipe_is_read_once_and_kept_as_well(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(MIXED.encode(),), daemon=True)
+    writer.start()
+    corpus = Corpus.load(config(tmp_path / "pipe"), context=2)
+    writer.join()
+    assert corpus.sha256 == sha256(MIXED.encode()).hexdigest()
 
 
 def zipped(*members: bytes) -> bytes:
