@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from terminal import shown_on
 if TYPE_CHECKING:
     from data.corpus import Corpus
     from training.checkpoint import Checkpoint
+    from training.runtime import Runtime
 
 PROBE_LENGTH = 64  # characters of the text held out whose attention is shown
 FINAL_SAMPLE_LENGTH = 400
@@ -59,7 +60,6 @@ def train(task: Task) -> float:
 
     from data.batches import Batches
     from data.corpus import Corpus
-    from data.sources import load_text
     from model.decoder import Decoder
     from training.allocator import keep_freed_memory
     from training.board import Board, no_board
@@ -83,7 +83,7 @@ def train(task: Task) -> float:
     runtime = choose_runtime(config.runtime, flop, config.data.unit == Unit.window, processes)
     record.ran_on = machine(runtime.device) | {"device": str(runtime.device), "precision": str(runtime.precision)}
     record.ran_on |= {"compile": str(runtime.compile), "processes": processes.count}
-    corpus = Corpus.of(load_text(config.data), config.data, config.model.context)
+    corpus = Corpus.load(config.data, config.model.context)
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, corpus.vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
     vocabulary, seed = corpus.vocabulary, config.seed
@@ -135,10 +135,15 @@ def train(task: Task) -> float:
         "seed": seed,
         "corpus_sha256": corpus.sha256,
     }
+    best = best_kept(directory)
+    summary |= tested(best, corpus, runtime)
     with replacing(directory / "summary.json") as stream:
         stream.write(json.dumps(summary | record.ran_on, indent=2).encode() + b"\n")
-    write_samples(directory, opening, end, seed)
+    write_samples(best, opening, end, seed)
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
+    if corpus.test:
+        bits = summary["test_bits_per_character"]
+        print(f"its loss on the test split {summary['test_loss']:.4f} nats/char, {bits:.4f} bits/char")
     say_how_to_go_on(directory)
     return outcome.best_validation_loss
 
@@ -198,19 +203,36 @@ def is_told(directory: Path, steps: int) -> bool:
         return False
 
 
-def write_samples(directory: Path, opening: list[int], end: int | None, seed: int) -> None:
-    """Print what the best decoder of a run writes."""
-    from data.vocabulary import Vocabulary
-    from model.choice import Choice
-    from model.continuation import continuations
-    from training.board import SAMPLE_LINES
+def best_kept(directory: Path) -> "Checkpoint":
+    """A run's best checkpoint, or its last where that is gone."""
     from training.checkpoint import BEST, LAST, load_checkpoint
 
     file = directory / "checkpoints" / BEST
     if not file.exists():  # it went with a folder that vanished
         file = file.with_name(LAST)
-        print(f"the best checkpoint is gone; by the last, {shown(file)}:")
-    best = load_checkpoint(file)
+        print(f"the best checkpoint is gone; now by the last, {shown(file)}")
+    return load_checkpoint(file)
+
+
+def tested(best: "Checkpoint", corpus: "Corpus", runtime: "Runtime") -> dict[str, float]:
+    """What the best decoder loses on the split that nothing was chosen by; nothing if there is none."""
+    from training.loop import evaluate
+    from training.processes import ALONE
+
+    if corpus.test is None:
+        return {}
+    by_this_alone = replace(runtime, processes=ALONE)  # the others have ended
+    loss = evaluate(best.decoder().to(runtime.device), corpus.test, by_this_alone)
+    return {"test_loss": loss, "test_bits_per_character": loss / math.log(2)}
+
+
+def write_samples(best: "Checkpoint", opening: list[int], end: int | None, seed: int) -> None:
+    """Print what the best decoder of a run writes."""
+    from data.vocabulary import Vocabulary
+    from model.choice import Choice
+    from model.continuation import continuations
+    from training.board import SAMPLE_LINES
+
     count, choice = 1 if end is None else SAMPLE_LINES, Choice(temperature=0.8)
     # Another seed than sample.py's own, which is to write something new.
     samples = continuations(

@@ -28,7 +28,6 @@ from bench.standings import median_rows, pair_rows, paired, run_rows, within_row
 from bench.stopwatch import ROOT, RunFailedError
 from data.config import DataConfig, Source
 from data.corpus import Corpus
-from data.sources import load_text
 from errors import UserError
 from training.runtime import machine
 
@@ -215,7 +214,7 @@ def prepared(options: argparse.Namespace) -> Race:
     if options.output.exists() and not options.output.is_dir():
         raise UserError(f"--output: expected a folder, got {options.output}")
     data = DataConfig(source=Source.tiny_shakespeare, path=str(options.text))
-    corpus = Corpus.of(load_text(data), data, context=1)  # each run checks for its own
+    corpus = Corpus.load(data, context=1)  # each run checks for its own
     return Race(options.nanogpt.resolve(), options.text.resolve(), corpus, options.device, options.quick)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.mapped import Pages
 from data.permutation import Order, shuffled
 
 LARGEST_RESIDENT = 2**30  # bytes of a text that is kept on a GPU
+SENT = 2**22  # ids at once, when a text goes to a GPU
 STEPS_AT_ONCE = 16  # whose sequences are chosen together, which is cheaper than one by one
 NO_TARGET = -100  # where a sequence has ended: the target that torch's cross-entropy ignores
 
@@ -79,6 +81,9 @@ class Sequences(ABC):
     def batch(self, chosen: np.ndarray) -> Batch:
         """The sequences `chosen` from an order."""
 
+    def ahead(self, chosen: np.ndarray) -> None:  # noqa: B027 - what is in memory needs no preparation
+        """Prepare for `chosen` to become the next batch, without waiting."""
+
     @abstractmethod
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every sequence, `batch_size` at a time, so that each character but the first is a target exactly once."""
@@ -102,6 +107,7 @@ class Windows(Sequences):
     def __init__(self, ids: np.ndarray, context: int, resident: Tensor | None = None) -> None:
         """`resident`: the same ids on a GPU, where batches are then gathered."""
         self.ids, self.context, self.resident = ids, context, resident
+        self._pages = Pages(ids)
 
     def __len__(self) -> int:
         return len(self.ids) // self.context
@@ -109,11 +115,13 @@ class Windows(Sequences):
     def on(self, device: torch.device) -> "Windows":
         """On a GPU the whole text, unless it is large, in small integers, so that nothing but places is sent there."""
         # Of unsigned types torch can index uint8 alone.
-        dtype = np.dtype(np.uint8 if self.ids.dtype == np.uint8 else np.int32)
+        dtype = torch.uint8 if self.ids.dtype == np.uint8 else torch.int32
         if device.type == "cpu" or len(self.ids) * dtype.itemsize > LARGEST_RESIDENT:
             return self
-        ids = self.ids.astype(dtype, copy=False)
-        return Windows(self.ids, self.context, torch.from_numpy(ids).to(device))
+        resident = torch.empty(len(self.ids), dtype=dtype, device=device)
+        for start in range(0, len(self.ids), SENT):  # what is mapped from a file should not be in memory as well
+            resident[start : start + SENT] = torch.from_numpy(self.ids[start : start + SENT].astype(np.int32))
+        return Windows(self.ids, self.context, resident)
 
     def order(self, random: np.random.Generator) -> Order:
         """Where each window starts."""
@@ -134,6 +142,12 @@ class Windows(Sequences):
             window = self.resident[there].long()
         return Batch(window[:, :-1], window[:, 1:])
 
+    def ahead(self, chosen: np.ndarray) -> None:
+        """Has the system read those windows, if they are in a file and not on a GPU."""
+        if self._pages.are_mapped and self.resident is None:
+            for start in chosen.tolist():
+                self._pages.expect(start, start + self.context + 1)
+
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """The last window is as long as what is left, in a batch of its own."""
         last = len(self.ids) - 1  # the last character is a target only
@@ -141,6 +155,7 @@ class Windows(Sequences):
         ends = [*range(0, whole, batch_size * self.context), whole, last]
         for start, end in pairwise(ends):
             if start < end:
+                self._pages.expect(end, end + batch_size * self.context)
                 span = torch.from_numpy(self.ids[start : end + 1].astype(np.int64))
                 shape = (-1, min(self.context, end - start))
                 yield Batch(span[:-1].view(shape), span[1:].view(shape))
@@ -215,6 +230,7 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         chosen = self.chosen(step)
         part = self.sequences.batch(chosen[self._part])
+        self.sequences.ahead(self.chosen(step + 1)[self._part])
         first = step * self.batch_size + self._part.start
         return replace(part, part_of=self.sequences.characters(chosen), key=(self.seed, first))
 

@@ -9,6 +9,15 @@ class Source(StrEnum):
 
     python_stdlib = "python_stdlib"
     tiny_shakespeare = "tiny_shakespeare"
+    text8 = "text8"
+    enwik8 = "enwik8"
+
+
+class Encoding(StrEnum):
+    """How bytes become characters."""
+
+    utf8 = "utf8"
+    bytes = "bytes"  # each is a character, that of its number (Latin-1): any file will do
 
 
 class Unit(StrEnum):
@@ -39,10 +48,12 @@ class DataConfig:
     """The text to learn and how it is divided."""
 
     source: Source
-    path: str | None = None  # a file, a folder or a glob of the user's own; wins over `source`
+    path: str | None = None  # a file, a folder or a glob of the user's own, - for standard input; wins over `source`
+    encoding: Encoding = Encoding.utf8
     unit: Unit = Unit.window
     long_lines: LongLines = LongLines.error
     validation_fraction: float = 0.1  # the end of the text, held out; of lines, a random part
+    test_fraction: float = 0.0  # what comes behind it, which no choice depends on: scored once, when all is trained
     max_vocabulary: int = 20_000  # more distinct characters than this is taken for a mistake
 
     def problems(self) -> list[str]:
@@ -53,6 +64,13 @@ class DataConfig:
             found.append(f"data.long_lines: expected it with data.unit=line alone, got {self.long_lines}")
         if not 0 < self.validation_fraction < 1:
             found.append(f"data.validation_fraction: expected between 0 and 1, got {self.validation_fraction}")
+        if not 0 <= self.test_fraction < 1:
+            found.append(f"data.test_fraction: expected at least 0 and below 1, got {self.test_fraction}")
+        elif 0 < self.validation_fraction < 1 and self.validation_fraction + self.test_fraction >= 1:
+            found.append(
+                "data.validation_fraction, data.test_fraction: expected less than 1 together, got "
+                f"{self.validation_fraction} and {self.test_fraction}"
+            )
         if self.max_vocabulary < 2:
             found.append(f"data.max_vocabulary: expected at least 2, got {self.max_vocabulary}")
         return found

@@ -37,15 +37,20 @@ def usable_lines(text: str, config: DataConfig, context: int) -> tuple[list[str]
             return [line[:context] for line in lines], f"{among} were cut to their first {context} characters"
 
 
-def parted(lines: Sequence[str], validation_fraction: float) -> tuple[list[str], list[str]]:
-    """Lines to train on and lines held out, at random, since collections are often sorted; the same for every seed.
+def parted(lines: Sequence[str], *fractions: float) -> tuple[list[str], ...]:
+    """Lines to train on and, for each of the `fractions`, lines held out.
 
-    Where lines repeat, all copies of a line are on one side: what was learned by heart must not count as foreseen.
+    At random, since collections are often sorted, and the same for every seed. Where lines repeat, all copies of a line
+    are in one part: what was learned by heart must not count as foreseen.
     """
     distinct = list(dict.fromkeys(lines))
     order = np.random.default_rng(0).permutation(len(distinct))
-    held_out = {distinct[i] for i in order[: round(len(distinct) * validation_fraction)]}
-    return [line for line in lines if line not in held_out], [line for line in lines if line in held_out]
+    part_of, start = dict.fromkeys(distinct, 0), 0
+    for part, fraction in enumerate(fractions, 1):
+        end = start + round(len(distinct) * fraction)
+        part_of |= dict.fromkeys((distinct[i] for i in order[start:end]), part)
+        start = end
+    return tuple([line for line in lines if part_of[line] == part] for part in range(len(fractions) + 1))
 
 
 def joined(lines: Iterable[str]) -> str:

@@ -11,7 +11,8 @@ REPLACEMENTS = "\N{REPLACEMENT CHARACTER}? "  # the first that the vocabulary ha
 PIECE = 2**20  # characters encoded at once
 
 
-def _codepoints(text: str) -> np.ndarray:
+def codepoints(text: str) -> np.ndarray:
+    """Those of each character, shape (len(text),)."""
     # "surrogatepass": a shell may hand over undecodable bytes as lone surrogates; they must be named, not crash.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
@@ -25,7 +26,7 @@ class Vocabulary:
 
     def __init__(self, characters: str) -> None:
         """`characters` must be sorted and distinct, as `Vocabulary.of` makes them and checkpoints keep them."""
-        self._codepoints = _codepoints(characters)
+        self._codepoints = codepoints(characters)
         if len(characters) == 0 or not np.all(self._codepoints[1:] > self._codepoints[:-1]):
             raise ValueError(f"expected sorted distinct characters, got {characters[:20]!a}")
         self.characters = characters
@@ -56,12 +57,17 @@ class Vocabulary:
         unknown = []
         # In pieces, since the codepoints of a long text would take many times its size.
         for start in range(0, len(text), PIECE):
-            places = self._places[np.minimum(_codepoints(text[start : start + PIECE]), len(self._places) - 1)]
+            places = self._places[np.minimum(codepoints(text[start : start + PIECE]), len(self._places) - 1)]
             ids[start : start + PIECE] = places
             unknown += (start + np.flatnonzero(places == len(self))).tolist()
         if unknown:
             raise UserError(f"{source}: " + self._unknown(text, unknown[0], len(unknown)))
         return ids
+
+    def tables(self) -> tuple[bytes, np.ndarray]:
+        """For text of these characters alone: the ids of the first 256 codepoints, and of all up to the largest."""
+        wide = self._places.astype(self.dtype)
+        return wide[:256].astype(np.uint8).tobytes().ljust(256), wide
 
     def fitted(self, text: str, unknown: Unknown) -> tuple[str, str]:
         """`text` without the characters that are not in the vocabulary, as `unknown` says, and in words what was done.

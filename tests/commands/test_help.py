@@ -14,8 +14,11 @@ def test_help_is_a_page_for_a_newcomer(tmp_path: Path, command: str) -> None:
     assert done.stdout.startswith(f"python {command}.py [name=value ...]")
     assert "Examples:" in done.stdout
     if command == "train":
-        assert "data: python_stdlib, tiny_shakespeare\n" in done.stdout
-        assert "experiment: laptop, position_study, scoring_study, shakespeare_cpu, shakespeare_gpu\n" in done.stdout
+        assert "data: enwik8, python_stdlib, text8, tiny_shakespeare\n" in done.stdout
+        assert (
+            "experiment: enwik8_gpu, laptop, position_study, scoring_study, shakespeare_cpu, shakespeare_gpu\n"
+            in done.stdout
+        )
     assert len(done.stdout.splitlines()) <= 52
     assert list(tmp_path.iterdir()) == []
 

@@ -13,9 +13,15 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 import train
 from conf.schema import CONF, register
-from data.sources import read_path
+from data.config import DataConfig, Encoding, Source
+from data.corpus import Corpus
+from data.sources import load_text
 from tests.commands.helpers import SMALL, TEXT, run
 from training.board import ATTENTION_TAG
+from training.checkpoint import load_checkpoint
+from training.config import Device, RuntimeConfig
+from training.loop import evaluate
+from training.runtime import choose_runtime
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:
@@ -61,13 +67,14 @@ def test_the_summary_says_what_a_run_came_to(trained: Path) -> None:
         "torch",
         "python",
         "date",
+        "processes",
     }
     assert (summary["steps"], summary["characters"], summary["seed"]) == (60, 60 * 16 * 32, 0)
     assert summary["bits_per_character"] == pytest.approx(summary["best_validation_loss"] / math.log(2))
 
 
 def test_a_run_learns_more_than_how_often_characters_occur(trained: Path) -> None:
-    text = read_path(TEXT)
+    text = load_text(DataConfig(source=Source.python_stdlib, path=TEXT))
     shares = [count / len(text) for count in Counter(text).values()]
     unigram_entropy = -sum(share * math.log(share) for share in shares)
     event = EventAccumulator(str(trained)).Reload()
@@ -183,3 +190,19 @@ def test_a_folder_that_holds_a_run_is_not_trained_into_again(home: Path, trained
     assert done.returncode == 2
     assert "hydra.run.dir: expected a folder without a run in it" in done.stderr
     assert snapshot(trained) == before
+
+
+def test_what_is_kept_for_the_test_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Path) -> None:
+    text = load_text(DataConfig(source=Source.python_stdlib, path=TEXT))
+    settings = [*SMALL, "data.path=-", "data.encoding=bytes", "data.test_fraction=0.2", "training.steps=4"]
+    done = run("train", *settings, "training.evaluate_every=2", "hydra.run.dir=run", folder=tmp_path, stdin=text)
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert f"its loss on the test split {summary['test_loss']:.4f} nats/char" in done.stdout
+    assert summary["test_bits_per_character"] == pytest.approx(summary["test_loss"] / math.log(2))
+    data = DataConfig(source=Source.python_stdlib, encoding=Encoding.bytes, test_fraction=0.2)
+    test = Corpus.of(text, data, context=32).test
+    assert test is not None
+    best = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.pt").decoder()
+    runtime = choose_runtime(RuntimeConfig(device=Device.cpu))
+    assert summary["test_loss"] == pytest.approx(evaluate(best, test, runtime), rel=1e-5)

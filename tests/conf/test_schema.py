@@ -45,7 +45,14 @@ def test_own_text_is_enough_whatever_the_preset(experiment: str) -> None:
 
 
 def test_every_problem_is_reported_together() -> None:
-    wrong = ["seed=-1", "name=a/b", "data.validation_fraction=1", "data.max_vocabulary=1", "model.dropout=-0.1"]
+    wrong = [
+        "seed=-1",
+        "name=a/b",
+        "data.validation_fraction=1",
+        "data.test_fraction=-1",
+        "data.max_vocabulary=1",
+        "model.dropout=-0.1",
+    ]
     wrong += ["model.attention_dropout=1", "data.long_lines=cut"]
     wrong += ["model.heads=0", "training.steps=0", "training.learning_rate=nan", "training.warmup=1"]
     wrong += ["training.muon_learning_rate=0"]
@@ -57,6 +64,7 @@ def test_every_problem_is_reported_together() -> None:
         "name",
         "data.long_lines",
         "data.validation_fraction",
+        "data.test_fraction",
         "data.max_vocabulary",
         "model.heads",
         "model.dropout",
@@ -74,6 +82,11 @@ def test_every_problem_is_reported_together() -> None:
         "board.sample_length",
     ]
     assert all("expected" in problem and "got" in problem for problem in problems)
+
+
+def test_what_is_held_out_leaves_something_to_train_on() -> None:
+    (problem,) = composed("data.validation_fraction=0.5", "data.test_fraction=0.5").problems()
+    assert problem.startswith("data.validation_fraction, data.test_fraction: expected less than 1 together, got 0.5")
 
 
 @pytest.mark.parametrize("command", ["train", "sample"])

@@ -1,12 +1,19 @@
 import hashlib
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from conf.schema import CONF
 from data.batches import Lines
 from data.config import DataConfig, LongLines, Source, Unit
 from data.corpus import Corpus
+from data.encoding import Encoded
 from data.lines import is_among
+from data.sources import MAHONEY_SIZE
+from data.vocabulary import Vocabulary
 from errors import UserError
 
 
@@ -30,9 +37,42 @@ def test_the_fraction_is_the_users() -> None:
     assert (len(corpus.training.ids), len(corpus.held_out.ids)) == (75, 26)
 
 
+def test_a_part_behind_all_others_is_kept_for_the_test() -> None:
+    text = "".join(chr(97 + i % 26) for i in range(1000))
+    corpus = Corpus.of(text, config(test_fraction=0.2), context=8)
+    assert corpus.test is not None
+    parts = (corpus.training, corpus.held_out, corpus.test)
+    assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:700], text[699:800], text[799:]]
+    assert Corpus.of(text, config(), context=8).test is None
+
+
+def test_each_character_of_the_test_is_scored_once() -> None:
+    test = Corpus.of("ab" * 500, config(test_fraction=0.2), context=7).test
+    assert test is not None
+    assert sum(batch.characters for batch in test.in_order(3)) == 200
+
+
+@pytest.mark.parametrize("data", ["text8", "enwik8"])
+def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(Path(CONF, "data", f"{data}.yaml")))
+    assert isinstance(settings, dict)
+    fractions = {str(name): value for name, value in settings.items() if str(name).endswith("_fraction")}
+    ids = np.broadcast_to(np.uint8(0), MAHONEY_SIZE)  # takes no memory
+    corpus = Corpus._of_windows(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
+    assert corpus.test is not None
+    # The latter two with the character before them.
+    lengths = [len(part.ids) for part in (corpus.training, corpus.held_out, corpus.test)]
+    assert lengths == [90_000_000, 5_000_001, 5_000_001]
+
+
 def test_an_empty_text_is_a_clear_error() -> None:
     with pytest.raises(UserError, match="expected some text to learn from, got none"):
         Corpus.of("", config(), context=8)
+
+
+def test_a_test_split_must_fill_a_context_too() -> None:
+    with pytest.raises(UserError, match=r"characters in the test split, got 4 of 200; .* data\.test_fraction"):
+        Corpus.of("ab" * 100, config(test_fraction=0.02), context=8)
 
 
 @pytest.mark.parametrize(("fraction", "part"), [(0.1, "validation"), (0.9, "training")])
@@ -61,6 +101,17 @@ def test_lines_are_learned_one_by_one_and_some_are_held_out() -> None:
     assert corpus.training_lines is not None
     assert [is_among(name, corpus.training_lines) for name in parts[0] + parts[1]] == [True] * 45 + [False] * 5
     assert corpus.described == "50 lines, 16 distinct characters"
+
+
+def test_some_lines_are_kept_for_the_test() -> None:
+    whole, corpus = (Corpus.of(NAMES, config(unit=Unit.line, test_fraction=part), context=8) for part in (0.0, 0.2))
+    assert corpus.test is not None
+    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.held_out, corpus.test)]
+    assert [len(part) for part in parts] == [35, 5, 10]
+    assert sorted(name for part in parts for name in part) == NAMES.split()
+    assert corpus.held_out.ids.tolist() == whole.held_out.ids.tolist()  # the same lines, with a test or without
+    with pytest.raises(UserError, match=r"in the test split, got none of 50; give more text or another data\.test_"):
+        Corpus.of(NAMES, config(unit=Unit.line, test_fraction=0.001), context=8)
 
 
 def test_the_probe_is_the_longest_line_held_out() -> None:

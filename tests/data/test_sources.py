@@ -1,14 +1,19 @@
 import errno
 import sysconfig
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from data.config import DataConfig, Source
-from data.sources import load_text, python_stdlib, read_path
+from data.config import DataConfig, Encoding, Source
+from data.sources import load_text, python_stdlib
 from errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
+
+
+def read_path(path: str, encoding: Encoding = Encoding.utf8) -> str:
+    return load_text(DataConfig(source=Source.python_stdlib, path=path, encoding=encoding))
 
 
 def test_the_standard_library_is_plain_text_in_sorted_order_without_tests() -> None:
@@ -76,11 +81,11 @@ def test_a_path_that_cannot_be_looked_for_is_a_clear_error(path: str) -> None:
 
 
 def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> bytes:
+    def refuse(_: Path, __: str) -> NoReturn:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     (tmp_path / "secret.txt").touch()
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # file modes do not stop the administrator
+    monkeypatch.setattr(Path, "open", refuse)  # file modes do not stop the administrator
     with pytest.raises(UserError, match=r"data\.path: cannot read .*secret\.txt: Permission denied"):
         read_path(str(tmp_path / "secret.txt"))
 

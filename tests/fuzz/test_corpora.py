@@ -14,7 +14,7 @@ from data.batches import NO_TARGET, Batch, Batches
 from data.config import DataConfig, LongLines, Source, Unit
 from data.corpus import Corpus
 from data.lines import fingerprints
-from data.sources import read_path
+from data.sources import load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
 from tests.fuzz.cases import cases
@@ -54,6 +54,7 @@ configs = st.builds(
     unit=st.sampled_from(Unit),
     long_lines=st.sampled_from(LongLines),
     validation_fraction=st.sampled_from([0.1, 0.5]) | st.floats(0, 1, exclude_min=True, exclude_max=True),
+    test_fraction=st.sampled_from([0.0, 0.2]) | st.floats(0, 1, exclude_max=True),
     max_vocabulary=st.integers(2, 40) | st.just(20_000),
 )
 
@@ -68,6 +69,10 @@ def joined(files: dict[str, bytes]) -> str | None:
     if not found or b"\0" in b"".join(found):
         return None
     return "".join(text if text.endswith("\n") else text + "\n" for text in decoded[:-1]) + decoded[-1]
+
+
+def read_path(path: str) -> str:
+    return load_text(DataConfig(source=STDLIB, path=path))
 
 
 def read_or_refused(path: str) -> str | None:
@@ -123,12 +128,15 @@ def check(text: str, config: DataConfig, context: int, batch_size: int = 3, seed
     evaluated = [each for batch in corpus.held_out.in_order(batch_size) for each in read(batch, vocabulary)]
     assert len(trained) == 3 * batch_size
     if config.unit is Unit.window:
-        assert training[:-1] + held_out == text
+        test = vocabulary.decode(corpus.test.ids) if corpus.test else held_out[-1]
+        assert training[:-1] + held_out[:-1] + test == text
         assert all(each in training + training for each in trained)
         assert "".join(each[1:] for each in evaluated) == held_out[1:]
     else:
         known, others = training[1:-1].split("\n"), held_out[1:-1].split("\n")
-        assert sorted(known + others) == sorted(lines_of(text, config, context))
+        kept = vocabulary.decode(corpus.test.ids)[1:-1].split("\n") if corpus.test else []
+        assert not set(kept) & {*known, *others}
+        assert sorted(known + others + kept) == sorted(lines_of(text, config, context))
         assert not set(known) & set(others)
         assert corpus.training_lines is not None
         assert corpus.training_lines.tolist() == fingerprints(known).tolist()
