@@ -6,30 +6,26 @@ import shlex
 import shutil
 import sys
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
-from operator import attrgetter
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
 from conf.command import command
-from conf.mistakes import GROUPS
-from conf.resume import AUTO, Record, as_begun, gone_on_with, has_run, named_in
+from conf.record import Record
+from conf.resume import AUTO, as_begun, gone_on_with, has_run
 from conf.schema import TrainConfig
 from data.config import Unit
 from errors import UserError
 from files import replacing
 from model.config import PositionKind, ScoringKind
-from terminal import shown_on
 
 if TYPE_CHECKING:
     from data.corpus import Corpus
     from training.checkpoint import Checkpoint
-    from training.runtime import Runtime
 
 PROBE_LENGTH = 64  # characters of the text held out whose attention is shown
-FINAL_SAMPLE_LENGTH = 400
 
 
 def compare_runs(folder: Path) -> None:
@@ -63,6 +59,7 @@ def train(task: Task) -> float:
     from model.decoder import Decoder
     from training.allocator import keep_freed_memory
     from training.board import Board, no_board
+    from training.ending import best_kept, tested, write_samples
     from training.folder import CheckpointFolder
     from training.interruption import Interrupted
     from training.loop import fit
@@ -135,8 +132,9 @@ def train(task: Task) -> float:
         "seed": seed,
         "corpus_sha256": corpus.sha256,
     }
-    best = best_kept(directory)
-    summary |= tested(best, corpus, runtime)
+    best = best_kept(directory / "checkpoints")
+    if corpus.test:
+        summary |= tested(best, corpus.test, runtime)
     with replacing(directory / "summary.json") as stream:
         stream.write(json.dumps(summary | record.ran_on, indent=2).encode() + b"\n")
     write_samples(best, opening, end, seed)
@@ -176,7 +174,7 @@ def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint |
     from training.plain import from_plain
 
     overrides = HydraConfig.get().overrides.task
-    record, last, start = Record(config, presets(), chosen_settings(config), ran_on={}), None, None
+    record, last, start = Record.of(config), None, None
     if config.resume and has_run(directory):
         file = directory / "checkpoints" / LAST
         last = load_checkpoint(file)
@@ -203,44 +201,6 @@ def is_told(directory: Path, steps: int) -> bool:
         return False
 
 
-def best_kept(directory: Path) -> "Checkpoint":
-    """A run's best checkpoint, or its last where that is gone."""
-    from training.checkpoint import BEST, LAST, load_checkpoint
-
-    file = directory / "checkpoints" / BEST
-    if not file.exists():  # it went with a folder that vanished
-        file = file.with_name(LAST)
-        print(f"the best checkpoint is gone; now by the last, {shown(file)}")
-    return load_checkpoint(file)
-
-
-def tested(best: "Checkpoint", corpus: "Corpus", runtime: "Runtime") -> dict[str, float]:
-    """What the best decoder loses on the split that nothing was chosen by; nothing if there is none."""
-    from training.loop import evaluate
-    from training.processes import ALONE
-
-    if corpus.test is None:
-        return {}
-    by_this_alone = replace(runtime, processes=ALONE)  # the others have ended
-    loss = evaluate(best.decoder().to(runtime.device), corpus.test, by_this_alone)
-    return {"test_loss": loss, "test_bits_per_character": loss / math.log(2)}
-
-
-def write_samples(best: "Checkpoint", opening: list[int], end: int | None, seed: int) -> None:
-    """Print what the best decoder of a run writes."""
-    from data.vocabulary import Vocabulary
-    from model.choice import Choice
-    from model.continuation import continuations
-    from training.board import SAMPLE_LINES
-
-    count, choice = 1 if end is None else SAMPLE_LINES, Choice(temperature=0.8)
-    # Another seed than sample.py's own, which is to write something new.
-    samples = continuations(
-        best.decoder(), opening, FINAL_SAMPLE_LENGTH, end=end, count=count, choice=choice, seed=seed + 1
-    )
-    print("", *map(Vocabulary(best.vocabulary).decode, samples), "", sep="\n", file=shown_on(sys.stdout))
-
-
 def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]:
     """The ids of the texts whose attention is shown: one that was held out, and the user's own."""
     from attention_tab.format import largest_text
@@ -261,27 +221,6 @@ def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]
             raise UserError(f"board.probe: expected at most {longest} characters with {heads} heads, got {len(ids)}")
         probes[f"probe_{number}"] = ids
     return probes
-
-
-def chosen_settings(config: TrainConfig) -> dict[str, int | float | str]:
-    """What the user set on the command line, and the preset: this is how runs differ."""
-    hydra = HydraConfig.get()
-    named = [name for name in named_in(hydra.overrides.task) if name != "resume"]
-    values = {name: listed(attrgetter(name)(config)) for name in ("seed", *named) if name not in hydra.runtime.choices}
-    groups = {name: hydra.runtime.choices[name] for name in ("experiment", *named) if name in hydra.runtime.choices}
-    return groups | values
-
-
-def presets() -> dict[str, str]:
-    """Those that were chosen, by the name of their group."""
-    return {name: HydraConfig.get().runtime.choices[name] for name in GROUPS}
-
-
-def listed(setting: object) -> int | float | str:
-    """What TensorBoard and JSON can hold."""
-    if isinstance(setting, list):
-        return ", ".join(map(str, setting))
-    return setting if isinstance(setting, int | float) else str(setting)
 
 
 def say_how_to_resume(directory: Path, interrupted_by: str) -> None:

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
 import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from conf.mistakes import MISTAKES, composing
-from conf.schema import CONF, TrainConfig
+from conf.record import Record, named_in
+from conf.schema import CONF
 from errors import UserError
 from model.config import DecoderConfig, PositionKind
 
@@ -29,16 +28,6 @@ FREE = (
     "training.on_divergence",
 )
 MAY_GROW = "training.steps"
-
-
-@dataclass
-class Record:
-    """What a run was told, which its checkpoints keep."""
-
-    config: TrainConfig
-    presets: dict[str, str]  # by the name of their group
-    settings: dict[str, int | float | str]  # what was said on the command line, and the preset: how runs differ
-    ran_on: dict[str, int | str]  # what results depend on besides
 
 
 def has_run(directory: Path) -> bool:
@@ -136,14 +125,6 @@ def as_begun(start: DecoderConfig, now: DecoderConfig, overrides: Sequence[str])
     if conflicts:
         raise UserError(f"init_from: expected the shape of its weights, got {', '.join(conflicts)}")
     return model
-
-
-def named_in(overrides: Sequence[str]) -> list[str]:
-    """The names that a command line sets."""
-    return [
-        override.get_key_element().lstrip("+~")
-        for override in OverridesParser.create().parse_overrides(list(overrides))
-    ]
 
 
 def _shown(value: object) -> str:

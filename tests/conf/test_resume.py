@@ -7,7 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from conf.resume import Record, as_begun, gone_on_with, named_in
+from conf.record import Record, named_in
+from conf.resume import as_begun, gone_on_with
 from conf.schema import CONF, TrainConfig, register
 from data.config import Source
 from errors import UserError

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from conf.resume import Record
+from conf.record import Record
 from conf.schema import TrainConfig
 from data.config import DataConfig, Source
 from model.config import AttentionKind, DecoderConfig
