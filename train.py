@@ -80,7 +80,7 @@ def train(task: Task) -> float:
     runtime = choose_runtime(config.runtime, flop, config.data.unit == Unit.window, processes)
     record.ran_on = machine(runtime.device) | {"device": str(runtime.device), "precision": str(runtime.precision)}
     record.ran_on |= {"compile": str(runtime.compile), "processes": processes.count}
-    corpus = Corpus.load(config.data, config.model.context)
+    corpus = processes.in_turn(lambda: Corpus.load(config.data, config.model.context))
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, corpus.vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
     vocabulary, seed = corpus.vocabulary, config.seed

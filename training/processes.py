@@ -44,6 +44,15 @@ class Processes:
             dist.broadcast_object_list(box, src=0)
         return cast(T, box[0])
 
+    def in_turn(self, make: Callable[[], T]) -> T:
+        """What each makes for itself: the first on each machine before the others there, which may find it made."""
+        if self.here:
+            self.mean(torch.zeros(()))  # waits for all
+        made = make()
+        if not self.here:
+            self.mean(torch.zeros(()))
+        return made
+
     def mean(self, tensor: Tensor) -> Tensor:
         """Of the tensors that all give, in all of them."""
         if self.count > 1:

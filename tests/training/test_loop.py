@@ -1,5 +1,7 @@
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from training.checkpoint import load_checkpoint
 from training.config import BoardConfig, Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
 from training.loop import evaluate, summed_loss, train_step
 from training.optimizer import make_optimizers, remembered, set_learning_rates
+from training.processes import Processes
 from training.runtime import choose_runtime
 
 NO_SCALING = torch.amp.GradScaler("cpu", enabled=False)
@@ -143,6 +146,40 @@ def test_what_is_not_finite_reaches_no_weight_and_no_optimizer(
     loss, _ = train_step(model, optimizers, scaler, batch, config, runtime)
     assert math.isfinite(loss)
     assert not torch.equal(model.output.weight, before[0]["output.weight"])
+
+
+class Two(Processes):
+    """The first of two processes, the other of which gives what this one does."""
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+
+class Gathering(torch.nn.Module):
+    """Notes at each pass whether its gradients will be gathered, as torch's DistributedDataParallel is told."""
+
+    def __init__(self, model: Decoder) -> None:
+        super().__init__()
+        self.model, self.gathers, self.passes = model, True, list[bool]()
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        self.gathers = False
+        yield
+        self.gathers = True
+
+    def forward(self, *given: Any) -> torch.Tensor:
+        self.passes.append(self.gathers)
+        return self.model(*given)
+
+
+def test_gradients_are_gathered_at_the_last_micro_batch_alone() -> None:
+    model = Gathering(decoder())
+    config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1, micro_batch_size=2)
+    optimizers = make_optimizers(model.model, config)
+    runtime = replace(CPU, processes=Two(number=0, count=2))
+    train_step(model, optimizers, NO_SCALING, random_batch(6), config, runtime)
+    assert model.passes == [False, False, True]
 
 
 def test_evaluation_is_the_mean_over_every_character_scored_once() -> None:
