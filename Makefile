@@ -16,7 +16,7 @@ board: .venv/run
 	$(BIN)/tensorboard --logdir runs
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 fuzz: .venv/dev
 	$(BIN)/python -m bench.fuzz

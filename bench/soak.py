@@ -124,7 +124,8 @@ def watch(process: Process, interval: float) -> list[Sample]:
             resident = int((of_it / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
             files = len(os.listdir(of_it / "fd"))
             steps = EVALUATED.findall(process.said())
-            samples.append(Sample(time.monotonic() - started, int(steps[-1]) if steps else 0, resident, files))
+            if resident and files:  # of one that has ended and is yet to be waited for, nothing is left
+                samples.append(Sample(time.monotonic() - started, int(steps[-1]) if steps else 0, resident, files))
     if code:
         raise RunFailedError(f"expected a training run, got exit code {code}: {process.errors()[-500:]}")
     return samples

@@ -22,6 +22,12 @@ from training.interruption import Interrupted
 TIMED = ("seconds", "training_seconds")
 
 
+@pytest.fixture(autouse=True)
+def two_threads() -> None:
+    """Sums by several threads are as exact as by one, where `make test` has one otherwise."""
+    torch.set_num_threads(2)
+
+
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, *steps: int, by: signal.Signals = signal.SIGINT) -> None:
     """Send this process a signal in the middle of these steps, counted over all that it takes."""
     taken, step = 0, loop.train_step
