@@ -11,13 +11,15 @@ from data.batches import Batches, Lines, Windows
 from model.config import PositionKind, ScoringKind
 from tests.training.helpers import IDS, decoder, train
 from training.checkpoint import load_checkpoint
-from training.config import Device, OptimizerKind, Precision, RuntimeConfig
+from training.config import BoardConfig, Device, OptimizerKind, Precision, RuntimeConfig
 from training.processes import joined, together
 
 BREAK = 0  # the id of a line break
 LINES = Lines(np.concatenate([[BREAK], *([*range(1, 2 + n % 6), BREAK] for n in range(40))]).astype(np.uint8), 8, BREAK)
 BF16 = RuntimeConfig(device=Device.cpu, precision=Precision.bf16)
 FP16 = RuntimeConfig(device=Device.cpu, precision=Precision.fp16)
+
+UNSEEN = BoardConfig(attention_every=1000, pictures_every=1000, sample_length=0)  # which is quick
 
 # By name, what `train` is told: each run is to come to the same by one process as by several.
 RUNS: dict[str, dict[str, Any]] = {
@@ -54,9 +56,9 @@ def train_all(folder: Path, runs: dict[str, dict[str, Any]], checkpoint: Path | 
     torch.save([batches(step).targets for step in range(9)], folder / f"batches_{processes.number}.pt")
     for name, told in runs.items():
         given = dict(told)
-        train(folder / name, decoder(**given.pop("shape", {})), **given)
+        train(folder / name, decoder(**given.pop("shape", {})), board=UNSEEN, **given)
     if checkpoint:
-        train(folder / "longer", last=load_checkpoint(checkpoint), steps=LONGER)
+        train(folder / "longer", board=UNSEEN, last=load_checkpoint(checkpoint), steps=LONGER)
 
 
 def main(folder: Path, checkpoint: Path | None) -> None:
