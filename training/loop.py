@@ -167,7 +167,7 @@ def train_step(
     model.zero_grad(set_to_none=True)
     micro_batches = list(batch.split(config.micro_batch_size or len(batch.inputs)))
     for micro_batch in micro_batches:
-        torch.manual_seed(micro_batch.seed)  # torch's default generators serve dropout and nothing else
+        runtime.seed(micro_batch.seed)
         with processes.last_of(model, micro_batch is micro_batches[-1]):
             # Each micro-batch counts by its share, as the last may be smaller; of the processes' sums, the mean counts.
             loss = summed_loss(model, micro_batch, runtime) / (batch.whole / processes.count)
