@@ -40,12 +40,12 @@ class Batching:
 
     in_memory: int  # bytes of ids
     mapped: int
-    steps: int  # in a turn
+    steps: int  # of each in a round
     shape: dict[str, int | str]
-    step_seconds: dict[str, Spread]  # by where the ids are: the mean of each turn
+    step_seconds: dict[str, Spread]  # by where the ids are: the mean of each round
     times_as_fast: dict[str, Spread]  # as training in memory, round by round
     batch_seconds: dict[str, Spread]  # to make a batch alone
-    read: dict[str, int]  # bytes from the disk in the last turn
+    read: dict[str, int]  # bytes from the disk in the last round
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ Peers: {", ".join(f"{name} {version}" for name, version in found.versions.items(
 
 ## Training on {batching.mapped / 1e9:.2f} GB in a file, and on {batching.in_memory / 1e9:.2f} GB in memory
 
-{sizes}; turns of {batching.steps} steps.
+{sizes}; rounds of {batching.steps} steps of each.
 
 {table([_batching(batching, name) for name in batching.step_seconds])}
 """
@@ -136,7 +136,7 @@ def _batching(batching: Batching, name: str) -> Row:
         "ms/step": told(_scaled(batching.step_seconds[name], 1e3), ".3f"),
         "times as fast as in memory": told(ratio, ".3f") if ratio else "",
         "µs to make a batch": told(_scaled(batching.batch_seconds[name], 1e6), ".0f"),
-        "read from the disk in a turn, MB": f"{batching.read[name] / MB:.1f}",
+        "read from the disk in a round, MB": f"{batching.read[name] / MB:.1f}",
     }
 
 
