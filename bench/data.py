@@ -75,8 +75,8 @@ then started once more.
 Training: the same decoder ({VOCABULARY_SIZE} characters) takes steps on ids in memory and in a file, one of each in
 turn, as train.py does, with the making of batches in the time; ratios are those of a round. Before a round "{COLD}" the
 file's pages are dropped from the page cache (POSIX_FADV_DONTNEED, after fsync; no other process's are), so that what a
-batch needs must come from the disk; before "{WARM}" the file is read as a whole. What the disk had to give is counted by
-the system (/proc/self/io). The time to make batches alone is that of as many batches, under the same conditions."""
+batch needs must come from the disk; before "{WARM}" the file is read as a whole. What the disk had to give is counted
+by the system (/proc/self/io). The time to make batches alone is that of as many batches, under the same conditions."""
 
 
 def encoding(
