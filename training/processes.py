@@ -1,5 +1,6 @@
 """One run by several processes, as torchrun starts them: each learns from its part of every batch, the first speaks."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -127,6 +128,7 @@ def together(lead: Callable[[], None], follow: Callable[[Any], object]) -> None:
         if not fails_first():
             sys.exit(1)
         raise
+    gc.collect()  # a spread model is in a cycle, and holds threads that must end before the process does
     dist.destroy_process_group()
 
 
