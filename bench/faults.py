@@ -225,6 +225,16 @@ def torn_event_file(bed: Bed, run: Path) -> list[str]:
     return bed.complete(run)
 
 
+def lost_beginning(bed: Bed, run: Path) -> list[str]:
+    """Ended before its first checkpoint was finished, twice: begun anew, and the end is the same."""
+    for _ in range(2):
+        process = bed.start(run)
+        process.until(lambda: saved_at(run) > 0)
+        process.killed()
+        (run / "checkpoints" / LAST).rename(run / "checkpoints" / f".{LAST}.0123abcd.tmp")
+    return end(bed.start(run)) + bed.differences(run)
+
+
 def lost_summary(bed: Bed, run: Path) -> list[str]:
     """Ended before its summary: who goes on comes to the same, and leaves nothing unfinished."""
     problems = end(bed.start(run))
@@ -233,7 +243,7 @@ def lost_summary(bed: Bed, run: Path) -> list[str]:
 
 
 MOST = (full_disk, read_only, read_only_from_the_start, vanished_folder, two_at_once, interrupted, torn_event_file)
-FAULTS = {fault.__name__.replace("_", " "): fault for fault in (*MOST, lost_summary)}
+FAULTS = {fault.__name__.replace("_", " "): fault for fault in (*MOST, lost_beginning, lost_summary)}
 
 
 def befall(name: str, bed: Bed, folder: Path) -> dict[str, str]:

@@ -56,7 +56,11 @@ class Board:
         self.writer.forget_from(step + 1)
 
     def begin(self, config_text: str) -> None:
-        """What stays the same throughout a run: its configuration and the probes."""
+        """What stays the same throughout a run: its configuration and the probes.
+
+        What an earlier start logged in this folder, and ended before it saved anything, is forgotten.
+        """
+        self.writer.forget_from(0)
         self.writer.add_text("config", verbatim(config_text), 0)
         for name, ids in self.probes.items():
             self.writer.add_text(f"attention/{name}", verbatim(self._text(ids)), 0)

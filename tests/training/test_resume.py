@@ -17,6 +17,7 @@ from tests.training.helpers import decoder, train
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.config import BoardConfig, Device, Precision, RuntimeConfig
+from training.folder import CheckpointFolder
 from training.interruption import Interrupted
 
 TIMED = ("seconds", "training_seconds")
@@ -153,6 +154,24 @@ def test_what_was_lost_since_the_last_checkpoint_is_learned_again(
     last = load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.pt")
     assert last.step == 21
     train(tmp_path / "parted", decoder(seed=5), last=last, checkpoint_every="7")
+    assert_same_run(tmp_path / "whole", tmp_path / "parted")
+
+
+def test_a_run_that_fell_before_its_first_checkpoint_begins_anew_as_if_for_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "whole")
+
+    def fall(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(CheckpointFolder, "save", fall)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            train(tmp_path / "parted")
+        assert len(curves(tmp_path / "parted")["config/text_summary"]) == 1
+    monkeypatch.undo()
+    train(tmp_path / "parted")
     assert_same_run(tmp_path / "whole", tmp_path / "parted")
 
 
