@@ -17,6 +17,7 @@ from training.checkpoint import load_checkpoint
 
 TINY = [*SHORT, "runtime.precision=fp32", "board.sample_length=0"]
 LONG = [*TINY, "training.steps=100000", "training.evaluate_every=20"]  # to be ended before
+ASKED_TO_END = "\nSIGTERM: finishing this step, then saving; once more to stop at once\n"
 AGENT = r"\[?[WE]\d{4} |\*{9}|Setting OMP_NUM_THREADS"  # how lines of torchrun's own begin
 
 
@@ -102,7 +103,7 @@ def test_a_signal_ends_all_at_the_same_step_and_the_run_is_saved(tmp_path: Path)
         started.wait_for("step +20/")
         started.torchrun.send_signal(signal.SIGTERM)
         started.torchrun.wait(60)
-        assert started.errors() == "\nSIGTERM: finishing this step, then saving; once more to stop at once\n"
+        assert started.errors() == ASKED_TO_END
         assert started.said().count("interrupted by SIGTERM, and saved; to go on: ") == 1
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt").step >= 20
 
@@ -115,7 +116,9 @@ def test_after_a_process_is_lost_all_begin_again_where_the_run_was_saved(tmp_pat
         os.kill(started.processes()[1], signal.SIGKILL)
         assert started.torchrun.wait(120) == 0
         assert re.search(r"resumed  at step [345]\d of 60\n", started.said())
-        assert started.errors() == "train.py: expected all processes of the run to go on, got one that ended\n"
+        # torchrun asks those that are left to end, and may come before they miss the other.
+        told = "train.py: expected all processes of the run to go on, got one that ended\n"
+        assert started.errors().removeprefix(ASKED_TO_END) == told
     run("train", *TINY, "hydra.run.dir=alone", folder=tmp_path)
     one, both = (json.loads((tmp_path / folder / "summary.json").read_text()) for folder in ("alone", "run"))
     assert both["final_validation_loss"] == pytest.approx(one["final_validation_loss"], abs=1e-5)
