@@ -139,6 +139,7 @@ class _Command:
     def _job(self, composed: DictConfig) -> Any:
         """What Hydra calls with each configuration, for a sweep maybe in other processes."""
         directory = Path(HydraConfig.get().runtime.output_dir)
+        # Not `is_sweep`: this may be another process, with arguments of its own.
         in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN and not several()
         self.begun.append(directory)
         try:

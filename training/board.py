@@ -58,7 +58,7 @@ class Board:
     def begin(self, config_text: str) -> None:
         """What stays the same throughout a run: its configuration and the probes.
 
-        What an earlier start logged in this folder, and ended before it saved anything, is forgotten.
+        What earlier starts in this folder have logged is forgotten: none of them came to a checkpoint.
         """
         self.writer.forget_from(0)
         self.writer.add_text("config", verbatim(config_text), 0)
