@@ -6,21 +6,18 @@ does not.
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from subprocess import PIPE
 
+from bench.disk import Disk, UnavailableError
 from bench.soak import EVALUATED, PATIENCE, Process
 from bench.stopwatch import RunFailedError
 from errors import UserError
 from training.checkpoint import LAST, load_checkpoint
-
-DISK = "4m"  # with room for the run, its old checkpoints and new ones
 
 
 def unless(holds: bool, problem: str) -> list[str]:
@@ -103,57 +100,9 @@ def unfinished(run: Path) -> set[Path]:
     return {file for folder in (run, run / "checkpoints") for file in folder.glob(".*.tmp")}
 
 
-class UnavailableError(Exception):
-    """Why this machine does not let a fault happen."""
-
-
-class Disk:
-    """A small disk, mounted on a new folder for itself and the processes that are started `within`; to be closed.
-
-    Raises UnavailableError if the system does not allow it. Linux does, to root.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        keep = f'mount -t tmpfs -o size={DISK} none "$0" && echo mounted && exec cat'
-        try:
-            self._keeper = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-c", keep, str(folder)], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True
-            )
-        except OSError as error:
-            raise UnavailableError(str(error)) from error
-        assert self._keeper.stdout
-        if not self._keeper.stdout.readline():
-            raise UnavailableError(self._keeper.communicate()[1].strip())
-        self._folder, keeper = folder, f"/proc/{self._keeper.pid}"
-        self.within = ("nsenter", f"--mount={keeper}/ns/mnt")
-        self.seen = Path(f"{keeper}/root{folder}")  # from outside
-
-    def fill(self) -> None:
-        """Until nothing more fits, nor what is being written and removed meanwhile."""
-        for _ in range(5):
-            with suppress(OSError), open(self.seen / "filler", "ab", buffering=0) as stream:
-                while stream.write(bytes(4096)):
-                    pass
-            time.sleep(0.05)
-
-    def empty(self) -> None:
-        (self.seen / "filler").unlink()
-
-    def protect(self) -> None:
-        """Let nothing be written: by a mount over itself, since the run's lock keeps the disk busy."""
-        self._do("mount", "--bind", str(self._folder), str(self._folder))
-        self._do("mount", "-o", "remount,bind,ro", str(self._folder))
-
-    def release(self) -> None:
-        self._do("umount", str(self._folder))
-
-    def close(self) -> None:
-        self._keeper.kill()  # and with the last process within, its mounts are gone
-        self._keeper.communicate()
-
-    def _do(self, *command: str) -> None:
-        subprocess.run([*self.within, *command], check=True)
+def leave_unfinished(file: Path) -> None:
+    """As if the writer had ended just before the file was to take its name."""
+    file.rename(file.with_name(f".{file.name}.0123abcd.tmp"))
 
 
 def _refused(bed: Bed, run: Path, refuse: Callable[[Disk], None], relent: Callable[[Disk], None] | None) -> list[str]:
@@ -231,14 +180,14 @@ def lost_beginning(bed: Bed, run: Path) -> list[str]:
         process = bed.start(run)
         process.until(lambda: saved_at(run) > 0)
         process.killed()
-        (run / "checkpoints" / LAST).rename(run / "checkpoints" / f".{LAST}.0123abcd.tmp")
+        leave_unfinished(run / "checkpoints" / LAST)
     return end(bed.start(run)) + bed.differences(run)
 
 
 def lost_summary(bed: Bed, run: Path) -> list[str]:
     """Ended before its summary: who goes on comes to the same, and leaves nothing unfinished."""
     problems = end(bed.start(run))
-    (run / "summary.json").rename(run / ".summary.json.0123abcd.tmp")
+    leave_unfinished(run / "summary.json")
     return problems + bed.complete(run)
 
 

@@ -11,7 +11,8 @@ import torch
 
 from bench import chaos
 from bench.chaos import COMMON, Tally, differences, logged, main, misread
-from bench.faults import FAULTS, Disk, UnavailableError, befall, end, held, saved_at, saved_step, unfinished, unloadable
+from bench.disk import Disk, UnavailableError
+from bench.faults import FAULTS, befall, end, held, saved_at, saved_step, unfinished, unloadable
 from bench.soak import TINY, Process, write_text
 from bench.stopwatch import RunFailedError
 from training.checkpoint import Checkpoint, load_checkpoint

@@ -1,0 +1,62 @@
+"""A small disk that can be filled and protected, for `bench.faults`."""
+
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from subprocess import PIPE
+
+SIZE = "4m"  # with room for the run, its old checkpoints and new ones
+
+
+class UnavailableError(Exception):
+    """Why this machine does not let a fault happen."""
+
+
+class Disk:
+    """A small disk, mounted on a new folder for itself and the processes that are started `within`; to be closed.
+
+    Raises UnavailableError if the system does not allow it. Linux does, to root.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        keep = f'mount -t tmpfs -o size={SIZE} none "$0" && echo mounted && exec cat'
+        try:
+            self._keeper = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", keep, str(folder)], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True
+            )
+        except OSError as error:
+            raise UnavailableError(str(error)) from error
+        assert self._keeper.stdout
+        if not self._keeper.stdout.readline():
+            raise UnavailableError(self._keeper.communicate()[1].strip())
+        self._folder, keeper = folder, f"/proc/{self._keeper.pid}"
+        self.within = ("nsenter", f"--mount={keeper}/ns/mnt")
+        self.seen = Path(f"{keeper}/root{folder}")  # from outside
+
+    def fill(self) -> None:
+        """Until nothing more fits, nor what is being written and removed meanwhile."""
+        for _ in range(5):
+            with suppress(OSError), open(self.seen / "filler", "ab", buffering=0) as stream:
+                while stream.write(bytes(4096)):
+                    pass
+            time.sleep(0.05)
+
+    def empty(self) -> None:
+        (self.seen / "filler").unlink()
+
+    def protect(self) -> None:
+        """Let nothing be written: by a mount over itself, since the run's lock keeps the disk busy."""
+        self._do("mount", "--bind", str(self._folder), str(self._folder))
+        self._do("mount", "-o", "remount,bind,ro", str(self._folder))
+
+    def release(self) -> None:
+        self._do("umount", str(self._folder))
+
+    def close(self) -> None:
+        self._keeper.kill()  # and with the last process within, its mounts are gone
+        self._keeper.communicate()
+
+    def _do(self, *command: str) -> None:
+        subprocess.run([*self.within, *command], check=True)
