@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conf.command import command
+from cli.command import command
 from conf.schema import SampleConfig
 from errors import UserError
 from terminal import Writer, shown_on, visible
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from data.vocabulary import Vocabulary
     from model.decoder import Decoder
-    from sampling.writing import Task
+    from sampling.stream import Task
 
 
 @command("sample", free_text=("checkpoint", "prompt", "prompt_file", "output"), free_texts=("stop",))
@@ -26,7 +26,7 @@ def main(config: SampleConfig, _: Path) -> None:
     from data.vocabulary import Vocabulary
     from sampling.engine import ready
     from sampling.prompt import read_prompt
-    from sampling.scoring import score, sequences_of
+    from sampling.score import score, sequences_of
     from training.checkpoint import find_checkpoint, load_checkpoint
 
     given = read_prompt(config.prompt, config.prompt_file)
@@ -51,7 +51,7 @@ def main(config: SampleConfig, _: Path) -> None:
             print(visible(said), file=sys.stderr)
             sequences = write_samples(config, task, out)
     if config.inspect:
-        from sampling.maps import write_maps  # TensorBoard takes its time
+        from board.sampled_text import write_maps  # TensorBoard takes its time
 
         folder = write_maps(sequences, decoder, vocabulary, file)
         told = f"attention maps: {folder}; to see them: tensorboard --logdir {folder.parent}"
@@ -63,9 +63,9 @@ def make_task(
 ) -> "Task":
     """What is to be written. Raises UserError if the vocabulary, or a line, has no place for prompt or stops."""
     from data.lines import line_beginning
-    from model.choice import Choice
-    from model.continuation import places_left, side_by_side
-    from sampling.writing import Task
+    from sampling.completion import places_left, side_by_side
+    from sampling.filters import SamplingParams
+    from sampling.stream import Task
 
     together = len(side_by_side(decoder, config.count, config.seed)[0])
     if config.length is None and together < config.count:
@@ -85,7 +85,9 @@ def make_task(
         ids=ids,
         length=length,
         stops=stops,
-        choice=Choice(temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, min_p=config.min_p),
+        params=SamplingParams(
+            temperature=config.temperature, top_k=config.top_k, top_p=config.top_p, min_p=config.min_p
+        ),
         count=config.count,
         seed=config.seed,
         training_lines=None if training_lines is None else training_lines.numpy(),
@@ -96,10 +98,10 @@ def write_samples(config: SampleConfig, task: "Task", out: Writer) -> list[list[
     """Write the samples, and say of lines how many were learned. Returns the ids that were read or written of each."""
     from tqdm import tqdm
 
-    from model.continuation import Continuation
-    from sampling.writing import as_json, as_line, as_text, stream, write_all
+    from sampling.completion import Completion
+    from sampling.stream import as_json, as_line, as_text, stream, write_all
 
-    written: list[Continuation] = []
+    written: list[Completion] = []
     total = None if task.length is None else task.length * task.count
     streamed = task.count == 1 and task.training_lines is None and not is_json(config.output)
     watched = streamed and config.output is None  # then the text itself shows how far it is

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from conf.command import command
-from conf.record import Record
-from conf.resume import AUTO, as_begun, gone_on_with, has_run
+from cli.command import command
+from cli.record import Record
+from cli.resume import AUTO, has_run, init_from_config, merge_for_resume
 from conf.schema import TrainConfig
 from data.config import Unit
 from errors import UserError
@@ -54,33 +54,33 @@ def train(task: Task) -> float:
     # Imported here, so that help and completion need not wait for torch.
     import torch
 
+    from board.board import Board, no_board
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
     from training.allocator import keep_freed_memory
-    from training.board import Board, no_board
+    from training.device import changes, choose_runtime, machine
+    from training.distributed import current_ranks, explain_lost_rank
     from training.ending import best_kept, tested, write_samples
     from training.folder import CheckpointFolder
     from training.interruption import Interrupted
     from training.loop import fit
-    from training.memory import memory_told
+    from training.memory import explain_out_of_memory
     from training.plain import plain
-    from training.processes import joined, loss_told
-    from training.runtime import changes, choose_runtime, machine
     from training.transfer import transfer
 
     keep_freed_memory()
     record, directory, last, start = task.record, task.directory, task.last, task.start
-    config, training, processes = record.config, record.config.training, joined()
-    if training.batch_size < processes.count:
+    config, training, ranks = record.config, record.config.training, current_ranks()
+    if training.batch_size < ranks.world_size:
         raise UserError(
-            f"training.batch_size: expected a part for each of {processes.count} processes, got {training.batch_size}"
+            f"training.batch_size: expected a part for each of {ranks.world_size} processes, got {training.batch_size}"
         )
-    flop = 6 * config.model.map_weights() * training.steps * training.batch_size * config.model.context
-    runtime = choose_runtime(config.runtime, flop, config.data.unit == Unit.window, processes)
+    flop = 6 * config.model.block_parameter_count() * training.steps * training.batch_size * config.model.context
+    runtime = choose_runtime(config.runtime, flop, config.data.unit == Unit.window, ranks)
     record.ran_on = machine(runtime.device) | {"device": str(runtime.device), "precision": str(runtime.precision)}
-    record.ran_on |= {"compile": str(runtime.compile), "processes": processes.count}
-    corpus = processes.in_turn(lambda: Corpus.load(config.data, config.model.context))
+    record.ran_on |= {"compile": str(runtime.compile), "processes": ranks.world_size}
+    corpus = ranks.in_turn(lambda: Corpus.load(config.data, config.model.context))
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, corpus.vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
     vocabulary, seed = corpus.vocabulary, config.seed
@@ -89,12 +89,12 @@ def train(task: Task) -> float:
     probes = choose_probes(config, corpus)
 
     print(f"text     {corpus.described}, from {config.data.path or config.data.source}")
-    part = -(-training.batch_size // processes.count)
+    part = -(-training.batch_size // ranks.world_size)
     characters = min(training.micro_batch_size or part, part) * config.model.context
-    with memory_told(config.model, characters, runtime.device), loss_told():
+    with explain_out_of_memory(config.model, characters, runtime.device), explain_lost_rank():
         decoder = Decoder(config.model, len(vocabulary), torch.Generator().manual_seed(seed)).to(runtime.device)
         whole = corpus.training.on(runtime.device)
-        batches = Batches(whole, training.batch_size, seed, processes.number, processes.count)
+        batches = Batches(whole, training.batch_size, seed, ranks.rank, ranks.world_size)
         print(f"decoder  {decoder.parameter_count():,} parameters")
         if (config.model.scoring, config.model.position) == (ScoringKind.mean, PositionKind.rotary):
             print("         the mean asks with no queries: there is nothing to rotate, only the mask tells positions")
@@ -110,20 +110,20 @@ def train(task: Task) -> float:
             corpus.sha256,
             corpus.training_lines,
             plain(record),
-            processes,
+            ranks,
         )
         told = directory, config.board, vocabulary.characters, probes, opening, end
-        with closing(Board(*told) if processes.is_first else no_board()) as board:
+        with closing(Board(*told) if ranks.is_first else no_board()) as board:
             if not last:
                 board.begin(json.dumps(plain(config), indent=2, ensure_ascii=False))
             try:
-                outcome = fit(decoder, batches, corpus.held_out, training, runtime, board, checkpoints, last)
+                outcome = fit(decoder, batches, corpus.validation, training, runtime, board, checkpoints, last)
             except Interrupted as interrupted:
                 say_how_to_resume(directory, str(interrupted))
                 sys.exit(interrupted.exit_code)
             results = {name: value for name, value in asdict(outcome).items() if name != "compiled"}
             board.finish(outcome.steps, record.settings, results)
-    if not processes.is_first:
+    if not ranks.is_first:
         return outcome.best_validation_loss
     summary = asdict(outcome) | {
         "parameters": decoder.parameter_count(),
@@ -156,8 +156,8 @@ def train(task: Task) -> float:
 )
 def main(config: TrainConfig, directory: Path) -> float:
     """Train as `config` says and keep everything in `directory`. Returns the best validation loss in nats/char."""
+    from training.distributed import current_ranks
     from training.loop import is_finished
-    from training.processes import joined
 
     record, last, start = settled(config, directory)
     training = record.config.training
@@ -165,7 +165,7 @@ def main(config: TrainConfig, directory: Path) -> float:
         longer = "; a larger training.steps would go on" if last.step == training.steps else ", as patience has ended"
         print(f"finished: {shown(directory)}, at step {last.step}{longer}")
         return last.state.best_validation_loss
-    return train(joined().share(Task(record, directory, last, start)))
+    return train(current_ranks().broadcast(Task(record, directory, last, start)))
 
 
 def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint | None, Checkpoint | None]":
@@ -184,12 +184,12 @@ def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint |
                 raise ValueError("; ".join(then.config.problems()) or "a record of another model")
         except ValueError as error:
             raise UserError(f"resume: expected the checkpoint of a run in {file}, got: {error}") from error
-        record = gone_on_with(then, record, overrides)
+        record = merge_for_resume(then, record, overrides)
     elif config.resume not in (None, AUTO):
         raise UserError(f"resume: expected auto or a run's folder, got {config.resume} for {directory}")
     elif config.init_from:
         start = load_checkpoint(find_checkpoint(config.init_from))
-        config.model = as_begun(start.model, config.model, overrides)
+        config.model = init_from_config(start.model, config.model, overrides)
     return record, last, start
 
 
@@ -207,7 +207,7 @@ def choose_probes(config: TrainConfig, corpus: "Corpus") -> dict[str, list[int]]
 
     context, vocabulary = config.model.context, corpus.vocabulary
     heads = config.model.all_heads()
-    probes = {"validation": corpus.held_out.probe(min(PROBE_LENGTH, context)).tolist()}
+    probes = {"validation": corpus.validation.probe(min(PROBE_LENGTH, context)).tolist()}
     for number, text in enumerate(config.board.probe, 1):
         if config.data.unit == Unit.line:
             from data.lines import line_beginning

@@ -22,12 +22,12 @@ from bench.peers import commit
 from bench.report import Row, keep, table, where
 from bench.stopwatch import ROOT
 from bench.tab_in_browser import CHARACTERS, Extent, InBrowser, Spread, logged, measure
+from board.board import Board
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from training.allocator import keep_freed_memory
-from training.board import Board
 from training.config import BoardConfig, Device, Precision, RuntimeConfig
-from training.runtime import choose_runtime, machine
+from training.device import choose_runtime, machine
 
 IN_BROWSER = """\
 6 layers of 6 heads and 256 characters, headless Chromium, the tab's frame alone. All in milliseconds, median (highest).

@@ -27,14 +27,14 @@ from bench.ours import VOCABULARY_SIZE
 from bench.peers import commit
 from bench.report import Row, keep, table, where
 from bench.stopwatch import ROOT
+from board.board import SNAPSHOTS, Board
 from conf.schema import CONF, TrainConfig, register
 from data.batches import Batches, Windows
 from model.decoder import Decoder
 from training.allocator import keep_freed_memory
-from training.board import SNAPSHOTS, Board
+from training.device import choose_runtime, machine
 from training.folder import CheckpointFolder
 from training.loop import READ_EVERY, fit
-from training.runtime import choose_runtime, machine
 
 CHARACTERS = "".join(chr(ord("0") + number) for number in range(VOCABULARY_SIZE))
 LENGTH = 2**20  # of the text
@@ -101,7 +101,7 @@ def find(device: torch.device, steps: int | None, folder: Path) -> Findings:
     revision, config = commit(ROOT), preset(device, steps)  # the commit as it was at the start
     context = config.model.context
     ids = np.random.default_rng(0).integers(VOCABULARY_SIZE, size=LENGTH).astype(np.uint8)
-    training, held_out = Windows(ids[: -LENGTH // 10], context), Windows(ids[-LENGTH // 10 :], context)
+    training, validation = Windows(ids[: -LENGTH // 10], context), Windows(ids[-LENGTH // 10 :], context)
     runtime = choose_runtime(config.runtime)
     decoder = Decoder(config.model, VOCABULARY_SIZE, torch.Generator().manual_seed(0)).to(device)
 
@@ -110,7 +110,7 @@ def find(device: torch.device, steps: int | None, folder: Path) -> Findings:
         board.begin("")
         checkpoints = CheckpointFolder(folder / "checkpoints", CHARACTERS, corpus_sha256="")
         batches = Batches(training.on(device), config.training.batch_size, seed=0)
-        outcome = fit(decoder, batches, held_out, config.training, runtime, board, checkpoints)
+        outcome = fit(decoder, batches, validation, config.training, runtime, board, checkpoints)
     # The loop's clock of training stands still for attention and validation, but not for the curves between steps.
     seconds = outcome.characters / outcome.characters_per_second - board.seconds["training"]
     return Findings(

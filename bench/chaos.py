@@ -34,7 +34,7 @@ from bench.report import Row, keep, table, where
 from bench.soak import TINY, Process, write_text
 from bench.stopwatch import ROOT
 from training.checkpoint import BEST, LAST, load_checkpoint
-from training.runtime import machine
+from training.device import machine
 
 KILLS = 100
 COMMON = (

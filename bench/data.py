@@ -27,7 +27,7 @@ from bench.peers import commit, version
 from bench.report import keep
 from bench.stopwatch import ROOT, RunFailedError
 from bench.throughput_report import Spread
-from training.runtime import machine
+from training.device import machine
 
 KINDS = ("ASCII", "mixed")
 

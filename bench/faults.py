@@ -175,7 +175,7 @@ def torn_event_file(bed: Bed, run: Path) -> list[str]:
 
 
 def lost_beginning(bed: Bed, run: Path) -> list[str]:
-    """Ended before its first checkpoint was finished, twice: begun anew, and the end is the same."""
+    """StopReason before its first checkpoint was finished, twice: begun anew, and the end is the same."""
     for _ in range(2):
         process = bed.start(run)
         process.until(lambda: saved_at(run) > 0)
@@ -185,7 +185,7 @@ def lost_beginning(bed: Bed, run: Path) -> list[str]:
 
 
 def lost_summary(bed: Bed, run: Path) -> list[str]:
-    """Ended before its summary: who goes on comes to the same, and leaves nothing unfinished."""
+    """StopReason before its summary: who goes on comes to the same, and leaves nothing unfinished."""
     problems = end(bed.start(run))
     leave_unfinished(run / "summary.json")
     return problems + bed.complete(run)

@@ -23,7 +23,7 @@ import torch
 from bench.peers import commit, version
 from bench.report import Row, keep, table, where
 from bench.stopwatch import ROOT
-from training.runtime import machine
+from training.device import machine
 
 CASES = 10_000
 LONGEST = 4000  # characters of a failure that are kept

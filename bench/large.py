@@ -23,9 +23,9 @@ from bench.report import Row, keep, table, where
 from bench.step import TrainingStep
 from bench.stopwatch import ROOT, RunFailedError
 from bench.workers import Answer, Ready, Worker
+from training.device import machine
 from training.loop import step_bytes
 from training.memory import peak_bytes
-from training.runtime import machine
 
 LARGE = Shape("large", layers=14, heads=12, width=768, context=1024, batch=8)
 QUICK = Shape("quick", layers=1, heads=1, width=8, context=8, batch=4)

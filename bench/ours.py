@@ -11,9 +11,9 @@ from model.decoder import Decoder
 from training.allocator import keep_freed_memory
 from training.compilation import compiled
 from training.config import Compile, Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
+from training.device import Runtime, choose_runtime
 from training.loop import summed_loss, train_step
 from training.optimizer import make_optimizers
-from training.runtime import Runtime, choose_runtime
 
 VOCABULARY_SIZE = 65  # of tiny Shakespeare
 

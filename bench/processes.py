@@ -29,9 +29,9 @@ from bench.peers import commit
 from bench.report import Row, keep, table, where
 from bench.stopwatch import ROOT, RunFailedError
 from data.batches import Batch
+from training.device import machine
+from training.distributed import current_ranks, run_ranks
 from training.loop import train_step
-from training.processes import joined, together
-from training.runtime import machine
 
 BATCHES = {"small": 12, "baby_gpt": 8}  # of one process in weak scaling
 QUICK = Shape("quick", layers=1, heads=1, width=8, context=8, batch=4)
@@ -107,24 +107,24 @@ def measure(way: Way, device: str, protocol: Protocol) -> Speed:
 def work(told: str) -> None:
     """In each of the processes: take steps on random characters."""
     shape_told, protocol_told, device_type, file = json.loads(told)
-    shape, protocol, processes = Shape(**shape_told), Protocol(**protocol_told), joined()
-    device = torch.device(device_type, processes.here) if device_type == "cuda" else torch.device(device_type)
+    shape, protocol, ranks = Shape(**shape_told), Protocol(**protocol_told), current_ranks()
+    device = torch.device(device_type, ranks.local_rank) if device_type == "cuda" else torch.device(device_type)
     ours = Ours.of(shape, device)
-    runtime = replace(ours.runtime, processes=processes)
-    model = processes.spread(ours.decoder.to(device))
-    own = shape.batch * (processes.number + 1) // processes.count - shape.batch * processes.number // processes.count
+    runtime = replace(ours.runtime, ranks=ranks)
+    model = ranks.wrap_ddp(ours.decoder.to(device))
+    own = shape.batch * (ranks.rank + 1) // ranks.world_size - shape.batch * ranks.rank // ranks.world_size
     inputs, targets = torch.randint(VOCABULARY_SIZE, (2, own, shape.context), device=device)
     batch = Batch(inputs, targets, part_of=shape.batch * shape.context)
 
     def step() -> None:
         train_step(model, ours.optimizers, ours.scaler, batch, ours.config, runtime)
-        processes.agreed(None)  # as `fit` does
+        ranks.any_signal(None)  # as `fit` does
 
     # All must take the same number of steps, however long each finds that they take.
     once = median_seconds(step, device, replace(protocol, seconds=0.0))
-    repeats = processes.share(max(protocol.repeats, math.ceil(protocol.seconds / once)))
+    repeats = ranks.broadcast(max(protocol.repeats, math.ceil(protocol.seconds / once)))
     seconds = median_seconds(step, device, Protocol(0, repeats, 0.0))
-    if processes.is_first:
+    if ranks.is_first:
         Path(file).write_text(json.dumps(asdict(Speed(seconds, peak_in_use(device)))), encoding="utf-8")
 
 
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.worker:
         if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
-            return together(lambda: work(joined().share(options.worker)), work)
+            return run_ranks(lambda: work(current_ranks().broadcast(options.worker)), work)
         return work(options.worker)
     if options.device == "cuda" and (there := torch.cuda.device_count()) < max(options.processes):
         parser.error(f"--processes: expected at most one for each of {there} GPUs, got {max(options.processes)}")

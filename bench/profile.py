@@ -23,7 +23,7 @@ from bench.report import keep
 from bench.step import TrainingStep, by_kind, phase_seconds, profiled
 from bench.stopwatch import ROOT
 from training.config import Device, Precision, RuntimeConfig
-from training.runtime import choose_runtime, machine
+from training.device import choose_runtime, machine
 
 STEPS = Protocol(warm_up=3, repeats=10, seconds=2.0)
 PROFILED = 10  # steps under the profiler

@@ -29,7 +29,7 @@ from bench.stopwatch import ROOT, RunFailedError
 from data.config import DataConfig, Source
 from data.corpus import Corpus
 from errors import UserError
-from training.runtime import machine
+from training.device import machine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -159,15 +159,15 @@ class Race:
             model = theirs["GPT"](theirs["GPTConfig"](**content["model_args"])).to(self.device).eval()
         # torch.compile puts a prefix before the names.
         model.load_state_dict({name.removeprefix("_orig_mod."): value for name, value in content["model"].items()})
-        held_out = Windows(self.corpus.held_out.ids, content["model_args"]["block_size"])
-        return whole_split_loss(model, held_out, torch.device(self.device))
+        validation = Windows(self.corpus.validation.ids, content["model_args"]["block_size"])
+        return whole_split_loss(model, validation, torch.device(self.device))
 
 
-def whole_split_loss(model: torch.nn.Module, held_out: Windows, device: torch.device) -> float:
+def whole_split_loss(model: torch.nn.Module, validation: Windows, device: torch.device) -> float:
     """Mean loss in nats/char of a model that, called with inputs and targets, gives logits and something else."""
     total, characters = 0.0, 0
     with torch.no_grad():
-        for batch in held_out.in_order(batch_size=256):
+        for batch in validation.sequential(batch_size=256):
             inputs, targets = batch.inputs.to(device), batch.targets.to(device)
             logits, _ = model(inputs, targets)
             total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
@@ -178,7 +178,7 @@ def whole_split_loss(model: torch.nn.Module, held_out: Windows, device: torch.de
 def write_data(corpus: Corpus, folder: Path) -> None:
     """The text as nanoGPT reads it, split where ours is."""
     folder.mkdir(parents=True)
-    for name, ids in ("train", corpus.training.ids), ("val", corpus.held_out.ids[1:]):  # [0] is a training character
+    for name, ids in ("train", corpus.training.ids), ("val", corpus.validation.ids[1:]):  # [0] is a training character
         ids.astype(np.uint16).tofile(folder / f"{name}.bin")
     characters = corpus.vocabulary.characters
     meta = {"vocab_size": len(characters), "itos": dict(enumerate(characters))}

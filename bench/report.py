@@ -20,7 +20,7 @@ Row = dict[str, object]  # of a table, by the names of its columns
 
 
 def where(machine: Mapping[str, str | int], device: str) -> str:
-    """What `training.runtime.machine` found, in a line. A GPU does not care for the threads of the CPU."""
+    """What `training.device.machine` found, in a line. A GPU does not care for the threads of the CPU."""
     threads = "" if device == "cuda" else f", {machine['threads']} threads"
     return f"{machine['hardware']}{threads}, torch {machine['torch']}, {machine['date']}"
 

@@ -16,13 +16,13 @@ from bench.ours import VOCABULARY_SIZE, Shape
 from bench.peers import count, import_file, version
 from bench.sampling_report import Turn
 from bench.workers import Answer, Ready
-from model.choice import Choice
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
-from model.generate import generate
-from model.packing import PackedLinear
 from sampling.config import SamplingRuntimeConfig
 from sampling.engine import ready
+from sampling.filters import SamplingParams
+from sampling.generate import generate
+from sampling.packing import PackedLinear
 from training.config import Device, Precision
 
 TEMPERATURE = 0.8
@@ -63,8 +63,8 @@ def new_decoder(shape: Shape, position: PositionKind, device: torch.device) -> D
 
 
 def written(decoder: Decoder, count: int = 1) -> Iterator[list[int]]:
-    """The next id of each sequence, without end, by `model.generate.generate`, which hands it over once it is there."""
-    return generate(decoder, [PROMPT], Choice(temperature=TEMPERATURE), count=count)
+    """The next id of each sequence, without end, by `generate`, which hands it over once it is there."""
+    return generate(decoder, [PROMPT], SamplingParams(temperature=TEMPERATURE), count=count)
 
 
 def charscope(precision: Precision, position: PositionKind, shape: Shape, device: torch.device) -> Writer:

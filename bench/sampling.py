@@ -40,7 +40,7 @@ from bench.stopwatch import ROOT, RunFailedError
 from bench.workers import Worker
 from errors import UserError
 from model.config import PositionKind
-from training.runtime import machine
+from training.device import machine
 
 ROUNDS = 3
 LATE_RUNS = 7
@@ -86,7 +86,7 @@ seconds, taken within each round, as its turns lie close in time, and are the me
 Memory is how much the peak of the process has grown from when its model was ready to the end of its last turn: of the
 resident set on a CPU, libraries that are loaded by the first call included, and of what torch allocated on a GPU.
 
-"charscope" is what `sample.py` takes at this size. All of charscope write by `model.generate.generate`, which hands
+"charscope" is what `sample.py` takes at this size. All of charscope write by `sampling.generate.generate`, which hands
 over each id as it is written. Past the context it reads the last half again, so that an id sees between half a context
 and all of it. "charscope, fp32" computes in float32. "charscope, learned positions" is no preset, but has the positions
 of the peers. nanoGPT writes by its own `generate`, in evaluation mode, in float32 on a CPU and under autocast on a GPU,

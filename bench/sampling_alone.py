@@ -18,10 +18,10 @@ from bench.sampling_report import Late, Limit, StartUp
 from bench.stopwatch import ROOT, RunFailedError
 from bench.throughput import ratio
 from bench.throughput_report import Spread
-from model.cache import Cache
 from model.decoder import Decoder
-from model.generate import kept
-from model.packing import PackedLinear
+from sampling.generate import kept
+from sampling.kv_cache import KVCache
+from sampling.packing import PackedLinear
 from training.checkpoint import find_checkpoint, load_checkpoint
 
 
@@ -68,7 +68,7 @@ def find_limit(decoder: Decoder, reading: Protocol) -> Limit:
     maps = [module.weight for module in decoder.modules() if isinstance(module, nn.Linear | PackedLinear)]
     weights = sum(matrix.numel() * matrix.dtype.itemsize for matrix in maps)
     stores = [
-        store for layer in Cache(decoder.config, 1, decoder.config.context, weight).layers for store in layer.stores
+        store for layer in KVCache(decoder.config, 1, decoder.config.context, weight).layers for store in layer.stores
     ]
     cached = sum(store.numel() * store.dtype.itemsize for store in stores)
     read = torch.ones(weights // 4, device=weight.device)

@@ -29,7 +29,7 @@ from bench.curves import FITTED, Case, Curve, doubling, measure, prepare
 from bench.curves_report import plot, summary
 from bench.machine import Protocol, copy_rate, median_seconds, product_rate
 from bench.report import Row, keep, table, where
-from training.runtime import machine
+from training.device import machine
 
 SOURCES = {
     "time": "Vaswani et al. 2017, table 1; Zhang et al. 2023, Dive into Deep Learning, sections 11.3 and 11.6.2",
@@ -129,7 +129,7 @@ def markdown(found: Findings) -> str:
 Exponents are fitted to {found.fitted}.
 
 - Time: {SOURCES["time"]}.
-- Memory: {SOURCES["memory"]}.
+- LayerCache: {SOURCES["memory"]}.
 
 ## Layers, forward and backward
 
@@ -143,7 +143,7 @@ As the textbooks state, not measured:
 
 {table([summary(curve) for curve in found.scoring])}
 
-## Memory bandwidth of attention, forward
+## LayerCache bandwidth of attention, forward
 
 At best the machine copies {bytes_per_second / 1e9:.1f} GB/s, read and written, and multiplies matrices at
 {flop_per_second / 1e9:.1f} GFLOP/s. What takes fewer than {flop_per_second / bytes_per_second:.1f} FLOP/byte cannot

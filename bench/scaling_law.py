@@ -27,7 +27,7 @@ from bench.scaling_law_report import Findings, Run, law_of, markdown, plot, pred
 from bench.stopwatch import LAST_LINES, ROOT, RunFailedError
 from files import replacing
 from model.config import DecoderConfig
-from training.runtime import machine
+from training.device import machine
 
 CONTEXT, BATCH = 64, 24
 SIZES = ((1, 16), (1, 32), (1, 64), (2, 96), (4, 128))  # layers and width: each has about four times the parameters
@@ -55,7 +55,15 @@ def take(size: tuple[int, int], steps: int, folder: Path, text: Path | None, dev
         raise RunFailedError("\n".join((done.stdout + done.stderr).splitlines()[-LAST_LINES:]))
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     run = Run(
-        *(layers, shape.heads, width, steps, shape.map_weights(), summary["parameters"], summary["characters"]),
+        *(
+            layers,
+            shape.heads,
+            width,
+            steps,
+            shape.block_parameter_count(),
+            summary["parameters"],
+            summary["characters"],
+        ),
         *(summary["final_validation_loss"], summary["seconds"], summary["corpus_sha256"], summary["precision"]),
         revision,
     )

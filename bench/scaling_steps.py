@@ -17,7 +17,7 @@ from bench.step import TrainingStep
 from bench.stopwatch import ROOT
 from model.pooling import EXPLICIT_LONGEST
 from training.config import OptimizerKind
-from training.runtime import machine
+from training.device import machine
 
 HEAD_SIZE = 64  # heads are as many as have room in the width, at least one
 MUON, ADAMW, MICRO_BATCHES = "Muon and AdamW", "AdamW alone", "micro-batches of one"

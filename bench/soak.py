@@ -27,7 +27,7 @@ import torch
 from bench.peers import commit
 from bench.report import keep, table, where
 from bench.stopwatch import ROOT, RunFailedError
-from training.runtime import machine
+from training.device import machine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -205,7 +205,7 @@ Charscope: commit {found.commit}.
 
 {found.steps:,} steps of a tiny model with all logging on, in {found.samples[-1].seconds:.0f} s, watched from outside
 ({len(found.samples)} times). Medians, settled: between {SETTLED[0]:.0%} and {SETTLED[1]:.0%} of the steps; at the end:
-the last {1 - END:.0%}. Memory may grow by less than {LARGEST_GROWTH:.0%}, open files not at all:
+the last {1 - END:.0%}. LayerCache may grow by less than {LARGEST_GROWTH:.0%}, open files not at all:
 **{"held" if found.holds else "missed"}**.
 
 {table(rows)}
@@ -213,7 +213,7 @@ the last {1 - END:.0%}. Memory may grow by less than {LARGEST_GROWTH:.0%}, open 
 
 
 def plot(found: Findings) -> "Figure":
-    """Memory and open files over the run. Raises ModuleNotFoundError without matplotlib."""
+    """LayerCache and open files over the run. Raises ModuleNotFoundError without matplotlib."""
     from matplotlib.figure import Figure  # measuring does without it
 
     figure = Figure(figsize=(9, 4), layout="constrained")

@@ -19,9 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 from attention_tab.format import Snapshot, probe_tag
 from bench.browser import address_of_view, chromium, open_tab, tensorboard, wait_until
 from bench.ours import VOCABULARY_SIZE
+from board.snapshots import summary_of, summary_of_metrics, take, write
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from training.snapshots import summary_of, summary_of_metrics, take, write
 
 CHARACTERS = "".join(chr(ord("0") + number) for number in range(VOCABULARY_SIZE))
 READY = """

@@ -28,7 +28,7 @@ from bench.report import keep
 from bench.stopwatch import ROOT
 from bench.throughput_report import Contest, Findings, Result, Spread, markdown, plot
 from bench.workers import Answer, Ready, Worker
-from training.runtime import machine
+from training.device import machine
 
 ROUNDS = 7
 BATCHES = 8  # that are made beforehand, and used in turn

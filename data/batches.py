@@ -85,7 +85,7 @@ class Sequences(ABC):
         """Prepare for `chosen` to become the next batch, without waiting."""
 
     @abstractmethod
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
+    def sequential(self, batch_size: int) -> Iterator[Batch]:
         """Every sequence, `batch_size` at a time, so that each character but the first is a target exactly once."""
 
     def on(self, device: torch.device) -> "Sequences":  # noqa: ARG002 - others than windows stay where they are
@@ -148,7 +148,7 @@ class Windows(Sequences):
             for start in chosen.tolist():
                 self._pages.expect(start, start + self.context + 1)
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
+    def sequential(self, batch_size: int) -> Iterator[Batch]:
         """The last window is as long as what is left, in a batch of its own."""
         last = len(self.ids) - 1  # the last character is a target only
         whole = last - last % self.context
@@ -199,7 +199,7 @@ class Lines(Sequences):
         lens_needed = None if valid.all() else torch.from_numpy(lens)
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), lens_needed)
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
+    def sequential(self, batch_size: int) -> Iterator[Batch]:
         """Short lines first, as lines of one length need no padding."""
         numbers = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(self), batch_size):

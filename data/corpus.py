@@ -21,7 +21,7 @@ class Corpus:
 
     vocabulary: Vocabulary
     training: Sequences
-    held_out: Sequences  # behind one character of context, so that its first character has a prediction too
+    validation: Sequences  # behind one character of context, so that its first character has a prediction too
     test: Sequences | None  # likewise, if a part of the text is kept for the end
     training_lines: np.ndarray | None  # where sequences are lines: fingerprints of those to train on
     sha256: str  # of the text as UTF-8
@@ -53,8 +53,8 @@ class Corpus:
     def _of_windows(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
         length = len(text.ids)
         tested = round(length * config.test_fraction)
-        held_out = round(length * config.validation_fraction)
-        lengths = {"training": length - held_out - tested, "validation": held_out, "test": tested}
+        validation = round(length * config.validation_fraction)
+        lengths = {"training": length - validation - tested, "validation": validation, "test": tested}
         for part, characters in lengths.items():
             # One more than the context: every position needs its next character.
             if characters < context + 1 and (part != "test" or config.test_fraction):
@@ -67,7 +67,7 @@ class Corpus:
         return cls(
             text.vocabulary,
             training=Windows(text.ids[:start], context),
-            held_out=Windows(text.ids[start - 1 : end], context),
+            validation=Windows(text.ids[start - 1 : end], context),
             test=Windows(text.ids[end - 1 :], context) if tested else None,
             training_lines=None,
             sha256=text.sha256,
@@ -90,11 +90,11 @@ class Corpus:
                 )
         vocabulary = survey(pieces_of(joined(lines)), config.max_vocabulary).vocabulary
         line_break = int(vocabulary.encode(LINE_BREAK)[0])
-        training, held_out, test = (Lines(vocabulary.encode(joined(part)), context, line_break) for part in parts)
+        training, validation, test = (Lines(vocabulary.encode(joined(part)), context, line_break) for part in parts)
         return cls(
             vocabulary,
             training,
-            held_out,
+            validation,
             test=test if config.test_fraction else None,
             training_lines=fingerprints(parts[0]),
             sha256=sha256,

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from board.pictures import FUTURE, heat_map
 from docs.textbook_examples import (
     HIDDEN,
     KEY_SIZE,
@@ -33,7 +34,6 @@ from model.decoder import Decoder
 from model.pooling import AttentionPooling, masked_softmax
 from model.position import LearnedPosition, RotaryPosition, angles, rotate, sinusoidal_encoding, turns
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
-from training.pictures import FUTURE, heat_map
 
 FOLDER = Path(__file__).with_name("textbook")
 STYLE: dict[Any, Any] = {

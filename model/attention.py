@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from model.cache import Memory
 from model.pooling import AttentionPooling
+from sampling.kv_cache import LayerCache
 
 
 class SingleHeadAttention(nn.Module):
@@ -13,14 +13,14 @@ class SingleHeadAttention(nn.Module):
         """`pooling`: by default causal, by scaled dot products."""
         super().__init__()
         self.pooling = pooling or AttentionPooling()
-        if self.pooling.scoring.asks:
+        if self.pooling.scoring.uses_query_key:
             self.key = nn.Linear(width, head_size, bias=False)
             self.query = nn.Linear(width, head_size, bias=False)
         self.value = nn.Linear(width, head_size, bias=False)
 
-    def forward(self, x: Tensor, valid_lens: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None, layer_cache: LayerCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, D)."""
-        return self.pooling(*self._split(x), valid_lens, memory).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
+        return self.pooling(*self._split(x), valid_lens, layer_cache).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """The attention weights for input (B, T, C): (B, 1, T, T)."""
@@ -33,7 +33,7 @@ class SingleHeadAttention(nn.Module):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value = self.value(x).unsqueeze(1)  # (B, 1, T, D)
-        if not self.pooling.scoring.asks:
+        if not self.pooling.scoring.uses_query_key:
             return value, value, value  # of queries and keys only the shape is read
         return self.query(x).unsqueeze(1), self.key(x).unsqueeze(1), value
 
@@ -48,15 +48,15 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"expected heads to divide the width of {width}, got {heads}")
         self.heads = heads
         self.pooling = pooling or AttentionPooling()
-        if self.pooling.scoring.asks:
+        if self.pooling.scoring.uses_query_key:
             self.query_key_value = nn.Linear(width, 3 * width, bias=bias)  # three maps in one product
         else:
             self.value = nn.Linear(width, width, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
 
-    def forward(self, x: Tensor, valid_lens: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None, layer_cache: LayerCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        heads = self.pooling(*self._split(x), valid_lens, memory)  # (B, H, T, D)
+        heads = self.pooling(*self._split(x), valid_lens, layer_cache)  # (B, H, T, D)
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
@@ -70,7 +70,7 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, T, C = x.shape
-        projected = self.query_key_value(x) if self.pooling.scoring.asks else self.value(x)  # (B, T, 3C or C)
+        projected = self.query_key_value(x) if self.pooling.scoring.uses_query_key else self.value(x)  # (B, T, 3C or C)
         split = projected.view(B, T, -1, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (3 or 1, B, H, T, D)
         query, key, value = split.expand(3, -1, -1, -1, -1)  # of a mean's only the shapes are read
         return query, key, value

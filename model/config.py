@@ -56,7 +56,7 @@ class DecoderConfig:
         """How many there are in all layers."""
         return sum(self.heads_and_size(kind)[0] for kind in self.attention_kinds())
 
-    def map_weights(self) -> int:
+    def block_parameter_count(self) -> int:
         """How many weights the maps of all blocks hold: what each character is multiplied by."""
         attention = {AttentionKind.single: 3, AttentionKind.multi: 4}
         if self.scoring == ScoringKind.mean:

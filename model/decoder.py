@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.attention import MultiHeadAttention, SingleHeadAttention
-from model.cache import Cache, Memory
 from model.config import AttentionKind, DecoderConfig, PositionKind
 from model.pooling import AttentionPooling
-from model.position import LearnedPosition, NoPosition, Places, RotaryPosition, SinusoidalPosition
+from model.position import LearnedPosition, NoPosition, Positions, RotaryPosition, SinusoidalPosition
 from model.scoring import Additive, Bilinear, make_scoring
+from sampling.kv_cache import KVCache, LayerCache
 
 
 class Norm(nn.LayerNorm):
@@ -58,8 +58,8 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config.width, config.feed_forward or 4 * config.width, config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, valid_lens: Tensor | None = None, memory: Memory | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), valid_lens, memory))
+    def forward(self, x: Tensor, valid_lens: Tensor | None = None, layer_cache: LayerCache | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), valid_lens, layer_cache))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
@@ -96,31 +96,31 @@ class Decoder(nn.Module):
         """
         return self.logits(self.read(ids, valid_lens))
 
-    def read(self, ids: Tensor, valid_lens: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def read(self, ids: Tensor, valid_lens: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """Ids (B, T) -> the last block's output (B, T, C). A `cache`, which must expect them, remembers them."""
         if cache is None:
             x = self.embed(ids)
             for block in self.blocks:
                 x = block(x, valid_lens)
             return x
-        x = self.embed(ids, cache.reading.places)
-        for block, memory in zip(self.blocks, cache.layers, strict=True):
-            x = block(x, cache.reading.valid_lens, memory)
+        x = self.embed(ids, cache.reading.positions)
+        for block, layer_cache in zip(self.blocks, cache.layers, strict=True):
+            x = block(x, cache.reading.valid_lens, layer_cache)
         return x
 
     def logits(self, x: Tensor) -> Tensor:
         """The last block's output (..., C) -> the logits (..., V) of the character after each."""
         return self.output(self.norm(x))
 
-    def embed(self, ids: Tensor, places: Places | None = None) -> Tensor:
-        """Ids (B, T) -> the first block's input (B, T, C); by default they are of the places 0 to T - 1."""
+    def embed(self, ids: Tensor, positions: Positions | None = None) -> Tensor:
+        """Ids (B, T) -> the first block's input (B, T, C); by default they are of the positions 0 to T - 1."""
         T = ids.shape[1]
         if self.config.context < T:
             raise ValueError(f"expected at most {self.config.context} positions, got {T}")
         # The square root brings embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
-        return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width), places))
+        return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width), positions))
 
-    def maps(self) -> list[nn.Parameter]:
+    def linear_weights(self) -> list[nn.Parameter]:
         """The matrices of all linear maps in the blocks."""
         linear = (module for block in self.blocks for module in block.modules() if isinstance(module, nn.Linear))
         return [cast(nn.Parameter, module.weight) for module in linear]

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from model.cache import Memory
-from model.position import Places, RotaryPosition
+from model.position import Positions, RotaryPosition
 from model.scoring import Additive, DotProduct, InnerProduct, Mean, Scoring
+from sampling.kv_cache import LayerCache
 
-EXPLICIT_LONGEST = 512  # context up to which a CPU forms weights in bf16: longer ones take memory (bench/LOG.md)
+EXPLICIT_LONGEST = 512  # context up to which a CPU forms weights in bf16: longer ones take layer_cache (bench/LOG.md)
 ADDITIVE_SUMS = 2**20  # numbers that additive attention forms at once: the fastest on a CPU (bench/LOG.md)
 
 
@@ -69,7 +69,7 @@ class AttentionPooling(nn.Module):
         """`scoring`: by default the scaled dot product. Raises ValueError for dropout with a mean."""
         super().__init__()
         self.scoring = scoring or DotProduct()
-        if dropout and not self.scoring.asks:
+        if dropout and not self.scoring.uses_query_key:
             raise ValueError(f"expected no dropout with a mean, which forms no weights to drop, got {dropout}")
         self.rotary = rotary
         self.causal = causal
@@ -86,25 +86,25 @@ class AttentionPooling(nn.Module):
         key: Tensor,
         value: Tensor,
         valid_lens: Tensor | None = None,
-        memory: Memory | None = None,
+        layer_cache: LayerCache | None = None,
     ) -> Tensor:
         """`dropout(weights(query, key)) @ value`, in the cheapest way that is exact to the precision in use.
 
-        A `memory` takes in keys and values, and a single query looks at all that it holds, `valid_lens` of them.
+        A `layer_cache` takes in keys and values, and a single query looks at all that it holds, `valid_lens` of them.
         """
-        explicit = memory is None and self._explicit_is_faster(query, key, value, valid_lens)
+        explicit = layer_cache is None and self._explicit_is_faster(query, key, value, valid_lens)
         if value.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 if explicit:
                     return self(query, key, value)
                 # On CPUs the fused kernel's backward pass is several times slower in bf16 than in fp32.
-                return self(query.float(), key.float(), value.float(), valid_lens, memory).type_as(value)
+                return self(query.float(), key.float(), value.float(), valid_lens, layer_cache).type_as(value)
         if key.shape[2] != value.shape[2]:
             raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
-        query, key = self._placed(query, key, memory.reading.places if memory else None)
+        query, key = self._placed(query, key, layer_cache.reading.positions if layer_cache else None)
         causal = self.causal
-        if memory:
-            key, value = memory.extend(key, value)
+        if layer_cache:
+            key, value = layer_cache.extend(key, value)
             causal = causal and query.shape[2] > 1  # what is remembered came before
         dropout = self.dropout if self.training else 0.0
         match self.scoring:
@@ -128,15 +128,15 @@ class AttentionPooling(nn.Module):
         in_bf16 = all(x.device.type == "cpu" and x.dtype == torch.bfloat16 for x in (query, key, value))
         return plain and in_bf16 and key.shape[2] <= EXPLICIT_LONGEST
 
-    def _placed(self, query: Tensor, key: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
+    def _placed(self, query: Tensor, key: Tensor, positions: Positions | None = None) -> tuple[Tensor, Tensor]:
         if self.causal and query.shape[2] != key.shape[2]:
             got = f"{key.shape[2]} and {query.shape[2]}"
             raise ValueError(f"expected as many keys as queries in causal attention, got {got}")
-        if self.rotary is None or not self.scoring.asks:
+        if self.rotary is None or not self.scoring.uses_query_key:
             return query, key
         if query.shape != key.shape:
-            return self.rotary(query, places), self.rotary(key, places)
-        turned = self.rotary(torch.stack((query, key)), places)  # half as many operations
+            return self.rotary(query, positions), self.rotary(key, positions)
+        turned = self.rotary(torch.stack((query, key)), positions)  # half as many operations
         return turned[0], turned[1]
 
     def _lens(self, query: Tensor, valid_lens: Tensor | None, causal: bool) -> Tensor | None:

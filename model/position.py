@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-Places = slice | Tensor  # of T characters: the same in all sequences, or (B, T)
+Positions = slice | Tensor  # of T characters: the same in all sequences, or (B, T)
 
 
 def angles(positions: int, size: int) -> Tensor:
     """i / 10000^(2j/size) for each place i and each pair j of columns: (positions, ceil(size / 2)), in float64.
 
-    Vaswani et al. 2017, section 3.5. In float64, since far places make large angles.
+    Vaswani et al. 2017, section 3.5. In float64, since far positions make large angles.
     """
     exponent = torch.arange(0, size, 2, dtype=torch.float64) / size
     return torch.arange(positions, dtype=torch.float64)[:, None] / 10_000**exponent
@@ -39,7 +39,7 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
     paired = 2 * turn.shape[-2]  # columns
     whole = x if x.shape[-1] == paired else x[..., :paired]
     points = whole.to(torch.promote_types(x.dtype, torch.float32)).contiguous().view(*whole.shape[:-1], -1, 2)
-    # Faster on a CPU. But torch's compiler knows no complex numbers, and they begin at even places only.
+    # Faster on a CPU. But torch's compiler knows no complex numbers, and they begin at even positions only.
     if x.device.type == "cpu" and not torch.compiler.is_compiling() and points.storage_offset() % 2 == 0:
         turned = torch.view_as_real(torch.view_as_complex(points) * torch.view_as_complex(turn))
     else:
@@ -59,9 +59,9 @@ class SinusoidalPosition(nn.Module):
         # Not a parameter and not in checkpoints, but it follows the decoder to its device.
         self.register_buffer("table", sinusoidal_encoding(positions, width), persistent=False)
 
-    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C); by default they are of the places 0 to T - 1."""
-        return x + self.table[_rows(x, places)]
+    def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C); by default they are of the positions 0 to T - 1."""
+        return x + self.table[_rows(x, positions)]
 
 
 class LearnedPosition(nn.Module):
@@ -76,21 +76,21 @@ class LearnedPosition(nn.Module):
         """As large as the sinusoidal encoding, which did best (bench/LOG.md)."""
         nn.init.normal_(self.table, std=0.5**0.5, generator=generator)
 
-    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C); by default they are of the places 0 to T - 1."""
-        return x + self.table[_rows(x, places)]
+    def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C); by default they are of the positions 0 to T - 1."""
+        return x + self.table[_rows(x, positions)]
 
 
 class NoPosition(nn.Module):
     """Adds nothing."""
 
-    def forward(self, x: Tensor, _: Places | None = None) -> Tensor:
+    def forward(self, x: Tensor, _: Positions | None = None) -> Tensor:
         """(B, T, C), as it is."""
         return x
 
 
 class RotaryPosition(nn.Module):
-    """Turns queries and keys by their places, so that their product depends on the distance alone (Su et al. 2021)."""
+    """Turns queries and keys by position, so that their product depends on the distance alone (Su et al. 2021)."""
 
     table: Tensor  # (positions, D // 2, 2)
 
@@ -99,11 +99,11 @@ class RotaryPosition(nn.Module):
         table = turns(angles(positions, head_size)[:, : head_size // 2]).float()
         self.register_buffer("table", table, persistent=False)
 
-    def forward(self, x: Tensor, places: Places | None = None) -> Tensor:
-        """Queries or keys (B, H, T, D), turned; by default they are of the places 0 to T - 1."""
-        turn = self.table[_rows(x, places)]
+    def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
+        """Queries or keys (B, H, T, D), turned; by default they are of the positions 0 to T - 1."""
+        turn = self.table[_rows(x, positions)]
         return rotate(x, turn if turn.ndim == 3 else turn[:, None])  # (T, D // 2, 2) or, for all heads, (B, 1, ...)
 
 
-def _rows(x: Tensor, places: Places | None) -> Places:
-    return slice(x.shape[-2]) if places is None else places
+def _rows(x: Tensor, positions: Positions | None) -> Positions:
+    return slice(x.shape[-2]) if positions is None else positions

@@ -17,7 +17,7 @@ from model.config import ScoringKind
 class Scoring(nn.Module):
     """The base of all: a score for every pair of a query and a key."""
 
-    asks = True  # whether scores depend on queries and keys at all
+    uses_query_key = True  # whether scores depend on queries and keys at all
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         raise NotImplementedError
@@ -105,7 +105,7 @@ class Additive(Scoring):
 class Mean(Scoring):
     """Every key alike, so that the result is the mean of the values: attention that cannot choose."""
 
-    asks = False
+    uses_query_key = False
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         return query.new_zeros(*query.shape[:-1], key.shape[-2])

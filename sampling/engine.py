@@ -3,10 +3,10 @@
 import torch
 
 from model.decoder import Decoder
-from model.packing import packed
 from sampling.config import SamplingRuntimeConfig
+from sampling.packing import packed
 from training.config import Precision
-from training.runtime import DTYPES, choose_device, choose_precision
+from training.device import DTYPES, choose_device, choose_precision
 
 # On CPUs, found by measuring (bench/LOG.md):
 LARGE = 2**22  # weights in the blocks, from which bf16 gains anything
@@ -20,7 +20,7 @@ def ready(decoder: Decoder, config: SamplingRuntimeConfig, rows: int) -> tuple[D
     """
     device, why_device = choose_device(config.device)
     precision, why_precision = choose_precision(config.precision, device)
-    weights = decoder.config.map_weights()
+    weights = decoder.config.block_parameter_count()
     if device.type == "cpu":
         if weights * rows <= ONE_THREAD:
             torch.set_num_threads(1)

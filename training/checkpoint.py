@@ -13,7 +13,7 @@ from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.archive import read_archive
 from training.plain import from_plain, plain
-from training.state import State
+from training.state import TrainingState
 
 LAST, BEST = "last.pt", "best.pt"  # in the folder checkpoints/ of a run
 FORMAT = 5  # raise when an older reader could no longer make sense of a file
@@ -28,7 +28,7 @@ class Checkpoint:
     model: DecoderConfig
     vocabulary: str  # its characters, in the order of their ids
     weights: dict[str, Tensor]
-    state: State
+    state: TrainingState
     corpus_sha256: str
     training_lines: Tensor | None = None  # where sequences are lines: fingerprints of those trained on (n,) int64
     run: dict[str, Any] = field(default_factory=dict)  # plain values: what train.py was told, and where it ran
@@ -94,7 +94,10 @@ def checked(content: object) -> Checkpoint:
         raise ValueError("optimizers that remember in another way")
     if strange := [name for name, weight in content["weights"].items() if not isinstance(weight, Tensor)]:
         raise ValueError(f"weights that are none: {', '.join(map(str, strange))}")
-    model, state = from_plain(DecoderConfig, content["model"], "model"), from_plain(State, content["state"], "state")
+    model, state = (
+        from_plain(DecoderConfig, content["model"], "model"),
+        from_plain(TrainingState, content["state"], "state"),
+    )
     checkpoint = Checkpoint(**content | {"model": model, "state": state})
     if problems := model.problems() + state.problems():
         raise ValueError("; ".join(problems))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from training.config import Compile
-from training.runtime import Runtime
+from training.device import Runtime
 
 
 def compiled(

@@ -4,33 +4,33 @@ import json
 import math
 from pathlib import Path
 
+from board.board import Board
 from data.batches import Batches
 from errors import UserError
 from files import replacing
-from training.board import Board
 from training.config import OnDivergence, OptimizerKind, TrainingConfig
 from training.folder import CheckpointFolder
 from training.learner import Learner
 from training.progress import Progress
-from training.state import State
+from training.state import TrainingState
 
 STREAK = 20  # steps skipped in a row that are no bad luck; the scale of fp16 takes a few to settle
 ROLLBACKS = 3  # in a run
 
 
-def has_diverged(state: State, evaluated: bool) -> bool:
+def has_diverged(state: TrainingState, evaluated: bool) -> bool:
     """Whether training has. `evaluated`: whether the validation loss is of this step."""
     return state.skipped_in_a_row >= STREAK or (evaluated and not math.isfinite(state.validation_loss))
 
 
-def go_back(
+def roll_back(
     learner: Learner,
     batches: Batches,
     config: TrainingConfig,
     board: Board,
     checkpoints: CheckpointFolder,
     progress: Progress,
-) -> State:
+) -> TrainingState:
     """Take up the last checkpoint again, with smaller learning rates. Returns the state that training is in then.
 
     Keeps the batch that was the first to go wrong. Raises UserError if the run is to stop, or has gone back too often.
@@ -38,7 +38,7 @@ def go_back(
     state = progress.settle()
     first = state.step - max(state.skipped_in_a_row, 1)
     kept = ""
-    if checkpoints.processes.is_first:
+    if checkpoints.ranks.is_first:
         try:
             kept = str(keep_batch(batches, first, checkpoints.vocabulary, checkpoints.directory.parent / "diverged"))
         except OSError as error:
@@ -54,7 +54,7 @@ def go_back(
     back.rollbacks, back.skipped_in_a_row = state.rollbacks + 1, 0
     back.seconds = state.seconds
     back.skipped = state.skipped - sum(map(math.isnan, back.losses))  # those are counted when they are read
-    board.go_back_to(back.step)
+    board.roll_back_to(back.step)
     progress.go_on_from(back)
     progress.say(f"diverged: {what}; back to step {back.step} with learning rates halved")
     return back

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from board.board import SAMPLE_LINES
 from data.batches import Sequences
 from data.vocabulary import Vocabulary
-from model.choice import Choice
-from model.continuation import continuations
+from sampling.completion import completions
+from sampling.filters import SamplingParams
 from terminal import shown_on
-from training.board import SAMPLE_LINES
 from training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint
+from training.device import Runtime
+from training.distributed import SINGLE_PROCESS
 from training.loop import evaluate
-from training.processes import ALONE
-from training.runtime import Runtime
 
 SAMPLE_LENGTH = 400  # characters
 
@@ -30,14 +30,14 @@ def best_kept(checkpoints: Path) -> Checkpoint:
 
 def tested(best: Checkpoint, test: Sequences, runtime: Runtime) -> dict[str, float]:
     """What it loses on the split that nothing was chosen by."""
-    by_this_alone = replace(runtime, processes=ALONE)  # the others have ended
+    by_this_alone = replace(runtime, ranks=SINGLE_PROCESS)  # the others have ended
     loss = evaluate(best.decoder().to(runtime.device), test, by_this_alone)
     return {"test_loss": loss, "test_bits_per_character": loss / math.log(2)}
 
 
 def write_samples(best: Checkpoint, opening: Sequence[int], end: int | None, seed: int) -> None:
     """Print what it writes."""
-    count, choice = 1 if end is None else SAMPLE_LINES, Choice(temperature=0.8)
+    count, params = 1 if end is None else SAMPLE_LINES, SamplingParams(temperature=0.8)
     # Another seed than sample.py's own, which is to write something new.
-    samples = continuations(best.decoder(), opening, SAMPLE_LENGTH, end=end, count=count, choice=choice, seed=seed + 1)
+    samples = completions(best.decoder(), opening, SAMPLE_LENGTH, end=end, count=count, params=params, seed=seed + 1)
     print("", *map(Vocabulary(best.vocabulary).decode, samples), "", sep="\n", file=shown_on(sys.stdout))

@@ -26,7 +26,7 @@ from files import replacing
 from terminal import visible
 from training.checkpoint import FORMAT, Checkpoint, checked, find_checkpoint, load_checkpoint, one_line
 from training.plain import plain
-from training.state import State
+from training.state import TrainingState
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
 LARGEST_HEADER = 2**22  # bytes, of the names and shapes of the weights
@@ -57,7 +57,7 @@ def load_export(folder: Path) -> Checkpoint:
         if not isinstance(content, dict):
             raise ValueError(f"{DESCRIPTION} of another kind")
         if isinstance(content.get("state"), dict):
-            content["state"] = plain(State()) | content["state"]
+            content["state"] = plain(TrainingState()) | content["state"]
         if isinstance(content.get("training_lines"), list):
             content["training_lines"] = _row(content["training_lines"])
         beside = {"weights": library.load(weights), "run": {}, "optimizers": [], "scaler": {}}

@@ -12,9 +12,9 @@ import torch
 from errors import UserError
 from files import remove_unfinished
 from training.checkpoint import LAST, Checkpoint, load_checkpoint
+from training.distributed import SINGLE_PROCESS, Ranks
 from training.learner import Learner
-from training.processes import ALONE, Processes
-from training.state import State
+from training.state import TrainingState
 
 
 @dataclass
@@ -26,20 +26,20 @@ class CheckpointFolder:
     corpus_sha256: str
     training_lines: np.ndarray | None = None
     run: dict[str, Any] = field(default_factory=dict)  # plain values: what train.py was told, and where it runs
-    processes: Processes = ALONE  # of which the first writes, and reads for all
+    ranks: Ranks = SINGLE_PROCESS  # of which the first writes, and reads for all
     _unsaved: dict[str, Checkpoint] = field(default_factory=dict)  # by the name of the file that it could not become
     _reason: str = ""  # why not
 
     def __post_init__(self) -> None:
-        if self.processes.is_first:
+        if self.ranks.is_first:
             remove_unfinished(self.directory)
 
-    def save(self, name: str, learner: Learner, state: State, say: Callable[[str], None]) -> None:
+    def save(self, name: str, learner: Learner, state: TrainingState, say: Callable[[str], None]) -> None:
         """Save the checkpoint `name`, and those that could not be saved before.
 
         If the disk does not let it, `say` gets the reason once, what was there stays, and the next call tries again.
         """
-        if not self.processes.is_first:
+        if not self.ranks.is_first:
             return
         lines = None if self.training_lines is None else torch.from_numpy(self.training_lines)
         self._unsaved[name] = Checkpoint(
@@ -70,12 +70,12 @@ class CheckpointFolder:
             names = ", ".join(self._unsaved)
             raise UserError(f"checkpoints: expected to save {names} in {self.directory}, got: {self._reason}")
 
-    def take_up(self, learner: Learner) -> State:
+    def take_up(self, learner: Learner) -> TrainingState:
         """Bring `learner` to where the last checkpoint was made, and return how far that is."""
         checkpoint = None
-        if self.processes.is_first:
+        if self.ranks.is_first:
             unsaved = copy.deepcopy(self._unsaved.get(LAST))  # it may be needed again, and the learner changes it
             checkpoint = unsaved or load_checkpoint(self.directory / LAST)
-        checkpoint = self.processes.share(checkpoint)
+        checkpoint = self.ranks.broadcast(checkpoint)
         learner.take_up(checkpoint)
         return checkpoint.state

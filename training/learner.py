@@ -9,8 +9,8 @@ from errors import UserError
 from model.decoder import Decoder
 from training.checkpoint import Checkpoint, one_line
 from training.config import Precision, TrainingConfig
-from training.optimizer import make_optimizers, remembered, remind
-from training.runtime import Runtime
+from training.device import Runtime
+from training.optimizer import load_optimizer_state, make_optimizers, optimizer_state
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Learner:
         return {
             "model": self.decoder.config,
             "weights": self.decoder.state_dict(),
-            "optimizers": [remembered(optimizer) for optimizer in self.optimizers],
+            "optimizers": [optimizer_state(optimizer) for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
         }
 
@@ -45,7 +45,7 @@ class Learner:
             if len(checkpoint.optimizers) != len(self.optimizers):
                 raise ValueError(f"{len(checkpoint.optimizers)} optimizers for {len(self.optimizers)}")
             for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):
-                remind(optimizer, state)
+                load_optimizer_state(optimizer, state)
             if self.scaler.is_enabled() and checkpoint.scaler:
                 self.scaler.load_state_dict(checkpoint.scaler)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:

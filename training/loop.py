@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
+from board.board import Board
 from data.batches import NO_TARGET, Batch, Batches, Sequences
 from model.decoder import Decoder, inference
-from training.board import Board
 from training.checkpoint import BEST, LAST, Checkpoint
 from training.compilation import compiled
 from training.config import TrainingConfig
-from training.divergence import go_back, has_diverged
+from training.device import Runtime
+from training.divergence import has_diverged, roll_back
 from training.folder import CheckpointFolder
 from training.interruption import Interrupted, noted_signals
 from training.learner import Learner
 from training.memory import peak_bytes
 from training.optimizer import set_learning_rates
 from training.progress import Progress
-from training.runtime import Runtime
-from training.state import State
+from training.state import TrainingState
 
 READ_EVERY = 10  # steps between readings of the loss: each makes the host wait for the device
 EVALUATION_LOGITS = 2**24  # in one forward pass of the evaluation, which bounds its memory
@@ -49,23 +49,23 @@ class Outcome:
 def fit(
     decoder: Decoder,
     batches: Batches,
-    held_out: Sequences,
+    validation: Sequences,
     config: TrainingConfig,
     runtime: Runtime,
     board: Board,
     checkpoints: CheckpointFolder,
     last: Checkpoint | None = None,
 ) -> Outcome:
-    """Train `decoder` on `batches`; evaluate on `held_out`, log and save as often as `config` says.
+    """Train `decoder` on `batches`; evaluate on `validation`, log and save as often as `config` says.
 
     Goes on from the `last` checkpoint, if there is one, as if nothing had happened. Raises Interrupted when asked to
     end early, and UserError when training has diverged or its end could not be saved.
     """
-    learner, state = Learner.of(decoder, config, runtime), State()
+    learner, state = Learner.of(decoder, config, runtime), TrainingState()
     if last:
         learner.take_up(last)
         state = last.state
-        board.go_back_to(state.step)
+        board.roll_back_to(state.step)
     decoder.train()
     with noted_signals() as signals, closing(Progress(config.steps, state)) as progress:
         with progress.paused():
@@ -77,7 +77,7 @@ def fit(
                 board.flush()
                 checkpoints.save(LAST, learner, progress.settle(), progress.say)
             first = next(batches(0).split(config.micro_batch_size or config.batch_size))
-            plain = runtime.processes.spread(decoder)
+            plain = runtime.ranks.wrap_ddp(decoder)
             model = compiled(plain, lambda model: summed_loss(model, first, runtime), runtime, progress.say)
         saved_at = progress.seconds()
         while not is_finished(state, config):
@@ -85,15 +85,15 @@ def fit(
             batch = batches(state.step)
             loss, norm = train_step(model, learner.optimizers, learner.scaler, batch, config, runtime)
             progress.stepped(loss, norm, batch.whole)
-            step, wish = state.step, runtime.processes.agreed(signals.come)
+            step, wish = state.step, runtime.ranks.any_signal(signals.come)
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
                 board.training(step, progress.read(), rate)
             if evaluation_due:
                 with progress.paused():
-                    state.validation_loss = evaluate(decoder, held_out, runtime)
+                    state.validation_loss = evaluate(decoder, validation, runtime)
             if has_diverged(state, evaluated=evaluation_due):
-                state = go_back(learner, batches, config, board, checkpoints, progress)
+                state = roll_back(learner, batches, config, board, checkpoints, progress)
                 continue
             if evaluation_due:
                 with progress.paused():
@@ -135,7 +135,7 @@ def fit(
     )
 
 
-def is_finished(state: State, config: TrainingConfig) -> bool:
+def is_finished(state: TrainingState, config: TrainingConfig) -> bool:
     """Whether all steps are taken, or patience has ended."""
     return state.step >= config.steps or state.evaluations_since_best == config.patience
 
@@ -163,17 +163,17 @@ def train_step(
     Returns the mean loss in nats/char, NaN if the step was skipped, and the gradient's norm before clipping, both still
     on the device.
     """
-    total, processes = torch.zeros((), device=runtime.device), runtime.processes
+    total, ranks = torch.zeros((), device=runtime.device), runtime.ranks
     model.zero_grad(set_to_none=True)
     micro_batches = list(batch.split(config.micro_batch_size or len(batch.inputs)))
     for micro_batch in micro_batches:
         runtime.seed(micro_batch.seed)
-        with processes.last_of(model, micro_batch is micro_batches[-1]):
+        with ranks.no_sync(model, micro_batch is micro_batches[-1]):
             # Each micro-batch counts by its share, as the last may be smaller; of the processes' sums, the mean counts.
-            loss = summed_loss(model, micro_batch, runtime) / (batch.whole / processes.count)
+            loss = summed_loss(model, micro_batch, runtime) / (batch.whole / ranks.world_size)
             scaler.scale(loss).backward()
         total += loss.detach()
-    total = processes.mean(total)
+    total = ranks.mean(total)
     for optimizer in optimizers:
         scaler.unscale_(optimizer)
     norm = clip_grad_norm_(model.parameters(), config.gradient_clip)
@@ -185,7 +185,7 @@ def train_step(
     return total.where(usable, math.nan), norm
 
 
-def evaluate(decoder: Decoder, held_out: Sequences, runtime: Runtime) -> float:
+def evaluate(decoder: Decoder, validation: Sequences, runtime: Runtime) -> float:
     """Mean loss in nats/char over all characters held out but the first, each scored once.
 
     A text is read in windows of one context that do not overlap, so a character has between one and `context`
@@ -194,11 +194,11 @@ def evaluate(decoder: Decoder, held_out: Sequences, runtime: Runtime) -> float:
     """
     context, vocabulary_size = decoder.config.context, decoder.output.out_features
     batch_size = min(256, max(1, EVALUATION_LOGITS // (context * vocabulary_size)))
-    read, processes = torch.zeros(2, dtype=torch.float64), runtime.processes  # nats and characters
+    read, ranks = torch.zeros(2, dtype=torch.float64), runtime.ranks  # nats and characters
     with inference(decoder):
-        for batch in islice(held_out.in_order(batch_size), processes.number, None, processes.count):
+        for batch in islice(validation.sequential(batch_size), ranks.rank, None, ranks.world_size):
             read += torch.tensor([summed_loss(decoder, batch, runtime), batch.characters], dtype=torch.float64)
-    nats, characters = processes.mean(read).tolist()
+    nats, characters = ranks.mean(read).tolist()
     return nats / characters
 
 

@@ -30,12 +30,12 @@ def peak_bytes(step: Callable[[], object]) -> int:
 
 
 @contextmanager
-def memory_told(model: DecoderConfig, characters: int, device: torch.device) -> Iterator[None]:
+def explain_out_of_memory(model: DecoderConfig, characters: int, device: torch.device) -> Iterator[None]:
     """Raise UserError, with numbers and what to turn down, where memory does not suffice.
 
     Before anything is allocated, if the weights of `model` alone are too many; `characters`: in a training step.
     """
-    weights = model.map_weights()
+    weights = model.block_parameter_count()
     what = f"{weights:,} weights in the blocks ({BYTES_A_WEIGHT * weights / GIB:.1f} GiB at least in training)"
     less = "try a smaller model.width, model.layers or model.context, or training.micro_batch_size below"
     there = total_memory(device)

@@ -13,7 +13,7 @@ from training.config import OptimizerKind, Precision, TrainingConfig
 # Jordan et al. 2024: x -> a x + b x^3 + c x^5 takes what is between 0 and 1 to about 1, near zero the fastest.
 NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
 NEWTON_SCHULZ_STEPS = 4  # five did no better (bench/LOG.md)
-SMALLER = 0.5  # learning rates after training has diverged
+ROLLBACK_LR_FACTOR = 0.5  # learning rates after training has diverged
 
 
 class Muon(torch.optim.Optimizer):
@@ -109,7 +109,7 @@ def make_optimizers(
     parameters = list(decoder.parameters())
     optimizers: list[torch.optim.Optimizer] = []
     if config.optimizer is OptimizerKind.muon:
-        maps = decoder.maps()
+        maps = decoder.linear_weights()
         dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
         optimizers.append(Muon(maps, config.muon_learning_rate, config.weight_decay, dtype=dtype))
         parameters = [parameter for parameter in parameters if all(parameter is not other for other in maps)]
@@ -125,12 +125,12 @@ def make_optimizers(
     return optimizers
 
 
-def remembered(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
     """What `optimizer` has found out about each parameter, by its number. All else it has from the configuration."""
     return optimizer.state_dict()["state"]
 
 
-def remind(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Tensor]]) -> None:
+def load_optimizer_state(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Tensor]]) -> None:
     """`remembered` undone. Raises ValueError for anything but what it gives for parameters of these shapes."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     names = {"mean_gradient"} if isinstance(optimizer, Muon) else {"step", "exp_avg", "exp_avg_sq"}
@@ -147,7 +147,7 @@ def remind(optimizer: torch.optim.Optimizer, states: dict[int, dict[str, Tensor]
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def share_of_rate(step: int, config: TrainingConfig) -> float:
+def lr_multiplier(step: int, config: TrainingConfig) -> float:
     """Of the highest learning rate: linear rise over the warm-up, then linear decay to zero one step after the last."""
     warmup = config.warmup * config.steps
     rise = (step + 1) / warmup if warmup else 1.0
@@ -159,7 +159,7 @@ def set_learning_rates(
     optimizers: list[torch.optim.Optimizer], step: int, config: TrainingConfig, rollbacks: int = 0
 ) -> float:
     """Give every parameter the learning rate of `step`, smaller by each of the `rollbacks`, and return AdamW's."""
-    share = share_of_rate(step, config) * SMALLER**rollbacks
+    share = lr_multiplier(step, config) * ROLLBACK_LR_FACTOR**rollbacks
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = share * group["initial_lr"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.state import State
+from training.state import TrainingState
 
 # In a terminal; a log file gets the line of each evaluation alone.
 BAR = "step {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
@@ -31,12 +31,12 @@ class Progress:
     It keeps the account of characters, losses, skipped steps and time in the run's state.
     """
 
-    def __init__(self, steps: int, state: State) -> None:
+    def __init__(self, steps: int, state: TrainingState) -> None:
         self._steps = steps
         self._bar = tqdm(total=steps, initial=state.step, bar_format=BAR, dynamic_ncols=True, disable=None)
         self.go_on_from(state)
 
-    def go_on_from(self, state: State) -> None:
+    def go_on_from(self, state: TrainingState) -> None:
         """Count on from `state`."""
         self.state = state
         # On the device until they are read; NaN for a step that was skipped.
@@ -80,7 +80,7 @@ class Progress:
         """Whether the latest step was not skipped. Waits for the device."""
         return bool(self._losses[-1].isfinite()) if self._losses else self.state.skipped_in_a_row == 0
 
-    def settle(self) -> State:
+    def settle(self) -> TrainingState:
         """The run's state, brought up to this moment. Waits for the device."""
         self.state.losses = self._known_losses().tolist()
         self.state.seconds, self.state.training_seconds = self.seconds(), self.training_seconds()

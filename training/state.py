@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 
 @dataclass(kw_only=True)
-class State:
+class TrainingState:
     """Everything counts from the beginning of the run, however often it was interrupted."""
 
     step: int = 0  # optimizer steps taken

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import Snapshot
 from bench.browser import PATIENCE
-from training.snapshots import summary_of, summary_of_metrics, write
+from board.snapshots import summary_of, summary_of_metrics, write
 
 
 def made(tokens: list[str], heads: list[int], seed: int = 0) -> Snapshot:

@@ -15,9 +15,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import probe_tag
 from bench.browser import enter_frame, open_tab, tensorboard, wait_until
+from board.snapshots import summary_of, write
 from tests.attention_tab.helpers import last_steps, log, made
 from tests.attention_tab.page import Page, stored
-from training.snapshots import summary_of, write
 
 
 def test_new_snapshots_appear_while_training_goes_on_under_a_prefix_too(chrome: Chrome, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 from attention_tab.format import Encoding, decode, decode_encoding, encode
 from attention_tab.plugin import KEPT, STATIC, Loader
 from bench.browser import tensorboard, wait_until
+from board.snapshots import summary_of, summary_of_encoding, write
 from tests.attention_tab.helpers import get, get_json, last_steps, log, made
-from training.snapshots import summary_of, summary_of_encoding, write
 
 TOKENS = [*"to be\n", "👍"]
 RUNS = {"first/run": {step: made(TOKENS, [2, 1], step) for step in (0, 10, 20)}, "b & c": {5: made(["x"], [1])}}

@@ -13,7 +13,7 @@ from model.config import DecoderConfig
 
 def test_the_large_decoder_has_a_hundred_million_parameters() -> None:
     shape = DecoderConfig(layers=LARGE.layers, heads=LARGE.heads, width=LARGE.width, context=LARGE.context)
-    assert shape.map_weights() == pytest.approx(1e8, rel=0.02)
+    assert shape.block_parameter_count() == pytest.approx(1e8, rel=0.02)
 
 
 class InProcess:

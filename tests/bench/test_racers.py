@@ -33,9 +33,9 @@ class Theirs(torch.nn.Module):
 
 
 def test_the_loss_of_a_checkpoint_is_what_our_evaluation_gives() -> None:
-    held_out = Windows(IDS[200:299], context=8)
-    loss = whole_split_loss(Theirs(decoder()), held_out, torch.device("cpu"))
-    assert loss == pytest.approx(evaluate(decoder(), held_out, CPU), abs=1e-6)
+    validation = Windows(IDS[200:299], context=8)
+    loss = whole_split_loss(Theirs(decoder()), validation, torch.device("cpu"))
+    assert loss == pytest.approx(evaluate(decoder(), validation, CPU), abs=1e-6)
 
 
 def test_nanogpt_gets_our_split_and_our_ids(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_nanogpt_gets_our_split_and_our_ids(tmp_path: Path) -> None:
     write_data(text, tmp_path / "data")
     training, validation = (np.fromfile(tmp_path / "data" / f"{part}.bin", np.uint16) for part in ("train", "val"))
     assert text.vocabulary.decode([*training, *validation]) == TEXT
-    assert validation.tolist() == text.held_out.ids[1:].tolist()
+    assert validation.tolist() == text.validation.ids[1:].tolist()
     assert len(validation) == round(len(TEXT) / 10)
     meta = pickle.loads((tmp_path / "data" / "meta.pkl").read_bytes())
     assert meta["vocab_size"] == len(set(TEXT))

@@ -18,8 +18,8 @@ from bench.sampling_alone import find_limit, find_start_up, first_output_seconds
 from bench.stopwatch import RunFailedError
 from bench.throughput_report import Spread
 from model.config import PositionKind
-from model.likelihood import windows
-from model.packing import packed
+from sampling.likelihood import windows
+from sampling.packing import packed
 
 CPU = torch.device("cpu")
 PAIR = replace(TINY, batch=2)
@@ -58,7 +58,7 @@ def test_an_id_of_a_stretch_is_timed_with_those_of_the_stretch_alone(monkeypatch
 def test_the_limit_counts_what_is_read_for_an_id(dtype: torch.dtype, size: int) -> None:
     plain = new_decoder(TINY, PositionKind.rotary, CPU)
     found = find_limit(packed(plain, dtype, 2**18), Protocol(warm_up=0, repeats=1, seconds=0))
-    assert found.weight_bytes == size * plain.config.map_weights() + 4 * 65 * 16
+    assert found.weight_bytes == size * plain.config.block_parameter_count() + 4 * 65 * 16
     assert found.cache_bytes == 2 * 8 * 16 * 4  # keys and values, context, width
     assert found.ids_per_second == pytest.approx(found.bytes_per_second / (found.weight_bytes + found.cache_bytes))
 

@@ -16,7 +16,7 @@ from tests.commands.helpers import ROOT, TEXT, run
 PROGRAM = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from conf.command import command
+from cli.command import command
 from errors import UserError
 
 def tell(folder):

@@ -12,16 +12,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import train
+from board.board import ATTENTION_TAG
 from conf.schema import CONF, register
 from data.config import DataConfig, Encoding, Source
 from data.corpus import Corpus
 from data.sources import load_text
 from tests.commands.helpers import SMALL, TEXT, run
-from training.board import ATTENTION_TAG
 from training.checkpoint import load_checkpoint
 from training.config import Device, RuntimeConfig
+from training.device import choose_runtime
 from training.loop import evaluate
-from training.runtime import choose_runtime
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:

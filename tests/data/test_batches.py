@@ -73,7 +73,7 @@ def test_text_shorter_than_a_window_is_refused() -> None:
 
 @given(st.integers(2, 300), st.integers(1, 20), st.integers(1, 7))
 def test_reading_in_order_scores_each_character_but_the_first_once(length: int, context: int, batch_size: int) -> None:
-    batches = list(Windows(np.arange(length, dtype=np.uint16), context).in_order(batch_size))
+    batches = list(Windows(np.arange(length, dtype=np.uint16), context).sequential(batch_size))
     assert torch.cat([batch.targets.flatten() for batch in batches]).tolist() == list(range(1, length))
     for batch in batches:
         torch.testing.assert_close(batch.inputs + 1, batch.targets)
@@ -115,7 +115,7 @@ def test_an_epoch_of_lines_is_every_line_once(batch_size: int, epoch: int) -> No
 
 @given(st.integers(1, 9))
 def test_lines_in_order_are_each_scored_once(batch_size: int) -> None:
-    batches = list(lines().in_order(batch_size))
+    batches = list(lines().sequential(batch_size))
     assert sorted(line for batch in batches for line in predicted(batch)) == sorted([*line, BREAK] for line in LINES)
     assert sum(batch.characters for batch in batches) == len(LINE_IDS) - 1
 

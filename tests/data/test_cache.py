@@ -76,13 +76,13 @@ def test_a_large_text_is_what_it_would_be_in_memory(file: Path) -> None:
     large, small = Corpus.load(settings, context=8), Corpus.of(TEXT, settings, context=8)
     assert (large.sha256, large.described) == (small.sha256, small.described)
     assert large.vocabulary.characters == small.vocabulary.characters
-    for part in ("training", "held_out", "test"):
+    for part in ("training", "validation", "test"):
         mapped_part, part_in_memory = getattr(large, part), getattr(small, part)
         assert mapped_part.ids.dtype == part_in_memory.ids.dtype
         assert not mapped_part.ids.flags.owndata
         assert not mapped_part.ids.flags.writeable
         np.testing.assert_array_equal(mapped_part.ids, part_in_memory.ids)
-        for ours, theirs in zip(mapped_part.in_order(3), part_in_memory.in_order(3), strict=True):
+        for ours, theirs in zip(mapped_part.sequential(3), part_in_memory.sequential(3), strict=True):
             assert torch.equal(ours.targets, theirs.targets)
 
 

@@ -25,8 +25,8 @@ def test_the_end_of_the_text_is_held_out() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
     corpus = Corpus.of(text, config(), context=8)
     assert corpus.vocabulary.decode(corpus.training.ids) == text[:900]
-    assert corpus.vocabulary.decode(corpus.held_out.ids) == text[899:]
-    assert corpus.vocabulary.decode(corpus.held_out.probe(10)) == text[900:910]
+    assert corpus.vocabulary.decode(corpus.validation.ids) == text[899:]
+    assert corpus.vocabulary.decode(corpus.validation.probe(10)) == text[900:910]
     assert corpus.described == "1,000 characters, 26 distinct"
     assert corpus.training_lines is None
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
@@ -34,14 +34,14 @@ def test_the_end_of_the_text_is_held_out() -> None:
 
 def test_the_fraction_is_the_users() -> None:
     corpus = Corpus.of("ab" * 50, config(validation_fraction=0.25), context=8)
-    assert (len(corpus.training.ids), len(corpus.held_out.ids)) == (75, 26)
+    assert (len(corpus.training.ids), len(corpus.validation.ids)) == (75, 26)
 
 
 def test_a_part_behind_all_others_is_kept_for_the_test() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
     corpus = Corpus.of(text, config(test_fraction=0.2), context=8)
     assert corpus.test is not None
-    parts = (corpus.training, corpus.held_out, corpus.test)
+    parts = (corpus.training, corpus.validation, corpus.test)
     assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:700], text[699:800], text[799:]]
     assert Corpus.of(text, config(), context=8).test is None
 
@@ -49,7 +49,7 @@ def test_a_part_behind_all_others_is_kept_for_the_test() -> None:
 def test_each_character_of_the_test_is_scored_once() -> None:
     test = Corpus.of("ab" * 500, config(test_fraction=0.2), context=7).test
     assert test is not None
-    assert sum(batch.characters for batch in test.in_order(3)) == 200
+    assert sum(batch.characters for batch in test.sequential(3)) == 200
 
 
 @pytest.mark.parametrize("data", ["text8", "enwik8"])
@@ -61,7 +61,7 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
     corpus = Corpus._of_windows(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
     assert corpus.test is not None
     # The latter two with the character before them.
-    lengths = [len(part.ids) for part in (corpus.training, corpus.held_out, corpus.test)]
+    lengths = [len(part.ids) for part in (corpus.training, corpus.validation, corpus.test)]
     assert lengths == [90_000_000, 5_000_001, 5_000_001]
 
 
@@ -93,7 +93,7 @@ NAMES = "\n".join(f"{a}{b}" for a in "abcdefghij" for b in "klmno")
 
 def test_lines_are_learned_one_by_one_and_some_are_held_out() -> None:
     corpus = Corpus.of(NAMES, config(unit=Unit.line), context=8)
-    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.held_out)]
+    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.validation)]
     assert [len(part) for part in parts] == [45, 5]
     assert sorted(parts[0] + parts[1]) == NAMES.split()
     assert isinstance(corpus.training, Lines)
@@ -106,19 +106,19 @@ def test_lines_are_learned_one_by_one_and_some_are_held_out() -> None:
 def test_some_lines_are_kept_for_the_test() -> None:
     whole, corpus = (Corpus.of(NAMES, config(unit=Unit.line, test_fraction=part), context=8) for part in (0.0, 0.2))
     assert corpus.test is not None
-    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.held_out, corpus.test)]
+    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.validation, corpus.test)]
     assert [len(part) for part in parts] == [35, 5, 10]
     assert sorted(name for part in parts for name in part) == NAMES.split()
-    assert corpus.held_out.ids.tolist() == whole.held_out.ids.tolist()  # the same lines, with a test or without
+    assert corpus.validation.ids.tolist() == whole.validation.ids.tolist()  # the same lines, with a test or without
     with pytest.raises(UserError, match=r"in the test split, got none of 50; give more text or another data\.test_"):
         Corpus.of(NAMES, config(unit=Unit.line, test_fraction=0.001), context=8)
 
 
 def test_the_probe_is_the_longest_line_held_out() -> None:
     corpus = Corpus.of("\n".join("a" * n for n in range(1, 21)), config(unit=Unit.line), context=30)
-    longest = max(len(line) for line in corpus.vocabulary.decode(corpus.held_out.ids).split())
-    assert corpus.vocabulary.decode(corpus.held_out.probe(64)) == "\n" + "a" * longest
-    assert corpus.vocabulary.decode(corpus.held_out.probe(2)) == "\na"
+    longest = max(len(line) for line in corpus.vocabulary.decode(corpus.validation.ids).split())
+    assert corpus.vocabulary.decode(corpus.validation.probe(64)) == "\n" + "a" * longest
+    assert corpus.vocabulary.decode(corpus.validation.probe(2)) == "\na"
 
 
 def test_what_became_of_long_lines_is_described() -> None:

@@ -40,17 +40,17 @@ def test_long_lines_are_skipped_or_cut_as_asked_and_counted() -> None:
 
 def test_lines_are_parted_at_random_but_always_alike() -> None:
     lines = [f"{i:03}" for i in range(100)]
-    training, held_out = parted(lines, 0.2)
-    assert sorted(training + held_out) == lines
-    assert len(held_out) == 20
-    assert not set(held_out) <= set(lines[80:])
-    assert parted(lines, 0.2) == (training, held_out)
+    training, validation = parted(lines, 0.2)
+    assert sorted(training + validation) == lines
+    assert len(validation) == 20
+    assert not set(validation) <= set(lines[80:])
+    assert parted(lines, 0.2) == (training, validation)
 
 
 def test_all_copies_of_a_line_are_on_one_side() -> None:
-    training, held_out = parted(["a", "b", "c", "d"] * 25, 0.5)
-    assert not set(training) & set(held_out)
-    assert len(training) == len(held_out) == 50
+    training, validation = parted(["a", "b", "c", "d"] * 25, 0.5)
+    assert not set(training) & set(validation)
+    assert len(training) == len(validation) == 50
 
 
 def test_a_beginning_of_a_line_is_behind_the_break_that_opens_it() -> None:

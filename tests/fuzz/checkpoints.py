@@ -16,7 +16,7 @@ from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 from tests.fuzz.cases import SECONDS
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.state import State
+from training.state import TrainingState
 
 TAME = 100  # no weight is larger where logits must be finite
 
@@ -28,7 +28,7 @@ def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) ->
         model=config,
         vocabulary=vocabulary,
         weights=Decoder(config, len(vocabulary), torch.Generator().manual_seed(0)).state_dict(),
-        state=State(),
+        state=TrainingState(),
         corpus_sha256="0" * 64,
         training_lines=None if lines is None else torch.from_numpy(fingerprints(lines)),
         run={"settings": {"seed": 0}, "ran_on": {"device": "cpu"}},

@@ -12,16 +12,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-import conf.command
-from conf.claim import LOCK
-from conf.command import Decorator, Main
+import cli.command
+from cli.claim import LOCK
+from cli.command import Decorator, Main
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("runs/laptop/earlier/checkpoints/last.pt")  # is there before each command
 
 
 @dataclass(frozen=True)
-class Ended:
+class StopReason:
     """What came of a command line."""
 
     code: object
@@ -33,13 +33,13 @@ class Ended:
 def _decorators() -> dict[str, Decorator]:
     """Those of both scripts, without the table at the end of a sweep: main leaves nothing to compare."""
     found: dict[str, Decorator] = {}
-    real = conf.command.command
+    real = cli.command.command
 
     def noted(name: str, **options: Any) -> Callable[[object], object]:
         found[name] = lambda main: real(name, **options | {"after_sweep": None})(main)
         return lambda main: main
 
-    with patch("conf.command.command", noted):
+    with patch("cli.command.command", noted):
         for name in ("train", "sample"):
             runpy.run_path(str(ROOT / f"{name}.py"))
     return found
@@ -48,7 +48,7 @@ def _decorators() -> dict[str, Decorator]:
 DECORATORS = _decorators()
 
 
-def run(name: str, arguments: list[str], main: Main | None = None) -> Ended:
+def run(name: str, arguments: list[str], main: Main | None = None) -> StopReason:
     """`python NAME.py ARGUMENTS` in a new folder, which is also the home. Any exception but an exit passes."""
     configs: list[Any] = []
     command = DECORATORS[name](main or (lambda config, _: configs.append(config)))
@@ -69,4 +69,4 @@ def run(name: str, arguments: list[str], main: Main | None = None) -> Ended:
         errors.flush()
         files = {file.relative_to(above) for file in Path(above).rglob("*") if not file.is_dir()}
     left = {str(file) for file in files - {Path("here", RUN)} if file.name != LOCK}
-    return Ended(code, raw.getvalue().decode(), configs, left)
+    return StopReason(code, raw.getvalue().decode(), configs, left)

@@ -122,18 +122,18 @@ def check(text: str, config: DataConfig, context: int, batch_size: int = 3, seed
     except UserError:
         return
     vocabulary = corpus.vocabulary
-    training, held_out = vocabulary.decode(corpus.training.ids), vocabulary.decode(corpus.held_out.ids)
+    training, validation = vocabulary.decode(corpus.training.ids), vocabulary.decode(corpus.validation.ids)
     batches = Batches(corpus.training, batch_size, seed)
     trained = [each for step in range(3) for each in read(batches(step), vocabulary)]
-    evaluated = [each for batch in corpus.held_out.in_order(batch_size) for each in read(batch, vocabulary)]
+    evaluated = [each for batch in corpus.validation.sequential(batch_size) for each in read(batch, vocabulary)]
     assert len(trained) == 3 * batch_size
     if config.unit is Unit.window:
-        test = vocabulary.decode(corpus.test.ids) if corpus.test else held_out[-1]
-        assert training[:-1] + held_out[:-1] + test == text
+        test = vocabulary.decode(corpus.test.ids) if corpus.test else validation[-1]
+        assert training[:-1] + validation[:-1] + test == text
         assert all(each in training + training for each in trained)
-        assert "".join(each[1:] for each in evaluated) == held_out[1:]
+        assert "".join(each[1:] for each in evaluated) == validation[1:]
     else:
-        known, others = training[1:-1].split("\n"), held_out[1:-1].split("\n")
+        known, others = training[1:-1].split("\n"), validation[1:-1].split("\n")
         kept = vocabulary.decode(corpus.test.ids)[1:-1].split("\n") if corpus.test else []
         assert not set(kept) & {*known, *others}
         assert sorted(known + others + kept) == sorted(lines_of(text, config, context))

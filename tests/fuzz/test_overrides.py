@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conf.mistakes import GROUPS, names_of
+from cli.mistakes import GROUPS, names_of
 from conf.schema import COMMANDS
 from tests.fuzz.cases import cases
-from tests.fuzz.commands import Ended, run
+from tests.fuzz.commands import StopReason, run
 from training.plain import plain
 
 SIGNS = [*"[]{}()'\"\\,:=~+@ \n\t#%$*;|&<>\x1b", "${", "${oc.env:HOME}", "${name}", "${now:%Y}", "${oc.nope:}", "???"]
@@ -66,7 +66,7 @@ def whole_numbers(value: Any) -> list[int]:
     return []
 
 
-def check(command: str, ended: Ended) -> None:
+def check(command: str, ended: StopReason) -> None:
     """Exit code 0, or 2 with one line and nothing written; whatever main got is sound and can be kept."""
     *lines, rest = ended.errors.split("\n")
     assert ended.code in (0, 2)

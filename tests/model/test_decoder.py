@@ -159,4 +159,4 @@ def test_the_config_knows_how_many_weights_the_maps_hold(scoring: ScoringKind, f
     config = DecoderConfig(
         layers=2, heads=2, width=8, context=4, attention=kinds, scoring=scoring, feed_forward=feed_forward
     )
-    assert config.map_weights() == sum(weight.numel() for weight in Decoder(config, 5).maps())
+    assert config.block_parameter_count() == sum(weight.numel() for weight in Decoder(config, 5).linear_weights())

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 
 from data.vocabulary import Vocabulary
-from model.choice import Choice
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from sampling.writing import Task
+from sampling.filters import SamplingParams
+from sampling.stream import Task
 
 VOCABULARY = Vocabulary("\n abcde")
 DECODER = Decoder(DecoderConfig(layers=1, heads=2, width=16, context=8), 7, torch.Generator().manual_seed(0)).eval()
@@ -22,7 +22,7 @@ def task(**changed: Any) -> Task:
         "ids": [2, 3],
         "length": 30,
         "stops": [],
-        "choice": Choice(),
+        "params": SamplingParams(),
         "count": 1,
         "seed": 3,
         "training_lines": None,

@@ -13,7 +13,7 @@ SMALL = Decoder(DecoderConfig(layers=1, heads=2, width=16, context=8), 7)
 
 def large() -> Decoder:
     decoder = Decoder(DecoderConfig(layers=1, heads=2, width=640, context=8), 7)
-    assert decoder.config.map_weights() >= LARGE
+    assert decoder.config.block_parameter_count() >= LARGE
     return decoder
 
 
@@ -26,7 +26,7 @@ def test_a_small_model_writes_in_fp32_and_one_thread() -> None:
 
 def test_many_samples_keep_all_threads_at_work() -> None:
     torch.set_num_threads(2)
-    rows = ONE_THREAD // SMALL.config.map_weights() + 1
+    rows = ONE_THREAD // SMALL.config.block_parameter_count() + 1
     _, how = ready(SMALL, SamplingRuntimeConfig(device=Device.cpu), rows=rows)
     assert how == "cpu (as asked; 2 threads), fp32 (the model is small)"
 

@@ -6,7 +6,7 @@ import pytest
 from tqdm import tqdm
 
 from data.vocabulary import Vocabulary
-from sampling.writing import Form, as_line, as_text, stream, write_all
+from sampling.stream import Form, as_line, as_text, stream, write_all
 from terminal import shown_on, visible
 from tests.sampling.helpers import task
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from board.board import Board, no_board
 from data.batches import Batches, Sequences, Windows
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from training.board import Board, no_board
 from training.checkpoint import Checkpoint
 from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
+from training.device import choose_runtime
+from training.distributed import current_ranks
 from training.folder import CheckpointFolder
 from training.loop import Outcome, fit
-from training.processes import joined
-from training.runtime import choose_runtime
 
 CHARACTERS = "\nabcdefg"
 TEXT = "abcdefg\n" * 40
@@ -40,18 +40,18 @@ def train(
 ) -> tuple[Decoder, Outcome]:
     """Train a tiny decoder on `TEXT`, as one of the processes that there are: itself and what came of it."""
     config = TrainingConfig(**{"steps": 40, "batch_size": 4, "learning_rate": 1e-2, "evaluate_every": 20} | changes)
-    processes, wanted = joined(), runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32)
-    chosen = choose_runtime(wanted, processes=processes)
+    ranks, wanted = current_ranks(), runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32)
+    chosen = choose_runtime(wanted, ranks=ranks)
     model = (model or decoder()).to(chosen.device)
     told = directory, board or BoardConfig(sample_length=5), CHARACTERS, {"validation": IDS[:8].tolist()}, [0]
-    with closing(Board(*told) if processes.is_first else no_board()) as shown:
+    with closing(Board(*told) if ranks.is_first else no_board()) as shown:
         if last is None:
             shown.begin("steps: 40")
         learned = sequences or Windows(IDS[:256], model.config.context)
-        batches = Batches(learned, config.batch_size, 0, processes.number, processes.count)
-        folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, "0" * 64, processes=processes)
-        held_out = Windows(IDS[255:], model.config.context)
-        outcome = fit(model, batches, held_out, config, chosen, shown, folder, last)
+        batches = Batches(learned, config.batch_size, 0, ranks.rank, ranks.world_size)
+        folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, "0" * 64, ranks=ranks)
+        validation = Windows(IDS[255:], model.config.context)
+        outcome = fit(model, batches, validation, config, chosen, shown, folder, last)
         shown.finish(
             outcome.steps,
             {"training.steps": 40, "model.attention": "multi"},

@@ -11,12 +11,12 @@ from torch import nn
 from errors import UserError
 from model.config import PositionKind
 from tests.training.helpers import decoder, train
-from training import runtime
+from training import device
 from training.config import Compile, Device, Precision, RuntimeConfig
-from training.runtime import choose_runtime
+from training.device import choose_runtime
 
 needs_compiler = pytest.mark.skipif(
-    runtime._missing_for_compiling(torch.device("cpu")) is not None, reason="no C++ compiler"
+    device._missing_for_compiling(torch.device("cpu")) is not None, reason="no C++ compiler"
 )
 
 
@@ -74,8 +74,8 @@ def test_where_compiling_fails_by_itself_training_goes_on_without_it(
 ) -> None:
     _, plain = train(tmp_path / "plain", decoder(dropout=0.2))
     monkeypatch.setattr(torch, "compile", lambda _: Broken())
-    monkeypatch.setattr(runtime, "COMPILE_FLOP", 0)
-    monkeypatch.setattr(runtime, "_missing_for_compiling", lambda _: None)
+    monkeypatch.setattr(device, "COMPILE_FLOP", 0)
+    monkeypatch.setattr(device, "_missing_for_compiling", lambda _: None)
     _, fallen_back = train(tmp_path / "auto", decoder(dropout=0.2), on_cpu(Compile.auto))
     assert "not compiled: torch.compile failed: RuntimeError: no such kernel\n" in capsys.readouterr().out
     assert fallen_back.final_validation_loss == plain.final_validation_loss
@@ -86,7 +86,7 @@ def test_where_compiling_was_asked_for_its_failure_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda _: Broken())
-    monkeypatch.setattr(runtime, "_missing_for_compiling", lambda _: None)
+    monkeypatch.setattr(device, "_missing_for_compiling", lambda _: None)
     with pytest.raises(UserError, match=r"runtime\.compile: expected .* to compile, but .* no such kernel; try off"):
         train(tmp_path, decoder(), on_cpu(Compile.on))
 
@@ -115,13 +115,13 @@ def test_whether_to_compile_is_chosen_with_a_reason(
     chosen: Compile,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(runtime, "_missing_for_compiling", missing(lacks))
+    monkeypatch.setattr(device, "_missing_for_compiling", missing(lacks))
     found = choose_runtime(on_cpu(wanted), flop, one_shape)
     assert found.compile is chosen
     assert found.reason.endswith(f", {reason}")
 
 
 def test_compiling_that_was_asked_for_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_missing_for_compiling", missing("C++ compiler"))
+    monkeypatch.setattr(device, "_missing_for_compiling", missing("C++ compiler"))
     with pytest.raises(UserError, match=r"runtime\.compile: expected a machine with C\+\+ compiler, got one without"):
         choose_runtime(on_cpu(Compile.on))

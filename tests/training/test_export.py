@@ -16,7 +16,7 @@ from tests.commands.helpers import run
 from tests.training.helpers import CHARACTERS, decoder
 from training.checkpoint import FORMAT, Checkpoint, load_checkpoint
 from training.export import DESCRIPTION, WEIGHTS, export, load_export, main
-from training.state import State
+from training.state import TrainingState
 
 ROOT = Path(__file__).parents[2]
 IDS = torch.arange(8)[None]
@@ -28,7 +28,7 @@ def checkpoint(**changes: Any) -> Checkpoint:
         "model": model.config,
         "vocabulary": CHARACTERS,
         "weights": model.state_dict(),
-        "state": State(step=40, characters=1280, losses=[1.5], best_validation_loss=1.25, seconds=2.0),
+        "state": TrainingState(step=40, characters=1280, losses=[1.5], best_validation_loss=1.25, seconds=2.0),
         "corpus_sha256": "0" * 64,
         "training_lines": torch.tensor([-(2**63), 2**63 - 1, 0]),
         "run": {"settings": {"seed": 0, "name": "é"}, "ran_on": {}},
@@ -94,12 +94,12 @@ def test_a_stranger_can_use_the_weights_by_what_stands_beside_them(folder: Path)
 def test_the_description_is_strict_json_whatever_the_state_and_the_characters(tmp_path: Path) -> None:
     odd = "\0\n\x1b\"'\\\u2028\ud800\U0001f600"
     model = Decoder(decoder().config, len(odd))
-    state = State(losses=[float("nan")], validation_loss=float("inf"))
+    state = TrainingState(losses=[float("nan")], validation_loss=float("inf"))
     changes = {"model": model.config, "weights": model.state_dict(), "vocabulary": odd, "training_lines": None}
     export(checkpoint(**changes, state=state), tmp_path / "exported")
     assert "best_validation_loss" not in described(tmp_path / "exported")["state"]
     back = load_export(tmp_path / "exported")
-    assert (back.vocabulary, back.training_lines, repr(back.state)) == (odd, None, repr(State()))
+    assert (back.vocabulary, back.training_lines, repr(back.state)) == (odd, None, repr(TrainingState()))
     assert os.listdir(tmp_path) == ["exported"]
 
 

@@ -10,9 +10,9 @@ from model import pooling
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from training.config import Compile, Precision, TrainingConfig
+from training.device import Runtime
 from training.loop import step_bytes, train_step
 from training.memory import peak_bytes
-from training.runtime import Runtime
 
 VOCABULARY = 65
 RUNTIME = Runtime(torch.device("cpu"), Precision.bf16, Compile.off, "as the test has it")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from board.head_metrics import attention_maps
 from data.batches import Windows
-from model.capture import attention_maps
 from model.config import PositionKind, ScoringKind
 from model.decoder import Decoder
 from tests.training.helpers import CPU, IDS, decoder, train

@@ -7,7 +7,7 @@ import torch
 
 from errors import UserError
 from model.config import DecoderConfig
-from training.memory import memory_told, peak_bytes
+from training.memory import explain_out_of_memory, peak_bytes
 
 FLOAT = 4  # bytes
 
@@ -81,18 +81,18 @@ def test_where_memory_is_short_it_is_said_what_to_turn_down(allocate: Callable[[
         r"out of memory: expected 786,432 weights in the blocks \(0\.0 GiB at least in training\) and steps of 3,072 "
         r"characters at once to fit in the [\d.]+ GiB of cpu, got: .*; try a smaller model\.width, .*micro_batch_size"
     )
-    with pytest.raises(UserError, match=expected) as error, memory_told(SHAPE, 3072, CPU):
+    with pytest.raises(UserError, match=expected) as error, explain_out_of_memory(SHAPE, 3072, CPU):
         allocate()
     assert "\n" not in str(error.value)
 
 
 def test_a_model_that_cannot_fit_is_refused_before_it_is_made() -> None:
-    told = memory_told(replace(SHAPE, width=2**30), 3072, CPU)
+    told = explain_out_of_memory(replace(SHAPE, width=2**30), 3072, CPU)
     with pytest.raises(UserError, match=r"model: expected one that fits in the .* GiB of cpu, got 5\d,\d{3},"), told:
         pytest.fail("went on")
 
 
 def test_other_errors_keep_their_own_words() -> None:
-    with pytest.raises(RuntimeError, match="size") as error, memory_told(SHAPE, 3072, CPU):
+    with pytest.raises(RuntimeError, match="size") as error, explain_out_of_memory(SHAPE, 3072, CPU):
         torch.zeros(2) @ torch.zeros(3)
     assert not isinstance(error.value, UserError)

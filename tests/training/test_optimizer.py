@@ -14,17 +14,17 @@ from training.optimizer import (
     NEWTON_SCHULZ_STEPS,
     Muon,
     blocks,
+    lr_multiplier,
     make_optimizers,
     orthogonalised,
     set_learning_rates,
-    share_of_rate,
 )
 
 CONFIG = TrainingConfig(steps=100, batch_size=1, learning_rate=2.0, evaluate_every=1, warmup=0.1, weight_decay=0.3)
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_nearly_to_zero() -> None:
-    rates = [share_of_rate(step, CONFIG) for step in range(100)]
+    rates = [lr_multiplier(step, CONFIG) for step in range(100)]
     peak = rates.index(max(rates))
     assert peak in (9, 10)
     assert max(rates) == pytest.approx(1.0)
@@ -37,7 +37,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_nearly_to_zero() -> None:
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0.0), (1, 0.9), (2, 0.5), (7, 0.05)])
 def test_every_step_has_a_positive_learning_rate(steps: int, warmup: float) -> None:
     config = TrainingConfig(steps=steps, batch_size=1, learning_rate=2.0, evaluate_every=1, warmup=warmup)
-    assert all(0 < share_of_rate(step, config) <= 1.0 for step in range(steps))
+    assert all(0 < lr_multiplier(step, config) <= 1.0 for step in range(steps))
 
 
 def test_both_optimizers_follow_one_schedule_each_to_a_peak_of_its_own() -> None:

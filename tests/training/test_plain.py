@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from conf.record import Record
+from cli.record import Record
 from conf.schema import TrainConfig
 from data.config import DataConfig, Source
 from model.config import AttentionKind, DecoderConfig

@@ -18,10 +18,10 @@ from model.decoder import Decoder
 from tests.training.helpers import CPU, IDS, decoder
 from training import loop
 from training.config import Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
+from training.device import choose_runtime
+from training.distributed import Ranks
 from training.loop import summed_loss, train_step
-from training.optimizer import make_optimizers, remembered, set_learning_rates
-from training.processes import Processes
-from training.runtime import choose_runtime
+from training.optimizer import make_optimizers, optimizer_state, set_learning_rates
 
 NO_SCALING = torch.amp.GradScaler("cpu", enabled=False)
 
@@ -129,12 +129,12 @@ def test_what_is_not_finite_reaches_no_weight_and_no_optimizer(
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=precision is Precision.fp16)
     optimizers = make_optimizers(model, config, precision)
     train_step(model, optimizers, scaler, batch, config, runtime)  # so that there are moments to be spoiled
-    before: list[Any] = copy.deepcopy([model.state_dict(), *map(remembered, optimizers)])
+    before: list[Any] = copy.deepcopy([model.state_dict(), *map(optimizer_state, optimizers)])
     # One gradient alone, that of AdamW's; the clipping would spread it to Muon's.
     hook = getattr(model, broken).weight.register_hook(lambda gradient: gradient * math.inf)
     loss, norm = train_step(model, optimizers, scaler, batch, config, runtime)
     assert math.isnan(loss) and not math.isfinite(norm)  # noqa: PT018
-    torch.testing.assert_close([model.state_dict(), *map(remembered, optimizers)], before, rtol=0, atol=0)
+    torch.testing.assert_close([model.state_dict(), *map(optimizer_state, optimizers)], before, rtol=0, atol=0)
     if scaler.is_enabled():
         assert scaler.get_scale() == 2.0  # it tries a smaller one
     hook.remove()
@@ -143,7 +143,7 @@ def test_what_is_not_finite_reaches_no_weight_and_no_optimizer(
     assert not torch.equal(model.output.weight, before[0]["output.weight"])
 
 
-class Two(Processes):
+class Two(Ranks):
     """The first of two processes, the other of which gives what this one does."""
 
     def mean(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -172,7 +172,7 @@ def test_gradients_are_gathered_at_the_last_micro_batch_alone() -> None:
     model = Gathering(decoder())
     config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1, micro_batch_size=2)
     optimizers = make_optimizers(model.model, config)
-    runtime = replace(CPU, processes=Two(number=0, count=2))
+    runtime = replace(CPU, ranks=Two(rank=0, world_size=2))
     train_step(model, optimizers, NO_SCALING, random_batch(6), config, runtime)
     assert model.passes == [False, False, True]
 

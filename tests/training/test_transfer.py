@@ -7,7 +7,7 @@ import torch
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.checkpoint import Checkpoint
-from training.state import State
+from training.state import TrainingState
 from training.transfer import transfer
 
 
@@ -18,7 +18,11 @@ def made(vocabulary: str, seed: int, **changes: Any) -> Decoder:
 
 def checkpoint(decoder: Decoder, vocabulary: str) -> Checkpoint:
     return Checkpoint(
-        model=decoder.config, vocabulary=vocabulary, weights=decoder.state_dict(), state=State(), corpus_sha256="0" * 64
+        model=decoder.config,
+        vocabulary=vocabulary,
+        weights=decoder.state_dict(),
+        state=TrainingState(),
+        corpus_sha256="0" * 64,
     )
 
 

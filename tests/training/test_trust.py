@@ -14,7 +14,7 @@ from tests.commands.helpers import run
 from tests.training.crafted import Call
 from tests.training.helpers import CHARACTERS, decoder
 from training.checkpoint import FORMAT, Checkpoint, load_checkpoint
-from training.state import State
+from training.state import TrainingState
 
 ROOT = Path(__file__).parents[2]
 BILLION = 10**9
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
         model=model.config,
         vocabulary=CHARACTERS,
         weights=model.state_dict(),
-        state=State(step=40, losses=[1.5]),
+        state=TrainingState(step=40, losses=[1.5]),
         corpus_sha256="0" * 64,
         training_lines=torch.arange(3),
         run={"config": {"seed": 0}},

@@ -1,0 +1,1 @@
+"""Whatever TensorBoard is given: curves, snapshots of attention, pictures, text."""

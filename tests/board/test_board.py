@@ -1,0 +1,125 @@
+import io
+import math
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.hparams.backend_context import Context
+
+from board.board import ATTENTION_TAG, Board
+from board.head_metrics import attention_maps
+from board.pictures import FUTURE, GAP, attention_grid
+from tests.training.helpers import CHARACTERS, IDS, decoder, train
+from training.config import BoardConfig
+
+
+def events(directory: Path) -> EventAccumulator:
+    return EventAccumulator(str(directory), size_guidance={"images": 0, "tensors": 0, "scalars": 0}).Reload()
+
+
+def text(event: EventAccumulator, tag: str) -> list[str]:
+    return [e.tensor_proto.string_val[0].decode() for e in event.Tensors(f"{tag}/text_summary")]
+
+
+def test_curves_are_in_the_event_file(tmp_path: Path) -> None:
+    _, outcome = train(tmp_path)
+    event = events(tmp_path)
+    validation = event.Scalars("loss/validation")
+    assert [e.step for e in validation] == [20, 40]
+    assert validation[-1].value == pytest.approx(outcome.final_validation_loss)
+    bits = event.Scalars("bits_per_character/validation")[-1].value
+    assert bits == pytest.approx(outcome.final_validation_loss / math.log(2))
+    for tag in (
+        "loss/training",
+        "bits_per_character/training",
+        "optimizer/learning_rate",
+        "optimizer/gradient_norm",
+        "speed/characters_per_second",
+    ):
+        values = event.Scalars(tag)
+        assert [e.step for e in values] == [10, 20, 30, 40], tag
+        assert all(0 < e.value < math.inf for e in values), tag
+
+
+def test_samples_configuration_and_probe_are_shown_as_they_are(tmp_path: Path) -> None:
+    train(tmp_path)
+    event = events(tmp_path)
+    assert text(event, "config") == ["    steps: 40"]
+    assert text(event, "attention/validation") == ["    abcdefg\n    "]
+    samples = [sample.replace("\n    ", "\n").removeprefix("    ") for sample in text(event, "sample")]
+    assert [len(sample) for sample in samples] == [5, 5]
+    assert samples[-1] in "abcdefg\n" * 2
+
+
+@pytest.mark.parametrize(("every", "steps"), [(None, [0, 20, 40]), (15, [0, 15, 30])])
+def test_attention_is_pictured_at_each_evaluation_or_as_often_as_asked(
+    tmp_path: Path, every: int | None, steps: list[int]
+) -> None:
+    train(tmp_path, board=BoardConfig(pictures_every=every, sample_length=0))
+    assert [image.step for image in events(tmp_path).Images(ATTENTION_TAG)] == steps
+
+
+@pytest.mark.parametrize("kinds", [["multi"], ["single"], ["multi", "single"]])
+def test_the_attention_image_is_the_decoders_and_lower_triangular(tmp_path: Path, kinds: list[str]) -> None:
+    model, _ = train(tmp_path, decoder(attention=kinds))
+    png = events(tmp_path).Images(ATTENTION_TAG)[-1].encoded_image_string
+    picture = np.asarray(Image.open(io.BytesIO(png)))
+    layers = [maps.numpy() for maps in attention_maps(model, torch.from_numpy(IDS[:8].astype(np.int64)))]
+    assert np.array_equal(picture, attention_grid(layers))
+
+    pixels = 20  # a weight's side: a map of 8 x 8 weights is at least 160 pixels wide
+    weight = np.arange(8) * pixels + pixels // 2
+    for row, maps in enumerate(layers):
+        for column in range(len(maps)):
+            top, left = row * (8 * pixels + GAP), column * (8 * pixels + GAP)
+            grey = (picture[top + weight][:, left + weight] == FUTURE).all(-1)
+            assert np.array_equal(grey, np.triu(np.ones((8, 8), dtype=bool), 1))
+
+
+@pytest.mark.parametrize(
+    ("position", "steps"), [("sinusoidal", [0]), ("learned", [0, 20, 40]), ("rotary", []), ("none", [])]
+)
+def test_positions_are_shown_where_they_are_added_and_again_where_they_learn(
+    tmp_path: Path, position: str, steps: list[int]
+) -> None:
+    model, _ = train(tmp_path, decoder(position=position))
+    tag = "encoding/positions_down_columns_across"
+    event = events(tmp_path)
+    images = event.Images(tag) if tag in event.Tags()["images"] else []
+    assert [image.step for image in images] == steps
+    pixels = {(image.height, image.width) for image in images}
+    assert pixels <= {(4 * model.config.context, 4 * model.config.width)}
+    assert len({image.encoded_image_string for image in images}) == len(steps)
+
+
+def test_the_hparams_tab_finds_what_each_run_was_set_to(tmp_path: Path) -> None:
+    for number, name in enumerate(["first", "second"]):
+        with closing(Board(tmp_path / name, BoardConfig(), CHARACTERS, {"validation": [0]}, [0])) as board:
+            board.finish(1, {"seed": number} | ({"model.heads": 2} if name == "second" else {}), {"loss": 1.0})
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
+    context = RequestContext()
+    backend = Context(TBContext(data_provider=provider))
+    found = backend.hparams_metadata(context, experiment_id="")
+    experiment = backend.experiment_from_metadata(context, "", False, found, None)
+    assert {info.name for info in experiment.hparam_infos} == {"seed", "model.heads"}
+
+
+def test_a_run_is_a_row_of_the_hparams_tab(tmp_path: Path) -> None:
+    _, outcome = train(tmp_path)
+    event = events(tmp_path)
+    content = event.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    assert start.hparams["training.steps"].number_value == 40
+    assert start.hparams["model.attention"].string_value == "multi"
+    (value,) = event.Scalars("result/best_validation_loss")
+    assert value.value == pytest.approx(outcome.best_validation_loss)

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from attention_tab.format import decode, probe_tag
+from board.board import ATTENTION_TAG
+from board.head_metrics import attention_maps
+from board.pictures import attention_grid
+from board.sampled_text import write_maps
+from errors import UserError
+from tests.sampling.helpers import DECODER, VOCABULARY
+
+
+def test_the_maps_of_every_context_and_their_texts_are_written_beside_the_run(tmp_path: Path) -> None:
+    texts = [VOCABULARY.encode("abcdeabcdeab").tolist(), VOCABULARY.encode("ed").tolist()]
+    folder = write_maps(texts, DECODER, VOCABULARY, tmp_path / "run" / "checkpoints" / "best.pt")
+    assert folder.parent == tmp_path / "run" / "samples"
+    events = EventAccumulator(str(folder)).Reload()
+    shown = [
+        event.tensor_proto.string_val[0].decode().strip() for event in events.Tensors("attention/text/text_summary")
+    ]
+    assert shown == ["abcdeabc", "abcdeab", "ed"]  # a context of eight, its last half and on, the second text
+    assert [event.step for event in events.Images(ATTENTION_TAG)] == [0, 1, 2]
+    snapshots = {event.step: decode(event.tensor_proto.string_val[0]) for event in events.Tensors(probe_tag("text"))}
+    assert ["".join(snapshot.tokens) for snapshot in snapshots.values()] == shown
+    assert snapshots[2].weights.shape == (2, 2, 2)
+    maps = attention_grid([each.numpy() for each in attention_maps(DECODER, torch.tensor(texts[1]))])
+    image = events.Images(ATTENTION_TAG)[-1]
+    assert (image.height, image.width) == maps.shape[:2]
+
+
+def test_more_weights_than_a_snapshot_holds_are_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("board.sampled_text.largest_text", lambda heads: 9 - heads)
+    with pytest.raises(UserError, match="inspect: expected a context of at most 7 with 2 heads, got 8"):
+        write_maps([[1, 2]], DECODER, VOCABULARY, tmp_path / "last.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_inspections_at_once_keep_apart(tmp_path: Path) -> None:
+    folders = {write_maps([[1, 2]], DECODER, VOCABULARY, tmp_path / "last.pt") for _ in range(2)}
+    assert len(folders) == 2
+    assert all(folder.parent == tmp_path / "samples" for folder in folders)

@@ -1,0 +1,164 @@
+import math
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from attention_tab.format import ENCODING_TAG, Snapshot, decode, decode_encoding, metric_tag, probe_tag
+from board.board import SNAPSHOTS, Board
+from board.head_metrics import all_heads, attention_maps, head_metrics, repeated_string
+from board.snapshots import encoding_of, take
+from model.decoder import Decoder
+from tests.training.helpers import CHARACTERS, IDS, decoder, train
+from training.config import BoardConfig
+
+TEXT = torch.from_numpy(IDS[:8].astype(np.int64))
+
+
+def events(directory: Path) -> EventAccumulator:
+    return EventAccumulator(str(directory), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+
+
+def snapshots(directory: Path, name: str = "validation") -> dict[int, Snapshot]:
+    found = events(directory).Tensors(probe_tag(name))
+    return {event.step: decode(event.tensor_proto.string_val[0]) for event in found}
+
+
+@pytest.mark.parametrize(
+    ("changes", "every", "steps"),
+    [
+        ({}, None, list(range(41))),
+        ({"steps": 120, "evaluate_every": 60}, None, list(range(0, 121, 3))),
+        ({}, 15, [0, 15, 30, 40]),
+    ],
+)
+def test_snapshots_are_taken_so_many_times_at_the_most_or_as_often_as_asked_and_at_the_end(
+    tmp_path: Path, changes: dict[str, Any], every: int | None, steps: list[int]
+) -> None:
+    train(tmp_path, board=BoardConfig(attention_every=every, sample_length=0), **changes)
+    assert list(snapshots(tmp_path)) == steps
+    assert len(steps) <= 1 + SNAPSHOTS
+
+
+@pytest.mark.parametrize("kinds", [["multi"], ["single"], ["multi", "single"]])
+@pytest.mark.parametrize("scoring", ["dot", "additive", "bilinear", "distance", "mean"])
+def test_what_is_written_is_what_the_decoder_does(tmp_path: Path, kinds: list[str], scoring: str) -> None:
+    model, _ = train(tmp_path, decoder(attention=kinds, scoring=scoring), steps=4, evaluate_every=4)
+    snapshot = snapshots(tmp_path)[4]
+    maps = attention_maps(model, TEXT)
+    assert snapshot.heads == [len(layer) for layer in maps]
+    np.testing.assert_allclose(snapshot.weights, all_heads(maps).numpy(), atol=0.004)
+    assert "".join(snapshot.tokens) == "abcdefg\n"
+
+    with torch.no_grad():
+        chances = model.eval()(TEXT[None])[0].softmax(-1)
+    assert math.isnan(snapshot.loss[0])
+    np.testing.assert_allclose(snapshot.loss[1:], -chances[:-1].gather(1, TEXT[1:, None])[:, 0].log(), rtol=1e-5)
+    kept = [[snapshot.candidates[i] for i in row] for row in snapshot.likeliest]
+    assert kept == [[CHARACTERS[i] for i in row] for row in chances.argsort(-1, descending=True)]
+    np.testing.assert_allclose(snapshot.probabilities, chances.sort(-1, descending=True).values, rtol=1e-5)
+
+    expected = head_metrics(all_heads(maps), all_heads(attention_maps(model, repeated_string(model))))
+    assert snapshot.metrics.keys() == expected.keys()
+    event = events(tmp_path)
+    for name, values in expected.items():
+        np.testing.assert_allclose(snapshot.metrics[name], values, rtol=1e-4, atol=1e-6)
+        curve = [
+            event.Scalars(metric_tag(name, i, j))[-1].value
+            for i, n in enumerate(snapshot.heads, 1)
+            for j in range(1, n + 1)
+        ]
+        np.testing.assert_allclose(curve, values, rtol=1e-4, atol=1e-6)
+
+
+def test_every_probe_has_snapshots_of_its_own(tmp_path: Path) -> None:
+    probes = {"validation": [1, 2, 3], "probe_1": [4], "probe_2": [0, 5]}
+    with closing(Board(tmp_path, BoardConfig(), CHARACTERS, probes, [0])) as board:
+        board.attention(7, decoder())
+    for name, ids in probes.items():
+        [(step, snapshot)] = snapshots(tmp_path, name).items()
+        assert (step, snapshot.tokens) == (7, [CHARACTERS[i] for i in ids])
+
+
+def test_the_last_state_is_shown_where_training_stops_early(tmp_path: Path) -> None:
+    every = BoardConfig(attention_every=1000, sample_length=0)
+    _, outcome = train(tmp_path, board=every, steps=400, evaluate_every=7, patience=1, learning_rate=10.0)
+    assert outcome.steps < 400
+    assert list(snapshots(tmp_path)) == [0, outcome.steps]
+
+
+def test_texts_read_side_by_side_are_as_if_each_were_read_alone() -> None:
+    texts = [TEXT, TEXT[3:5], TEXT[:1]]
+    for text, together in zip(texts, take(decoder(), texts, CHARACTERS), strict=True):
+        [alone] = take(decoder(), [text], CHARACTERS)
+        np.testing.assert_allclose(together.weights, alone.weights, atol=1e-6)
+        np.testing.assert_allclose(together.loss, alone.loss, rtol=1e-5)
+        np.testing.assert_allclose(together.metrics["induction"], alone.metrics["induction"], atol=1e-6)
+
+
+@pytest.mark.parametrize("context", [1, 2, 3])
+def test_a_context_too_short_for_a_metric_leaves_it_out(tmp_path: Path, context: int) -> None:
+    with closing(Board(tmp_path, BoardConfig(), CHARACTERS, {"validation": [1]}, [0])) as board:
+        board.attention(0, decoder(context=context))
+    event = events(tmp_path)
+    assert metric_tag("distance", 1, 1) in event.Tags()["scalars"]
+    assert metric_tag("induction", 1, 1) not in event.Tags()["scalars"]
+    assert np.isnan(snapshots(tmp_path)[0].metrics["induction"]).all()
+
+
+def test_a_decoder_that_has_diverged_is_not_shown(tmp_path: Path) -> None:
+    model = decoder()
+    with torch.no_grad():
+        model.embedding.weight.fill_(math.nan)
+    with closing(Board(tmp_path, BoardConfig(), CHARACTERS, {"validation": [1, 2]}, [0])) as board:
+        board.attention(0, model)
+    assert probe_tag("validation") not in events(tmp_path).Tags()["tensors"]
+
+
+def test_what_goes_wrong_in_the_background_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("board.board.summary_of", fail)
+    board = Board(tmp_path, BoardConfig(), CHARACTERS, {"validation": [1, 2]}, [0])
+    board.attention(0, decoder())
+    with pytest.raises(OSError, match="no space left"):
+        board.close()
+
+
+@pytest.mark.parametrize(
+    ("position", "name", "columns", "steps"),
+    [
+        ("sinusoidal", "sinusoidal", ["sine 0", "cosine 0", "sine 1"], [0]),
+        ("learned", "learned", ["column 0", "column 1", "column 2"], [0, 2, 4]),
+        ("rotary", "rotary", ["cosine 0", "sine 0", "cosine 1"], [0]),
+    ],
+)
+def test_the_positional_encoding_is_written_and_again_where_it_learns(
+    tmp_path: Path, position: str, name: str, columns: list[str], steps: list[int]
+) -> None:
+    model, _ = train(tmp_path, decoder(position=position), steps=4, evaluate_every=2)
+    found = events(tmp_path).Tensors(ENCODING_TAG)
+    assert [event.step for event in found] == steps
+    encoding = decode_encoding(found[-1].tensor_proto.string_val[0])
+    assert encoding.name.startswith(name)
+    assert encoding.columns[:3] == columns
+    table = table_of(model)
+    assert encoding.values.shape == table.shape == (8, len(encoding.columns))
+    np.testing.assert_allclose(encoding.values, table, atol=np.abs(table).max() / 32767)
+
+
+def table_of(model: Decoder) -> np.ndarray:
+    rotary = model.blocks[0].attention.pooling.rotary
+    table = rotary.table.flatten(1) if rotary else model.position.table
+    return table.detach().numpy()  # type: ignore[operator]
+
+
+def test_no_positions_make_no_encoding(tmp_path: Path) -> None:
+    assert encoding_of(decoder(position="none")) is None
+    train(tmp_path, decoder(position="none"), steps=2, evaluate_every=2)
+    assert ENCODING_TAG not in events(tmp_path).Tags()["tensors"]

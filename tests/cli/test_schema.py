@@ -1,0 +1,106 @@
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from cli.mistakes import names_of
+from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig, register
+from model.decoder import Decoder
+
+register()
+EXPERIMENTS = sorted(file.stem for file in Path(CONF, "experiment").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> TrainConfig:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = OmegaConf.to_object(compose("train", list(overrides)))
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_preset_composes_and_is_sound(experiment: str) -> None:
+    config = composed(f"experiment={experiment}")
+    assert config.problems() == []
+    assert config.name == experiment
+
+
+@pytest.mark.parametrize(("experiment", "parameters", "context"), [("cpu", 804_096, 64), ("gpu", 10.65e6, 256)])
+def test_the_shakespeare_presets_are_no_larger_than_their_peers(
+    experiment: str, parameters: float, context: int
+) -> None:
+    # nanoGPT's presets with 65 characters: its CPU preset has 795,904 parameters and 8,192 more for positions.
+    model = composed(f"experiment=shakespeare_{experiment}").model
+    assert model.context == context
+    assert Decoder(model, 65).parameter_count() <= parameters
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_own_text_is_enough_whatever_the_preset(experiment: str) -> None:
+    config = composed(f"experiment={experiment}", "data.path=own.txt")
+    assert config.data.path == "own.txt"
+    assert config.problems() == []
+
+
+def test_every_problem_is_reported_together() -> None:
+    wrong = [
+        "seed=-1",
+        "name=a/b",
+        "data.validation_fraction=1",
+        "data.test_fraction=-1",
+        "data.max_vocabulary=1",
+        "model.dropout=-0.1",
+    ]
+    wrong += ["model.attention_dropout=1", "data.long_lines=cut"]
+    wrong += ["model.heads=0", "training.steps=0", "training.learning_rate=nan", "training.warmup=1"]
+    wrong += ["training.muon_learning_rate=0"]
+    wrong += ["training.micro_batch_size=0", "training.patience=0", "training.weight_decay=-1"]
+    wrong += ["board.probe=['']", "board.attention_every=0", "board.pictures_every=0", "board.sample_length=-1"]
+    problems = composed(*wrong).problems()
+    assert [problem.split(":")[0] for problem in problems] == [
+        "seed",
+        "name",
+        "data.long_lines",
+        "data.validation_fraction",
+        "data.test_fraction",
+        "data.max_vocabulary",
+        "model.heads",
+        "model.dropout",
+        "model.attention_dropout",
+        "training.steps",
+        "training.micro_batch_size",
+        "training.patience",
+        "training.learning_rate",
+        "training.muon_learning_rate",
+        "training.warmup",
+        "training.weight_decay",
+        "board.probe",
+        "board.attention_every",
+        "board.pictures_every",
+        "board.sample_length",
+    ]
+    assert all("expected" in problem and "got" in problem for problem in problems)
+
+
+def test_what_is_held_out_leaves_something_to_train_on() -> None:
+    (problem,) = composed("data.validation_fraction=0.5", "data.test_fraction=0.5").problems()
+    assert problem.startswith("data.validation_fraction, data.test_fraction: expected less than 1 together, got 0.5")
+
+
+@pytest.mark.parametrize("command", ["train", "sample"])
+def test_help_names_only_what_there_is(command: str) -> None:
+    page = Path(CONF, f"{command}.yaml").read_text(encoding="utf-8")
+    template = page[page.index("template:") :]
+    named = re.findall(r"^ +([a-z_.]+)=", template, re.M) + re.findall(r" ([a-z_]+\.[a-z_]+)=", template)
+    assert len(named) > 5
+    assert set(named) <= set(names_of(COMMANDS[command]))
+
+
+def test_help_knows_the_defaults() -> None:
+    page = Path(CONF, "sample.yaml").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^ +([a-z_]+)=\S+ .*\(([0-9.]+)\)$", page, re.M))
+    defaults = SampleConfig()
+    assert set(stated) == {"length", "count", "temperature", "seed"}
+    assert all(float(number) == getattr(defaults, name) for name, number in stated.items())

@@ -1,0 +1,84 @@
+import pytest
+import torch
+from torch import nn
+
+from model.config import AttentionKind, DecoderConfig, ScoringKind
+from model.decoder import Decoder
+from sampling.completion import completions
+from sampling.filters import SamplingParams
+from sampling.generate import steps
+from sampling.packing import PackedFeedForward, PackedLinear, packed
+
+IDS = torch.randint(7, (3, 20), generator=torch.Generator().manual_seed(0))
+
+ALL = 2**18  # rows for which even the smallest map gains by packing
+
+
+def decoder(bias: bool = True, scoring: ScoringKind = ScoringKind.dot) -> Decoder:
+    attention = [AttentionKind.single, AttentionKind.multi]
+    config = DecoderConfig(
+        layers=2, heads=4, width=64, context=20, bias=bias, scoring=scoring, attention=attention, dropout=0.5
+    )
+    made = Decoder(config, 7, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in made.parameters():  # biases begin at zero
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1)
+    return made
+
+
+@pytest.mark.parametrize("scoring", ScoringKind)
+@pytest.mark.parametrize("bias", [False, True])
+def test_packed_in_fp32_it_computes_the_same(bias: bool, scoring: ScoringKind) -> None:
+    model = decoder(bias, scoring)
+    twin = packed(model, torch.float32, ALL)
+    with torch.no_grad():
+        torch.testing.assert_close(twin(IDS), model.eval()(IDS), rtol=0, atol=1e-5)
+
+
+def test_packed_in_bf16_it_rounds_weights_and_what_they_are_multiplied_by() -> None:
+    model = decoder().eval()
+    with torch.no_grad():
+        exact, found = model(IDS), packed(model, torch.bfloat16, ALL)(IDS)
+    assert found.dtype == torch.float32
+    # Eight bits are 0.4 % of each number; what is added up in two layers stays below two percent of the spread.
+    assert 1e-4 < (found - exact).std() / exact.std() < 0.02
+
+
+def test_packing_leaves_the_decoder_as_it_was() -> None:
+    model = decoder().train()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    twin = packed(model, torch.bfloat16, ALL)
+    assert model.training
+    assert not twin.training
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert not any(weight.requires_grad for name, weight in twin.named_parameters() if "blocks" in name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_packed_decoder_writes_the_same_alone_and_in_company(dtype: torch.dtype) -> None:
+    model = decoder()
+    alone = packed(model, dtype, 1)
+    together = completions(packed(model, dtype, 5), [1, 2], 60, count=5, seed=3)
+    assert together == [completions(alone, [1, 2], 60, seed=3 + i)[0] for i in range(5)]
+
+
+def test_without_onednn_a_decoder_packs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder()
+    logits = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    plain = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
+    torch.testing.assert_close(plain, logits, rtol=0, atol=0.02)
+
+
+def test_maps_too_small_to_gain_stay_as_they_are_in_fp32() -> None:
+    config = DecoderConfig(layers=1, heads=4, width=256, context=20)
+    model = Decoder(config, 7, torch.Generator().manual_seed(0))
+    kinds = {}
+    for rows, dtype in ((1, torch.float32), (2, torch.float32), (5, torch.float32), (0, torch.bfloat16)):
+        block = packed(model, dtype, rows).blocks[0]
+        attention = block.attention
+        kinds[rows] = [type(each) for each in (attention.query_key_value, attention.output, block.feed_forward)]
+    # 65,536 weights in the output map, three and four times as many in the others; all times the rows.
+    assert kinds[1] == [nn.Linear, nn.Linear, type(model.blocks[0].feed_forward)]
+    assert kinds[2] == [PackedLinear, nn.Linear, PackedFeedForward]
+    assert kinds[5] == kinds[0] == [PackedLinear, PackedLinear, PackedFeedForward]  # in bf16 however few

@@ -1,0 +1,69 @@
+import json
+import math
+
+import pytest
+import torch
+
+from errors import UserError
+from sampling.score import SURPRISES, Score, on_one_line, score, sequences_of
+from tests.sampling.helpers import DECODER, VOCABULARY
+
+
+def exact(text: str) -> list[float]:
+    """Log-probabilities of a text that fits into the context, character by character behind a line break."""
+    ids = VOCABULARY.encode("\n" + text).tolist()
+    logits = DECODER(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
+    return [logits[place, one].item() for place, one in enumerate(ids[1:])]
+
+
+def scored(text: str, lines: bool) -> Score:
+    return score(*sequences_of(text, VOCABULARY, DECODER.config.context, lines), DECODER)
+
+
+def test_a_text_is_scored_from_its_first_character_on() -> None:
+    found = scored("abe d", lines=False)
+    assert found.log_probabilities == pytest.approx(exact("abe d"), abs=1e-5)
+    assert found.bits_per_character() == pytest.approx(-sum(exact("abe d")) / 5 / math.log(2), abs=1e-5)
+
+
+def test_lines_are_scored_each_by_itself_with_their_ends() -> None:
+    found = scored("ab\n\ncde\n", lines=True)
+    assert found.text == "ab\ncde\n"
+    assert found.log_probabilities == pytest.approx(exact("ab\n") + exact("cde\n"), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("\n\n", "expected lines to score"), ("a\naaaaaaaa", "prompt, line 2: expected")],
+)
+def test_lines_that_cannot_be_scored_are_named(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        scored(text, lines=True)
+
+
+def test_a_character_beyond_the_vocabulary_is_named() -> None:
+    with pytest.raises(UserError, match=r"prompt: expected characters of the vocabulary, got 'z'"):
+        scored("az", lines=False)
+
+
+def test_the_most_surprising_places_are_marked_among_their_neighbours() -> None:
+    text = "ab\ncd\te" * 5
+    nats = [-0.1] * len(text)
+    nats[4], nats[11] = -7.0, -5.0  # d in the second line, d in the third
+    first, second, *others = Score(text, nats).told().splitlines()[2:]
+    assert first == f"{7 / math.log(2):6.1f} bits, line 2, column 2: ab↵c»d«→eab↵cd→eab↵cd→eab↵cd→ea"
+    assert second == f"{5 / math.log(2):6.1f} bits, line 3, column 2: ab↵cd→eab↵c»d«→eab↵cd→eab↵cd→eab↵cd→e"
+    assert len(others) == SURPRISES - 2
+
+
+def test_json_has_the_text_and_all_figures() -> None:
+    found = json.loads(Score("ab", [-1.0, -3.0]).as_json())
+    assert found == {
+        "text": "ab",
+        "bits_per_character": round(2 / math.log(2), 6),
+        "log_probabilities": [-1.0, -3.0],
+    }
+
+
+def test_what_cannot_be_seen_is_shown_on_one_line() -> None:
+    assert on_one_line("a\r\x1b[2J\té\n\u200d\udc9b") == "a\\r\\x1b[2J→é↵\\u200d\\udc9b"

@@ -1,0 +1,170 @@
+"""Where a run computes, how precisely and whether compiled, chosen with a reason that is printed."""
+
+import os
+import platform
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from errors import UserError
+from training.config import Compile, Device, Precision, RuntimeConfig
+from training.distributed import SINGLE_PROCESS, Ranks
+
+COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
+DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    device: torch.device
+    precision: Precision  # never auto
+    compile: Compile  # training steps, by torch.compile: on (or fail), auto (or fall back) or off
+    reason: str  # why these
+    ranks: Ranks = SINGLE_PROCESS
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Inside, matrix products are computed in the chosen precision."""
+        enabled = self.precision is not Precision.fp32
+        return torch.autocast(self.device.type, DTYPES[self.precision], enabled=enabled)
+
+    def seed(self, seed: int) -> None:
+        """Let `seed` decide what the device's default generator gives next, which serves dropout and nothing else."""
+        match self.device.type:  # torch.manual_seed asks every kind of device, which takes ten times as long
+            case "cuda":
+                torch.cuda.manual_seed(seed)
+            case "mps":
+                torch.mps.manual_seed(seed)
+            case _:
+                torch.default_generator.manual_seed(seed)
+
+
+def machine(device: torch.device) -> dict[str, str | int]:
+    """What results depend on besides the code, with today's date (UTC)."""
+    return {
+        "hardware": hardware(device),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def changes(then: dict[str, str | int], now: dict[str, str | int]) -> str:
+    """In words, what of the machine is not as it was."""
+    names = sorted(name for name in {*then, *now} - {"date"} if then.get(name) != now.get(name))
+    told = ", ".join(f"{name} {now.get(name)} (was {then.get(name)})" for name in names)
+    return f"; not to the last digit as without interruption: {told}" if told else ""
+
+
+def hardware(device: torch.device) -> str:
+    """What `device` is, in its maker's words where they can be had."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")  # Linux alone has it, and there platform knows no more than the architecture
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def choose_runtime(
+    config: RuntimeConfig, flop: float = 0.0, one_shape: bool = True, ranks: Ranks = SINGLE_PROCESS
+) -> Runtime:
+    """Settle `auto`. Raises UserError if what was asked for is not there.
+
+    `flop`: how many floating-point operations the run is to take, roughly. `one_shape`: whether all batches have one.
+    """
+    device, why_device = choose_device(config.device)
+    if ranks.world_size > 1:
+        device = _own_device(device, ranks)
+        why_device += f", {ranks.world_size} processes"
+    if device.type == "cpu":
+        why_device += f"; {torch.get_num_threads()} threads"
+    precision, why_precision = choose_precision(config.precision, device)
+    compiled, why_compiled = _choose_compile(config.compile, device, flop, one_shape)
+    chosen = f"{device} ({why_device}), {precision} ({why_precision})"
+    how = "not compiled" if compiled is Compile.off else "compiled"
+    return Runtime(device, precision, compiled, f"{chosen}, {how} ({why_compiled})", ranks)
+
+
+def choose_device(wanted: Device) -> tuple[torch.device, str]:
+    """Settle `auto`, and why. Raises UserError if what was asked for is not there."""
+    there = {Device.cuda: torch.cuda.is_available(), Device.mps: torch.backends.mps.is_available()}
+    match wanted:
+        case Device.auto:
+            for kind, available in there.items():
+                if available:
+                    return torch.device(kind.value), "a GPU was found"
+            return torch.device("cpu"), "no GPU was found"
+        case Device.cpu:
+            return torch.device("cpu"), "as asked"
+        case Device.cuda | Device.mps:
+            if not there[wanted]:
+                raise UserError(f"runtime.device: expected {wanted}, got a machine without it; try auto or cpu")
+            return torch.device(wanted.value), "as asked"
+
+
+def _own_device(device: torch.device, ranks: Ranks) -> torch.device:
+    """That of one of several processes. Raises UserError if there is none for it."""
+    match device.type:
+        case "cuda":
+            if ranks.local_rank >= (there := torch.cuda.device_count()):
+                raise UserError(f"expected at most one process for each of {there} GPUs, got {ranks.local_rank + 1}")
+            torch.cuda.set_device(ranks.local_rank)
+            return torch.device("cuda", ranks.local_rank)
+        case "mps":
+            raise UserError("runtime.device: expected cuda or cpu for several processes, got mps")
+    return device
+
+
+def choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision, str]:
+    """Settle `auto`, and why."""
+    if wanted is not Precision.auto:
+        return wanted, "as asked"
+    match device.type:
+        case "cuda" if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision.bf16, "the GPU has bf16 instructions"
+        case "cuda":
+            return Precision.fp32, "the GPU has no bf16 instructions"
+        case "cpu":
+            capabilities = torch.cpu.get_capabilities()
+            for instructions in ("amx_bf16", "avx512_bf16"):
+                if capabilities.get(instructions):
+                    return Precision.bf16, f"the CPU has {instructions} instructions"
+            return Precision.fp32, "the CPU has no bf16 instructions known to be fast"
+        case other:
+            return Precision.fp32, f"bf16 is unproven on {other}"
+
+
+def _choose_compile(wanted: Compile, device: torch.device, flop: float, one_shape: bool) -> tuple[Compile, str]:
+    """Depends on nothing but the settings and what is installed, so that a run repeated computes the same."""
+    missing = _missing_for_compiling(device)
+    match wanted:
+        case Compile.off:
+            return Compile.off, "as asked"
+        case Compile.on if missing:
+            raise UserError(f"runtime.compile: expected a machine with {missing}, got one without; try auto or off")
+        case Compile.on:
+            return Compile.on, "as asked"
+    why_not = None
+    if device.type == "mps":
+        why_not = "unproven on mps"
+    elif device.type == "cpu" and flop < COMPILE_FLOP:
+        why_not = "too short a run to gain by it"
+    elif not one_shape:
+        why_not = "lines differ in length"
+    elif missing:
+        why_not = f"no {missing} was found"
+    return (Compile.off, why_not) if why_not else (Compile.auto, "a long run" if device.type == "cpu" else "on a GPU")
+
+
+def _missing_for_compiling(device: torch.device) -> str | None:
+    """What torch.compile needs and does not find; None if all is there."""
+    if device.type == "cuda":
+        return None if find_spec("triton") else "triton"
+    compilers = os.environ.get("CXX"), "g++", "clang++", "cl"
+    return None if any(compiler and shutil.which(compiler) for compiler in compilers) else "C++ compiler"
