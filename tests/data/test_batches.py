@@ -93,11 +93,7 @@ def test_a_line_is_read_from_the_break_before_it_and_predicts_the_break_after_it
     assert batch.valid_lens is not None
     assert batch.valid_lens.tolist() == [2, 4, 6]
     assert batch.characters == 12
-
-
-def test_lines_of_one_length_need_no_mask() -> None:
-    assert lines().batch(np.array([2, 4])).valid_lens is None
-    assert lines().batch(np.array([2, 4])).characters == 12
+    assert lines().batch(np.array([2, 4])).valid_lens is None  # no padding
 
 
 def test_a_line_longer_than_the_context_has_no_end() -> None:
@@ -107,18 +103,14 @@ def test_a_line_longer_than_the_context_has_no_end() -> None:
 
 
 @given(st.integers(1, 9), st.integers(0, 3))
-def test_an_epoch_of_lines_is_every_line_once(batch_size: int, epoch: int) -> None:
-    batches = Batches(lines(), batch_size, seed=5)
+def test_an_epoch_and_an_evaluation_are_every_line_once(batch_size: int, epoch: int) -> None:
+    batches, every_line = Batches(lines(), batch_size, seed=5), sorted([*line, BREAK] for line in LINES)
     first, last = epoch * len(LINES), (epoch + 1) * len(LINES)
     read = [line for step in range(last // batch_size + 1) for line in predicted(batches(step))]
-    assert sorted(read[first:last]) == sorted([*line, BREAK] for line in LINES)
-
-
-@given(st.integers(1, 9))
-def test_sequential_lines_are_each_scored_once(batch_size: int) -> None:
-    batches = list(lines().sequential(batch_size))
-    assert sorted(line for batch in batches for line in predicted(batch)) == sorted([*line, BREAK] for line in LINES)
-    assert sum(batch.characters for batch in batches) == len(LINE_IDS) - 1
+    assert sorted(read[first:last]) == every_line
+    evaluated = list(lines().sequential(batch_size))
+    assert sorted(line for batch in evaluated for line in predicted(batch)) == every_line
+    assert sum(batch.characters for batch in evaluated) == len(LINE_IDS) - 1
 
 
 @given(st.integers(1, 9))
@@ -158,7 +150,9 @@ def test_the_seed_of_a_micro_batch_depends_on_seed_step_and_position_alone() -> 
 
 
 @pytest.mark.parametrize("largest", [200, 40_000])
-def test_windows_gathered_where_the_text_resides_are_the_same(largest: int) -> None:
+def test_windows_of_a_text_on_a_gpu_are_the_same_unless_it_is_large(
+    largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = np.random.default_rng(0).integers(largest, size=1000).astype(np.uint8 if largest < 256 else np.uint16)
     host = Windows(ids, 7)
     # The meta device stands for a GPU: tensors there have types and shapes, but no values.
@@ -172,9 +166,5 @@ def test_windows_gathered_where_the_text_resides_are_the_same(largest: int) -> N
         assert torch.equal(found.inputs, expected.inputs)
         assert torch.equal(found.targets, expected.targets)
     assert host.on(torch.device("cpu")) is host
-
-
-def test_a_text_too_large_for_a_gpu_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.batches.LARGEST_RESIDENT", 3999)
-    windows = Windows(IDS, 7)  # a thousand ids, four bytes each on a GPU
-    assert windows.on(torch.device("meta")) is windows
+    monkeypatch.setattr("data.batches.LARGEST_RESIDENT", sent.nbytes - 1)
+    assert host.on(torch.device("meta")) is host

@@ -7,7 +7,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from conf.schema import CONF
-from data.batches import Lines
 from data.config import DataConfig, LongLines, Source, Unit
 from data.corpus import Corpus
 from data.encode import Encoded
@@ -31,17 +30,12 @@ def test_the_end_of_the_text_is_for_validation() -> None:
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_the_fraction_is_the_users() -> None:
-    corpus = Corpus.of("ab" * 50, config(validation_fraction=0.25), context=8)
-    assert (len(corpus.training.ids), len(corpus.validation.ids)) == (75, 26)
-
-
 def test_the_test_split_is_the_very_end_and_each_character_is_scored_once() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
-    corpus = Corpus.of(text, config(test_fraction=0.2), context=8)
+    corpus = Corpus.of(text, config(validation_fraction=0.15, test_fraction=0.2), context=8)
     assert corpus.test is not None
     parts = (corpus.training, corpus.validation, corpus.test)
-    assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:700], text[699:800], text[799:]]
+    assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:650], text[649:800], text[799:]]
     assert sum(batch.characters for batch in corpus.test.sequential(3)) == 200
     assert Corpus.of(text, config(), context=8).test is None
 
@@ -59,11 +53,6 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
     assert lengths == [90_000_000, 5_000_001, 5_000_001]
 
 
-def test_an_empty_text_is_a_clear_error() -> None:
-    with pytest.raises(UserError, match="expected some text to learn from, got none"):
-        Corpus.of("", config(), context=8)
-
-
 @pytest.mark.parametrize(("fraction", "part"), [(0.1, "validation"), (0.9, "training")])
 def test_a_split_must_fill_a_context_and_the_character_after_it(fraction: float, part: str) -> None:
     Corpus.of("ab" * 45, config(validation_fraction=fraction), context=8)
@@ -73,33 +62,29 @@ def test_a_split_must_fill_a_context_and_the_character_after_it(fraction: float,
         Corpus.of("ab" * 100, config(test_fraction=0.02), context=8)
 
 
-def test_too_many_distinct_characters_are_taken_for_a_mistake() -> None:
-    text = "".join(map(chr, range(0x4E00, 0x4E00 + 100)))
-    with pytest.raises(UserError, match=r"at most data\.max_vocabulary=99 distinct characters, got 100"):
-        Corpus.of(text, config(max_vocabulary=99), context=8)
+@pytest.mark.parametrize("unit", Unit)
+def test_no_text_and_too_many_distinct_characters_are_taken_for_a_mistake(unit: Unit) -> None:
+    with pytest.raises(UserError, match=r"expected some text to learn from, got none|got none of 0"):
+        Corpus.of("", config(unit=unit), context=8)
+    text = "\n".join(map(chr, range(0x4E00, 0x4E00 + 100)))
+    with pytest.raises(UserError, match=r"at most data\.max_vocabulary=99 distinct characters, got 101"):
+        Corpus.of(text, config(unit=unit, max_vocabulary=99), context=8)
 
 
 NAMES = "\n".join(f"{a}{b}" for a in "abcdefghij" for b in "klmno")
 
 
-def test_lines_are_split_one_by_one() -> None:
-    corpus = Corpus.of(NAMES, config(unit=Unit.line), context=8)
-    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.validation)]
-    assert [len(part) for part in parts] == [45, 5]
-    assert sorted(parts[0] + parts[1]) == NAMES.split()
-    assert isinstance(corpus.training, Lines)
-    assert len(corpus.training) == 45
-    assert corpus.training_lines is not None
-    assert [is_among(name, corpus.training_lines) for name in parts[0] + parts[1]] == [True] * 45 + [False] * 5
-    assert corpus.description == "50 lines, 16 distinct characters"
-
-
-def test_lines_of_the_test_split_are_not_those_of_validation() -> None:
+def test_each_line_is_in_one_split() -> None:
     whole, corpus = (Corpus.of(NAMES, config(unit=Unit.line, test_fraction=part), context=8) for part in (0.0, 0.2))
     assert corpus.test is not None
     parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.validation, corpus.test)]
-    assert [len(part) for part in parts] == [35, 5, 10]
+    assert (
+        [len(part) for part in parts] == [35, 5, 10] == [*map(len, (corpus.training, corpus.validation, corpus.test))]
+    )
     assert sorted(name for part in parts for name in part) == NAMES.split()
+    assert corpus.training_lines is not None
+    assert [is_among(name, corpus.training_lines) for part in parts for name in part] == [True] * 35 + [False] * 15
+    assert corpus.description == "50 lines, 16 distinct characters"
     assert corpus.validation.ids.tolist() == whole.validation.ids.tolist()  # the same lines, with a test or without
     with pytest.raises(UserError, match=r"in the test split, got none of 50; give more text or another data\.test_"):
         Corpus.of(NAMES, config(unit=Unit.line, test_fraction=0.001), context=8)
