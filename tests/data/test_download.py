@@ -29,7 +29,7 @@ REQUESTS: list[tuple[str, float | None]] = []
 def respond(_: HTTPSHandler, request: Request) -> addinfourl:
     """A web without network: pages, and redirects to wherever a query says."""
     REQUESTS.append((request.full_url, request.timeout))
-    _, redirected, to = request.full_url.partition("?")
+    redirected, to = request.full_url.partition("?")[1:]
     headers = Message()
     headers["Location"] = to
     body = io.BytesIO(PAGES.get(request.full_url, b""))
