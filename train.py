@@ -88,7 +88,7 @@ def train(task: Task) -> float:
     end = opening[0] if config.data.unit == Unit.line else None
     probes = choose_probes(config, corpus)
 
-    print(f"text     {corpus.described}, from {config.data.path or config.data.source}")
+    print(f"text     {corpus.description}, from {config.data.path or config.data.source}")
     part = -(-training.batch_size // ranks.world_size)
     characters = min(training.micro_batch_size or part, part) * config.model.context
     with explain_out_of_memory(config.model, characters, runtime.device), explain_lost_rank():

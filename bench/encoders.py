@@ -71,13 +71,13 @@ class Encoding:
 
 def charscope(file: Path, _: Path | None) -> Callable[[], object]:
     """Both passes and the writing to the cache, whatever the size of the text."""
-    from data import cache
+    from data import encode
     from data.config import DataConfig, Source
     from data.sources import find_text
 
-    cache.LARGE = 0
+    encode.LARGE = 0
     config = DataConfig(source=Source.python_stdlib, path=str(file))
-    return lambda: cache.encode_once(find_text(config), config)
+    return lambda: encode.encode_once(find_text(config), config)
 
 
 def nanogpt(file: Path, folder: Path | None) -> Callable[[], object]:

@@ -15,7 +15,6 @@ from bench.data_report import Batching
 from bench.ours import VOCABULARY_SIZE, Ours, Shape
 from bench.throughput_report import Spread
 from data.batches import Batches, Windows
-from data.mapped import mapped
 
 IN_MEMORY, COLD, WARM = "in memory", "in a file, cold", "in a file, warm"
 
@@ -88,7 +87,7 @@ def prepared(file: Path, cold: bool) -> np.ndarray:
         else:
             while stream.read(2**24):
                 pass
-    return mapped(file, np.dtype(np.uint8))
+    return np.memmap(file, np.uint8, "r")
 
 
 def bytes_read() -> int:

@@ -106,7 +106,7 @@ def find(race: Race, seeds: Sequence[int], target: float) -> Findings:
         machine=machine(torch.device(race.device)),
         device=race.device,
         target=target,
-        text=race.corpus.described,
+        text=race.corpus.description,
         text_sha256=race.corpus.sha256,
         commit=our_commit,
         nanogpt_commit=their_commit,

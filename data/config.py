@@ -1,11 +1,11 @@
-"""What a user may choose about the text. Free of heavy imports, so that help and completion are instant."""
+"""Configuration of the text. Free of heavy imports, so that help and completion are instant."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 
 class Source(StrEnum):
-    """Where text comes from when no `data.path` is given."""
+    """The text to learn, unless `data.path` is given."""
 
     python_stdlib = "python_stdlib"
     tiny_shakespeare = "tiny_shakespeare"
@@ -14,21 +14,21 @@ class Source(StrEnum):
 
 
 class Encoding(StrEnum):
-    """How bytes become characters."""
+    """The encoding of the text in bytes."""
 
     utf8 = "utf8"
-    bytes = "bytes"  # each is a character, that of its number (Latin-1): any file will do
+    bytes = "bytes"  # each byte is a character (Latin-1): any file will do
 
 
 class Unit(StrEnum):
-    """What the model reads at a time."""
+    """The kind of sequence that the model reads."""
 
     window = "window"  # a stretch of the text, cut anywhere
     line = "line"  # one line, from its beginning to its end
 
 
 class LongLines(StrEnum):
-    """What becomes of lines that do not fit in the context."""
+    """Treatment of lines that do not fit in the context."""
 
     error = "error"
     skip = "skip"
@@ -36,25 +36,25 @@ class LongLines(StrEnum):
 
 
 class Unknown(Enum):  # not StrEnum, in which `replace` is a method
-    """What becomes of characters that a vocabulary lacks."""
+    """Treatment of characters that are not in the vocabulary."""
 
     error = "error"
     skip = "skip"
-    replace = "replace"  # by one that it has
+    replace = "replace"  # by a character that is in it
 
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
-    """The text to learn and how it is divided."""
+    """The text to learn, and its splits."""
 
     source: Source
     path: str | None = None  # a file, a folder or a glob of the user's own, - for standard input; wins over `source`
     encoding: Encoding = Encoding.utf8
     unit: Unit = Unit.window
     long_lines: LongLines = LongLines.error
-    validation_fraction: float = 0.1  # the end of the text, held out; of lines, a random part
-    test_fraction: float = 0.0  # what comes behind it, which no choice depends on: scored once, when all is trained
-    max_vocabulary: int = 20_000  # more distinct characters than this is taken for a mistake
+    validation_fraction: float = 0.1  # the end of the text; of lines, a random part
+    test_fraction: float = 0.0  # behind the validation split: scored once, at the end; nothing is chosen by it
+    max_vocabulary: int = 20_000  # more distinct characters than this are taken for a mistake
 
     def problems(self) -> list[str]:
         found = []

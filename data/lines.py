@@ -13,16 +13,15 @@ LINE_BREAK = "\n"
 
 
 def usable_lines(text: str, config: DataConfig, context: int) -> tuple[list[str], str]:
-    """The lines of `text` but the empty ones, without their ends, and in words what became of those that are too long.
+    """The lines of `text` but the empty ones, without line ends, and a remark on those that are too long.
 
     A line and the line break before it must fit in the context. Raises UserError as `config.long_lines` says.
     """
     lines = [line for line in (line.removesuffix("\r") for line in text.split(LINE_BREAK)) if line]
     short = [line for line in lines if len(line) < context]
-    too_long = len(lines) - len(short)
-    if not too_long:
+    if len(short) == len(lines):
         return lines, ""
-    among = f"{too_long:,} of {len(lines):,} lines"
+    among = f"{len(lines) - len(short):,} of {len(lines):,} lines"
     match config.long_lines:
         case LongLines.error:
             longest = max(map(len, lines))
@@ -37,11 +36,10 @@ def usable_lines(text: str, config: DataConfig, context: int) -> tuple[list[str]
             return [line[:context] for line in lines], f"{among} were cut to their first {context} characters"
 
 
-def parted(lines: Sequence[str], *fractions: float) -> tuple[list[str], ...]:
-    """Lines to train on and, for each of the `fractions`, lines held out.
+def split(lines: Sequence[str], *fractions: float) -> tuple[list[str], ...]:
+    """Lines to train on and, for each of the `fractions`, a random part of the lines (collections are often sorted).
 
-    At random, since collections are often sorted, and the same for every seed. Where lines repeat, all copies of a line
-    are in one part: what was learned by heart must not count as foreseen.
+    It is the same for every seed. All copies of a line are in one part: none is both trained and validated on.
     """
     distinct = list(dict.fromkeys(lines))
     order = np.random.default_rng(0).permutation(len(distinct))
@@ -53,34 +51,33 @@ def parted(lines: Sequence[str], *fractions: float) -> tuple[list[str], ...]:
     return tuple([line for line in lines if part_of[line] == part] for part in range(len(fractions) + 1))
 
 
-def joined(lines: Iterable[str]) -> str:
-    """Every line between line breaks."""
+def join(lines: Iterable[str]) -> str:
+    """All lines in one text, with a line break before and after each."""
     return LINE_BREAK + "".join(line + LINE_BREAK for line in lines)
 
 
 def line_beginning(text: str, vocabulary: Vocabulary, context: int, name: str) -> list[int]:
     """Ids of the beginning of a line, behind the line break that opens it.
 
-    Raises UserError, which calls the text `name`, if it goes beyond one line, the context or the vocabulary.
+    Raises UserError, which calls the text `name`, if it does not fit in one line, the context and the vocabulary.
     """
     if LINE_BREAK in text or len(text) >= context:
         raise UserError(
             f"{name}: expected the beginning of one line, at most model.context - 1 = {context - 1} characters, "
             f"got {text[:100]!r}"
         )
-    return [*vocabulary.encode(LINE_BREAK).tolist(), *vocabulary.encode(text, name).tolist()]
+    return vocabulary.encode(LINE_BREAK).tolist() + vocabulary.encode(text, name).tolist()
 
 
 def fingerprints(lines: Iterable[str]) -> np.ndarray:
-    """A number for each distinct line, sorted, int64: by these a checkpoint knows what it was trained on."""
+    """A hash of each distinct line, sorted, int64: a checkpoint keeps those of its training set."""
     return np.unique(np.fromiter(map(_fingerprint, lines), dtype=np.int64))
 
 
 def is_among(line: str, known: np.ndarray) -> bool:
-    """Whether `line` is one of those whose fingerprints are `known`; wrong once in 2^64 / len(known) new lines."""
-    fingerprint = _fingerprint(line)
-    place = np.searchsorted(known, fingerprint)
-    return bool(place < len(known) and known[place] == fingerprint)
+    """Whether `line` has one of the fingerprints `known`, as one in 2^64 / len(known) other lines has, too."""
+    first, end = (np.searchsorted(known, _fingerprint(line), side) for side in ("left", "right"))
+    return bool(first < end)
 
 
 def _fingerprint(line: str) -> int:

@@ -1,4 +1,4 @@
-"""How an epoch is shuffled: by a table where it is small, else place by place, which needs no memory at any length."""
+"""Shuffled indices of an epoch: a table if it is small, else a permutation that is computed and needs no memory."""
 
 import math
 from collections.abc import Callable
@@ -6,46 +6,46 @@ from collections.abc import Callable
 import numpy as np
 
 LARGEST_TABLE = 2**20  # sequences: 8 MiB, made in some hundredths of a second
-ROUNDS = 6  # four are enough to look random (Luby and Rackoff 1988) in so large a square
+ROUNDS = 6  # four are enough to look random (Luby and Rackoff 1988) at such lengths
 
-Order = Callable[[np.ndarray], np.ndarray]  # from places, integers of any shape, to what is there, int64
+Order = Callable[[np.ndarray], np.ndarray]  # from indices, integers of any shape, to shuffled ones, int64
 
 
 def shuffled(length: int, random: np.random.Generator) -> Order:
-    """The numbers below `length` in random order."""
+    """The integers below `length` in random order."""
     if length <= LARGEST_TABLE:
         return random.permutation(length).take
     return Permutation(length, random.integers(2**64, size=ROUNDS, dtype=np.uint64))
 
 
 class Permutation:
-    """The numbers below `length` in an order that the keys fix, one for each round.
+    """The integers below `length` in an order that the keys fix, one for each round.
 
-    A Feistel network on pairs of digits, with sums instead of exclusive-or (Black and Rogaway 2002, section 6), maps
-    the numbers below a square to themselves, one to one. The square is little larger than `length`, and what falls
-    beyond is mapped again until it does not (their section 5).
+    A Feistel network on pairs of digits, with sums instead of exclusive-or (Black and Rogaway 2002, section 6),
+    permutes the integers below a square. What falls beyond `length` is permuted again until it does not (cycle walking,
+    their section 5).
     """
 
     def __init__(self, length: int, keys: np.ndarray) -> None:
         self.length, self._keys = length, keys
-        self._side = np.uint64(math.isqrt(length - 1) + 1)  # of the smallest square that holds them
+        self._side = np.uint64(math.isqrt(length - 1) + 1)  # of the smallest square of at least `length`
 
-    def __call__(self, places: np.ndarray) -> np.ndarray:
-        """What is at places (integers of any shape, each below `length`), int64."""
-        found = self._mapped(places.astype(np.uint64))
+    def __call__(self, indices: np.ndarray) -> np.ndarray:
+        """The permuted `indices` (integers of any shape, each below `length`), int64."""
+        found = self._permuted(indices.astype(np.uint64))
         while (beyond := found >= self.length).any():
-            found[beyond] = self._mapped(found[beyond])
+            found[beyond] = self._permuted(found[beyond])
         return found.astype(np.int64)
 
-    def _mapped(self, numbers: np.ndarray) -> np.ndarray:
+    def _permuted(self, numbers: np.ndarray) -> np.ndarray:
         left, right = np.divmod(numbers, self._side)
         for key in self._keys:
-            left, right = right, (left + _mixed(right ^ key)) % self._side
+            left, right = right, (left + _hash(right ^ key)) % self._side
         return left * self._side + right
 
 
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """Every bit of what comes depends on all of a number's, uint64 (the finalizer of Steele et al. 2014, SplitMix)."""
+def _hash(numbers: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix (Steele et al. 2014), uint64, halved so that a digit can be added."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (numbers ^ (numbers >> np.uint64(31))) >> np.uint64(1)  # so that a digit can be added
+    return (numbers ^ (numbers >> np.uint64(31))) >> np.uint64(1)

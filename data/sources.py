@@ -1,159 +1,183 @@
-"""Where text comes from: Python's own library, a download, standard input, or the user's files, compressed or not."""
+"""Text as pieces of characters: from Python's standard library, a download, standard input or the user's files."""
 
+import codecs
 import glob
 import os
+import re
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from shutil import copyfileobj
-from tempfile import TemporaryFile
-from typing import BinaryIO, cast
+from typing import IO
 
-from data.config import DataConfig, Source
+from data.config import DataConfig, Encoding, Source
 from data.download import Download, download
-from data.text import Part, Text
 from errors import UserError
 
-TINY_SHAKESPEARE = Download(
-    url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-    size=1_115_394,
-    name="tiny_shakespeare.txt",
-)
-TEXT8 = Download(
-    url="https://mattmahoney.net/dc/text8.zip",
-    sha256="a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
-    size=31_344_016,
-    name="text8.zip",
-)
-ENWIK8 = Download(
-    url="https://mattmahoney.net/dc/enwik8.zip",
-    sha256="547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
-    size=36_445_475,
-    name="enwik8.zip",
-)
-MAHONEY_SIZE = 100_000_000  # bytes of either of the last two, unpacked
-
+DOWNLOADS = {
+    Source.tiny_shakespeare: Download(
+        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        size=1_115_394,
+        name="tiny_shakespeare.txt",
+    ),
+    Source.text8: Download(
+        url="https://mattmahoney.net/dc/text8.zip",
+        sha256="a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
+        size=31_344_016,
+        name="text8.zip",
+    ),
+    Source.enwik8: Download(
+        url="https://mattmahoney.net/dc/enwik8.zip",
+        sha256="547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
+        size=36_445_475,
+        name="enwik8.zip",
+    ),
+}
+CODECS = {Encoding.utf8: "utf-8", Encoding.bytes: "latin-1"}
+PIECE = 2**16  # bytes read at once: larger arrays would be allocated anew from the system each time
+# Modules by the end of a file's name; a Python may be built without them.
+COMPRESSED = {".gz": "gzip", ".xz": "lzma"}
 STANDARD_INPUT = "-"
-# By the ends of their names: the modules that open compressed files. A Python may be built without.
-_COMPRESSED = {".gz": "gzip", ".xz": "lzma"}
 # Not the library's own code: tests, what the user installed, and compiled or bundled files.
-_LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
+LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
+PLAIN = re.compile(r"[\t\n -~]*")
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """Bytes that can be opened."""
+
+    name: str  # for messages
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    path: Path | None = None  # of a regular file, whose size and times tell whether it has changed
+
+
+@dataclass(frozen=True)
+class Text:
+    """Files in their order, each on lines of its own, and the codec that decodes them."""
+
+    files: tuple[TextFile, ...]
+    codec: str
+
+    def pieces(self) -> Iterator[str]:
+        """Decode each file once. Raises UserError for what cannot be read or, with its offset, cannot be decoded."""
+        *earlier, last = self.files
+        for file in earlier:
+            end = ""
+            for piece in _decode(file, self.codec):
+                yield piece
+                end = piece[-1]
+            if end != "\n":  # a file that ends in the middle of a line must not run into the next one
+                yield "\n"
+        yield from _decode(last, self.codec)
 
 
 def find_text(config: DataConfig) -> Text:
-    """The text that `config` names, not read yet. Raises UserError where there is none to be had."""
+    """The text that `config` names, not read yet. Raises UserError if there is none."""
     if config.path == STANDARD_INPUT:
-        return Text((spooled("standard input", sys.stdin.buffer),), config.encoding)
-    if config.path is not None:
-        return Text(tuple(map(_part, _files(config.path))), config.encoding)
-    match config.source:
-        case Source.python_stdlib:
-            part = _at_hand("Python's library", python_stdlib(Path(sysconfig.get_path("stdlib"))).encode())
-        case Source.tiny_shakespeare:
-            part = _at_hand(TINY_SHAKESPEARE.name, download(TINY_SHAKESPEARE))
-        case Source.text8:
-            part = unzipped(TEXT8, MAHONEY_SIZE)
-        case Source.enwik8:
-            part = unzipped(ENWIK8, MAHONEY_SIZE)
-    return Text((part,), config.encoding)
+        files = [_read_once(TextFile("standard input", lambda: nullcontext(sys.stdin.buffer)))]
+    elif config.path is not None:
+        files = [_file(path) for path in _paths(config.path)]
+    elif config.source is Source.python_stdlib:
+        library = python_stdlib(Path(sysconfig.get_path("stdlib"))).encode()
+        files = [TextFile("Python's standard library", lambda: BytesIO(library))]
+    else:
+        files = [_file(download(DOWNLOADS[config.source]))]
+    return Text(tuple(files), CODECS[config.encoding])
 
 
 def load_text(config: DataConfig) -> str:
-    """All of it in memory."""
-    return "".join(map(str, find_text(config).pieces()))
+    """All of the text that `config` names, in memory."""
+    return "".join(find_text(config).pieces())
 
 
 def python_stdlib(folder: Path) -> str:
     """The Python files below `folder` in sorted order, those of plain ASCII only."""
     files = (file.relative_to(folder) for file in folder.rglob("*.py"))
-    kept = sorted(file.as_posix() for file in files if not _LEFT_OUT.intersection(file.parts))
+    kept = sorted(file.as_posix() for file in files if not LEFT_OUT.intersection(file.parts))
     # Undecodable bytes become a character that is not ASCII: such files are left out with the rest.
     texts = ((folder / file).read_text(encoding="utf-8", errors="replace") for file in kept)
-    text = "".join(text for text in texts if _is_plain(text))
+    text = "".join(filter(PLAIN.fullmatch, texts))
     if not text:
-        raise UserError(f"expected the source of Python's library in {folder}, got no usable file; give data.path=FILE")
+        raise UserError(
+            f"expected the source of Python's standard library in {folder}, got no usable file; give data.path=FILE"
+        )
     return text
 
 
-def _is_plain(text: str) -> bool:
-    return text.isascii() and text.replace("\n", "").replace("\t", "").isprintable()
-
-
-def unzipped(archive: Download, size: int) -> Part:
-    """The one file in an archive. Raises UserError if it is not of `size` bytes, before any of it is unpacked."""
-    content = BytesIO(download(archive))
-    try:
-        members = zipfile.ZipFile(content).infolist()
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{archive.url}: expected a zip archive, got: {error}") from error
-    if [member.file_size for member in members] != [size]:
-        found = ", ".join(f"{member.file_size:,}" for member in members[:3]) or "none"
-        raise UserError(f"{archive.url}: expected one file of {size:,} bytes, got {len(members)} ({found} bytes)")
-    # No more than that comes out of it, whatever it holds.
-    return Part(archive.name, lambda: cast(BinaryIO, zipfile.ZipFile(content).open(members[0])))
-
-
-def spooled(name: str, stream: BinaryIO) -> Part:
-    """What can be read but once, kept in a file without a name, which is gone when the process is."""
-    if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
-        raise UserError(f"data.path: expected a file that each of {processes} processes can read, got {name}")
-    try:
-        with TemporaryFile() as file:
-            copyfileobj(stream, file)
-            file.flush()
-            kept = os.dup(file.fileno())
-    except OSError as error:
-        raise UserError(f"data.path: cannot keep {name} in a temporary file: {error.strerror}") from error
-
-    def again() -> BinaryIO:
-        stream = os.fdopen(os.dup(kept), "rb")
-        stream.seek(0)
-        return stream
-
-    return Part(name, again)
-
-
-def _part(file: Path) -> Part:
-    if file.is_file():
-        return Part(str(file), partial(_opened, file), file)
-    try:
-        with file.open("rb") as stream:  # a pipe, or a device
-            return spooled(str(file), stream)
-    except OSError as error:
-        raise UserError(f"data.path: cannot read {file}: {error.strerror}") from error
-
-
-def _at_hand(name: str, content: bytes) -> Part:
-    return Part(name, lambda: BytesIO(content))
-
-
-def _opened(file: Path) -> BinaryIO:
-    if module := _COMPRESSED.get(file.suffix.lower()):
-        return import_module(module).open(file)
-    return file.open("rb")
-
-
-def _files(path: str) -> list[Path]:
+def _paths(path: str) -> list[Path]:
     try:
         named = Path(path).expanduser()
         if named.is_dir():
-            found = [file for file in named.rglob("*") if not _is_hidden(file.relative_to(named))]
+            found = [file for file in named.rglob("*") if not re.search(r"(^|/)\.", file.relative_to(named).as_posix())]
         elif named.exists():
             return [named]
         else:
             found = [Path(match) for match in glob.glob(str(named), recursive=True)]
         files = sorted((file for file in found if file.is_file()), key=Path.as_posix)
-    except (OSError, RuntimeError) as error:  # not to be entered, too long a name, or no such user behind "~"
+    except (OSError, RuntimeError) as error:  # a folder without permission, too long a name, or an unknown ~user
         raise UserError(f"data.path: cannot look for {path!r}: {error}") from error
     if not files:
         raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
     return files
 
 
-def _is_hidden(file: Path) -> bool:
-    return any(part.startswith(".") for part in file.parts)
+def _file(path: Path) -> TextFile:
+    if path.is_file():
+        return TextFile(str(path), partial(open_file, path), path)
+    return _read_once(TextFile(str(path), partial(open_file, path)))  # a pipe or a device
+
+
+def _read_once(file: TextFile) -> TextFile:
+    if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise UserError(f"data.path: expected a file that each of {processes} processes can read, got {file.name}")
+    return file
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """The bytes of a file, decompressed if the end of its name says so."""
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        archive = zipfile.ZipFile(path)
+        if len(members := archive.infolist()) != 1:
+            raise ValueError(f"expected one file in the archive, got {len(members)}")
+        return archive.open(members[0])
+    if module := COMPRESSED.get(suffix):
+        return import_module(module).open(path)
+    return path.open("rb")
+
+
+def _read(file: TextFile) -> Iterator[bytes]:
+    try:
+        with file.open() as stream:
+            while content := stream.read(PIECE):
+                yield content
+    except OSError as error:
+        raise UserError(f"data.path: cannot read {file.name}: {error.strerror or error}") from error
+    except Exception as error:  # each way to decompress has errors of its own
+        raise UserError(f"data.path: cannot decompress {file.name}: {' '.join(str(error).split())}") from error
+
+
+def _decode(file: TextFile, codec: str) -> Iterator[str]:
+    """Pieces of at least one character; the bytes of a character that a read cuts in two wait for the next one."""
+    decoder, offset = codecs.getincrementaldecoder(codec)(), 0
+    for content in chain(_read(file), [b""]):
+        if codec != CODECS[Encoding.bytes] and (zero := content.find(b"\0")) >= 0:
+            raise UserError(f"{file.name}: expected text, got binary data (a zero byte at offset {offset + zero})")
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(content, final=not content)
+        except UnicodeDecodeError as error:
+            bad = f"byte 0x{error.object[error.start]:02x} at offset {offset - pending + error.start}"
+            raise UserError(f"{file.name}: expected UTF-8 text, got {bad}; data.encoding=bytes takes any") from error
+        if text:
+            yield text
+        offset += len(content)

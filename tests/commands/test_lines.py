@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from data.lines import fingerprints, parted
+from data.lines import fingerprints, split
 from tests.commands.helpers import run
 from training.checkpoint import find_checkpoint, load_checkpoint
 
@@ -49,7 +49,7 @@ def test_sampling_gives_lines_and_marks_those_of_the_training_set(names: Path) -
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 40
-    training = parted(NAMES, 0.1)[0]
+    training = split(NAMES, 0.1)[0]
     for line in lines:
         name, tab, mark = line.partition("\t")
         assert (tab + mark == "\t(in the training set)") == (name in training)
@@ -86,4 +86,4 @@ def test_long_lines_are_an_error_that_counts_them_or_what_the_user_says(tmp_path
 def test_a_checkpoint_knows_its_training_lines_by_number(names: Path) -> None:
     checkpoint = load_checkpoint(find_checkpoint(None, names / "runs"))
     assert checkpoint.training_lines is not None
-    assert checkpoint.training_lines.tolist() == fingerprints(parted(NAMES, 0.1)[0]).tolist()
+    assert checkpoint.training_lines.tolist() == fingerprints(split(NAMES, 0.1)[0]).tolist()

@@ -8,9 +8,10 @@ from data.batches import NO_TARGET, Batch, Batches, Lines, Windows
 
 IDS = np.arange(1000, dtype=np.uint16)
 BREAK = 0
-# Lines of 1 to 5 characters; the fourth digit of a character's id is the number of its line.
+# Lines of 1 to 5 characters; the thousands of a character's id are the number of its line.
 LINES = [
-    [1000 * n + place for place in range(1, 1 + length)] for n, length in enumerate([3, 1, 5, 2, 5, 4, 1], start=1)
+    [1000 * n + position for position in range(1, 1 + length)]
+    for n, length in enumerate([3, 1, 5, 2, 5, 4, 1], start=1)
 ]
 LINE_IDS = np.array([BREAK, *(id_ for line in LINES for id_ in (*line, BREAK))], dtype=np.uint16)
 
@@ -72,7 +73,7 @@ def test_text_shorter_than_a_window_is_refused() -> None:
 
 
 @given(st.integers(2, 300), st.integers(1, 20), st.integers(1, 7))
-def test_reading_in_order_scores_each_character_but_the_first_once(length: int, context: int, batch_size: int) -> None:
+def test_sequential_windows_score_each_character_but_the_first_once(length: int, context: int, batch_size: int) -> None:
     batches = list(Windows(np.arange(length, dtype=np.uint16), context).sequential(batch_size))
     assert torch.cat([batch.targets.flatten() for batch in batches]).tolist() == list(range(1, length))
     for batch in batches:
@@ -92,11 +93,7 @@ def test_a_line_is_read_from_the_break_before_it_and_predicts_the_break_after_it
     assert batch.valid_lens is not None
     assert batch.valid_lens.tolist() == [2, 4, 6]
     assert batch.characters == 12
-
-
-def test_lines_of_one_length_need_no_mask() -> None:
-    assert lines().batch(np.array([2, 4])).valid_lens is None
-    assert lines().batch(np.array([2, 4])).characters == 12
+    assert lines().batch(np.array([2, 4])).valid_lens is None  # no padding
 
 
 def test_a_line_longer_than_the_context_has_no_end() -> None:
@@ -106,18 +103,14 @@ def test_a_line_longer_than_the_context_has_no_end() -> None:
 
 
 @given(st.integers(1, 9), st.integers(0, 3))
-def test_an_epoch_of_lines_is_every_line_once(batch_size: int, epoch: int) -> None:
-    batches = Batches(lines(), batch_size, seed=5)
+def test_an_epoch_and_an_evaluation_are_every_line_once(batch_size: int, epoch: int) -> None:
+    batches, every_line = Batches(lines(), batch_size, seed=5), sorted([*line, BREAK] for line in LINES)
     first, last = epoch * len(LINES), (epoch + 1) * len(LINES)
     read = [line for step in range(last // batch_size + 1) for line in predicted(batches(step))]
-    assert sorted(read[first:last]) == sorted([*line, BREAK] for line in LINES)
-
-
-@given(st.integers(1, 9))
-def test_lines_in_order_are_each_scored_once(batch_size: int) -> None:
-    batches = list(lines().sequential(batch_size))
-    assert sorted(line for batch in batches for line in predicted(batch)) == sorted([*line, BREAK] for line in LINES)
-    assert sum(batch.characters for batch in batches) == len(LINE_IDS) - 1
+    assert sorted(read[first:last]) == every_line
+    evaluated = list(lines().sequential(batch_size))
+    assert sorted(line for batch in evaluated for line in predicted(batch)) == every_line
+    assert sum(batch.characters for batch in evaluated) == len(LINE_IDS) - 1
 
 
 @given(st.integers(1, 9))
@@ -133,34 +126,36 @@ def test_a_batch_can_be_split_and_put_together(size: int) -> None:
 
 @pytest.mark.parametrize("sequences", [Windows(IDS, 16), lines()], ids=["windows", "lines"])
 @given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 40))
-def test_the_parts_of_a_batch_are_together_the_batch(
-    sequences: Windows | Lines, batch_size: int, parts: int, step: int
+def test_the_batches_of_all_ranks_are_together_the_global_batch(
+    sequences: Windows | Lines, batch_size: int, world_size: int, step: int
 ) -> None:
-    parts = min(parts, batch_size)
+    world_size = min(world_size, batch_size)
     whole = Batches(sequences, batch_size, seed=3)(step)
-    found = [Batches(sequences, batch_size, 3, part, parts)(step) for part in range(parts)]
+    found = [Batches(sequences, batch_size, 3, rank, world_size)(step) for rank in range(world_size)]
     assert [row for part in found for row in predicted(part)] == predicted(whole)
     assert {part.whole for part in found} == {whole.characters}
     sizes = [len(part.inputs) for part in found]
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_what_is_drawn_with_a_micro_batch_depends_on_seed_step_and_its_place_alone() -> None:
+def test_the_seed_of_a_micro_batch_depends_on_seed_step_and_position_alone() -> None:
     alone = Batches(Windows(IDS, 16), 12, seed=3)
     seeds = [[micro.seed for micro in alone(step).split(3)] for step in range(9)]
     drawn = [seed for each in seeds for seed in each]
     assert len(set(drawn)) == 9 * 4
-    shared = [Batches(Windows(IDS, 16), 12, 3, part, 2) for part in range(2)]
-    assert [[micro.seed for batches in shared for micro in batches(step).split(3)] for step in range(9)] == seeds
+    ranks = [Batches(Windows(IDS, 16), 12, 3, rank, 2) for rank in range(2)]
+    assert [[micro.seed for batches in ranks for micro in batches(step).split(3)] for step in range(9)] == seeds
     other = Batches(Windows(IDS, 16), 12, seed=4)
     assert not set(drawn) & {micro.seed for step in range(9) for micro in other(step).split(3)}
 
 
 @pytest.mark.parametrize("largest", [200, 40_000])
-def test_windows_gathered_where_the_text_resides_are_the_same(largest: int) -> None:
+def test_windows_of_a_text_on_a_gpu_are_the_same_unless_it_is_large(
+    largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = np.random.default_rng(0).integers(largest, size=1000).astype(np.uint8 if largest < 256 else np.uint16)
     host = Windows(ids, 7)
-    # The meta device stands for a GPU: what goes there has types and shapes, but no numbers.
+    # The meta device stands for a GPU: tensors there have types and shapes, but no values.
     sent = host.on(torch.device("meta")).resident
     assert sent is not None
     assert (sent.dtype, sent.shape) == (torch.uint8 if largest < 256 else torch.int32, ids.shape)
@@ -171,9 +166,5 @@ def test_windows_gathered_where_the_text_resides_are_the_same(largest: int) -> N
         assert torch.equal(found.inputs, expected.inputs)
         assert torch.equal(found.targets, expected.targets)
     assert host.on(torch.device("cpu")) is host
-
-
-def test_a_text_too_large_for_a_gpu_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.batches.LARGEST_RESIDENT", 3999)
-    windows = Windows(IDS, 7)  # a thousand ids, four bytes each on a GPU
-    assert windows.on(torch.device("meta")) is windows
+    monkeypatch.setattr("data.batches.LARGEST_RESIDENT", sent.nbytes - 1)
+    assert host.on(torch.device("meta")) is host

@@ -7,12 +7,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from conf.schema import CONF
-from data.batches import Lines
 from data.config import DataConfig, LongLines, Source, Unit
 from data.corpus import Corpus
-from data.encoding import Encoded
+from data.encode import Encoded
 from data.lines import is_among
-from data.sources import MAHONEY_SIZE
 from data.vocabulary import Vocabulary
 from errors import UserError
 
@@ -21,35 +19,25 @@ def config(**changes: Any) -> DataConfig:
     return DataConfig(source=Source.python_stdlib, **changes)
 
 
-def test_the_end_of_the_text_is_held_out() -> None:
+def test_the_end_of_the_text_is_for_validation() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
     corpus = Corpus.of(text, config(), context=8)
     assert corpus.vocabulary.decode(corpus.training.ids) == text[:900]
     assert corpus.vocabulary.decode(corpus.validation.ids) == text[899:]
     assert corpus.vocabulary.decode(corpus.validation.probe(10)) == text[900:910]
-    assert corpus.described == "1,000 characters, 26 distinct"
+    assert corpus.description == "1,000 characters, 26 distinct"
     assert corpus.training_lines is None
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_the_fraction_is_the_users() -> None:
-    corpus = Corpus.of("ab" * 50, config(validation_fraction=0.25), context=8)
-    assert (len(corpus.training.ids), len(corpus.validation.ids)) == (75, 26)
-
-
-def test_a_part_behind_all_others_is_kept_for_the_test() -> None:
+def test_the_test_split_is_the_very_end_and_each_character_is_scored_once() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
-    corpus = Corpus.of(text, config(test_fraction=0.2), context=8)
+    corpus = Corpus.of(text, config(validation_fraction=0.15, test_fraction=0.2), context=8)
     assert corpus.test is not None
     parts = (corpus.training, corpus.validation, corpus.test)
-    assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:700], text[699:800], text[799:]]
+    assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:650], text[649:800], text[799:]]
+    assert sum(batch.characters for batch in corpus.test.sequential(3)) == 200
     assert Corpus.of(text, config(), context=8).test is None
-
-
-def test_each_character_of_the_test_is_scored_once() -> None:
-    test = Corpus.of("ab" * 500, config(test_fraction=0.2), context=7).test
-    assert test is not None
-    assert sum(batch.characters for batch in test.sequential(3)) == 200
 
 
 @pytest.mark.parametrize("data", ["text8", "enwik8"])
@@ -57,7 +45,7 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
     settings = OmegaConf.to_container(OmegaConf.load(Path(CONF, "data", f"{data}.yaml")))
     assert isinstance(settings, dict)
     fractions = {str(name): value for name, value in settings.items() if str(name).endswith("_fraction")}
-    ids = np.broadcast_to(np.uint8(0), MAHONEY_SIZE)  # takes no memory
+    ids = np.broadcast_to(np.uint8(0), 100_000_000)  # takes no memory
     corpus = Corpus._of_windows(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
     assert corpus.test is not None
     # The latter two with the character before them.
@@ -65,68 +53,53 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
     assert lengths == [90_000_000, 5_000_001, 5_000_001]
 
 
-def test_an_empty_text_is_a_clear_error() -> None:
-    with pytest.raises(UserError, match="expected some text to learn from, got none"):
-        Corpus.of("", config(), context=8)
-
-
-def test_a_test_split_must_fill_a_context_too() -> None:
-    with pytest.raises(UserError, match=r"characters in the test split, got 4 of 200; .* data\.test_fraction"):
-        Corpus.of("ab" * 100, config(test_fraction=0.02), context=8)
-
-
 @pytest.mark.parametrize(("fraction", "part"), [(0.1, "validation"), (0.9, "training")])
 def test_a_split_must_fill_a_context_and_the_character_after_it(fraction: float, part: str) -> None:
     Corpus.of("ab" * 45, config(validation_fraction=fraction), context=8)
     with pytest.raises(UserError, match=rf"expected at least model\.context \+ 1 = 9 characters in the {part} split"):
         Corpus.of("ab" * 42, config(validation_fraction=fraction), context=8)
+    with pytest.raises(UserError, match=r"characters in the test split, got 4 of 200; .* data\.test_fraction"):
+        Corpus.of("ab" * 100, config(test_fraction=0.02), context=8)
 
 
-def test_too_many_distinct_characters_are_taken_for_a_mistake() -> None:
-    text = "".join(map(chr, range(0x4E00, 0x4E00 + 100)))
-    with pytest.raises(UserError, match=r"at most data\.max_vocabulary=99 distinct characters, got 100"):
-        Corpus.of(text, config(max_vocabulary=99), context=8)
+@pytest.mark.parametrize("unit", Unit)
+def test_no_text_and_too_many_distinct_characters_are_taken_for_a_mistake(unit: Unit) -> None:
+    with pytest.raises(UserError, match=r"expected some text to learn from, got none|got none of 0"):
+        Corpus.of("", config(unit=unit), context=8)
+    text = "\n".join(map(chr, range(0x4E00, 0x4E00 + 100)))
+    with pytest.raises(UserError, match=r"at most data\.max_vocabulary=99 distinct characters, got 101"):
+        Corpus.of(text, config(unit=unit, max_vocabulary=99), context=8)
 
 
 NAMES = "\n".join(f"{a}{b}" for a in "abcdefghij" for b in "klmno")
 
 
-def test_lines_are_learned_one_by_one_and_some_are_held_out() -> None:
-    corpus = Corpus.of(NAMES, config(unit=Unit.line), context=8)
-    parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.validation)]
-    assert [len(part) for part in parts] == [45, 5]
-    assert sorted(parts[0] + parts[1]) == NAMES.split()
-    assert isinstance(corpus.training, Lines)
-    assert len(corpus.training) == 45
-    assert corpus.training_lines is not None
-    assert [is_among(name, corpus.training_lines) for name in parts[0] + parts[1]] == [True] * 45 + [False] * 5
-    assert corpus.described == "50 lines, 16 distinct characters"
-
-
-def test_some_lines_are_kept_for_the_test() -> None:
+def test_each_line_is_in_one_split() -> None:
     whole, corpus = (Corpus.of(NAMES, config(unit=Unit.line, test_fraction=part), context=8) for part in (0.0, 0.2))
     assert corpus.test is not None
     parts = [corpus.vocabulary.decode(part.ids).split() for part in (corpus.training, corpus.validation, corpus.test)]
-    assert [len(part) for part in parts] == [35, 5, 10]
+    assert (
+        [len(part) for part in parts] == [35, 5, 10] == [*map(len, (corpus.training, corpus.validation, corpus.test))]
+    )
     assert sorted(name for part in parts for name in part) == NAMES.split()
+    assert corpus.training_lines is not None
+    assert [is_among(name, corpus.training_lines) for part in parts for name in part] == [True] * 35 + [False] * 15
+    assert corpus.description == "50 lines, 16 distinct characters"
     assert corpus.validation.ids.tolist() == whole.validation.ids.tolist()  # the same lines, with a test or without
     with pytest.raises(UserError, match=r"in the test split, got none of 50; give more text or another data\.test_"):
         Corpus.of(NAMES, config(unit=Unit.line, test_fraction=0.001), context=8)
 
 
-def test_the_probe_is_the_longest_line_held_out() -> None:
+def test_the_probe_is_the_longest_validation_line() -> None:
     corpus = Corpus.of("\n".join("a" * n for n in range(1, 21)), config(unit=Unit.line), context=30)
     longest = max(len(line) for line in corpus.vocabulary.decode(corpus.validation.ids).split())
     assert corpus.vocabulary.decode(corpus.validation.probe(64)) == "\n" + "a" * longest
     assert corpus.vocabulary.decode(corpus.validation.probe(2)) == "\na"
 
 
-def test_what_became_of_long_lines_is_described() -> None:
+def test_lines_that_are_too_long_are_described_and_the_reason_if_none_is_left() -> None:
     corpus = Corpus.of(NAMES + "\nzzzz", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
-    assert corpus.described == ("50 lines, 16 distinct characters; 1 of 51 lines were skipped, as they are too long")
-
-
-def test_lines_that_are_all_too_long_are_the_reason_given() -> None:
+    assert corpus.description == "50 lines, 16 distinct characters; 1 of 51 lines were skipped, as they are too long"
     with pytest.raises(UserError, match=r"got none of 0 \(2 of 2 lines were skipped, as they are too long\)"):
         Corpus.of("abc\nabd", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
 
@@ -139,6 +112,6 @@ def test_each_part_needs_a_line(text: str, part: str) -> None:
 
 def test_copies_of_lines_are_counted() -> None:
     corpus = Corpus.of("a\nb\na\na\n" * 2, config(unit=Unit.line, validation_fraction=0.5), context=8)
-    assert corpus.described == "8 lines, 3 distinct characters; 6 are copies of others"
+    assert corpus.description == "8 lines, 3 distinct characters; 6 are copies of others"
     with pytest.raises(UserError, match=r"got none of 5 \(4 are copies of others\)"):
         Corpus.of("a\n" * 5, config(unit=Unit.line, validation_fraction=0.5), context=8)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data.config import DataConfig, LongLines, Source, Unit
-from data.lines import fingerprints, is_among, joined, line_beginning, parted, usable_lines
+from data.lines import fingerprints, is_among, join, line_beginning, split, usable_lines
 from data.vocabulary import Vocabulary
 from errors import UserError
 
@@ -11,12 +11,9 @@ def config(long_lines: LongLines = LongLines.error) -> DataConfig:
     return DataConfig(source=Source.python_stdlib, unit=Unit.line, long_lines=long_lines)
 
 
-def test_empty_lines_are_left_out() -> None:
-    assert usable_lines("\nab\n\n\nc\n", config(), context=3) == (["ab", "c"], "")
-
-
-def test_the_line_ends_of_windows_are_no_part_of_a_line() -> None:
-    assert usable_lines("ab\r\n\r\nc\r\n", config(), context=3) == (["ab", "c"], "")
+@pytest.mark.parametrize("text", ["\nab\n\n\nc\n", "ab\r\n\r\nc\r\n"])
+def test_empty_lines_and_line_ends_are_left_out(text: str) -> None:
+    assert usable_lines(text, config(), context=3) == (["ab", "c"], "")
 
 
 def test_a_line_and_the_break_before_it_must_fit_in_the_context() -> None:
@@ -28,27 +25,22 @@ def test_a_line_and_the_break_before_it_must_fit_in_the_context() -> None:
 
 def test_long_lines_are_skipped_or_cut_as_asked_and_counted() -> None:
     text = "ab\nabc\nabcd"
-    assert usable_lines(text, config(LongLines.skip), context=3) == (
-        ["ab"],
-        "2 of 3 lines were skipped, as they are too long",
-    )
-    assert usable_lines(text, config(LongLines.cut), context=3) == (
-        ["ab", "abc", "abc"],
-        "2 of 3 lines were cut to their first 3 characters",
-    )
+    skipped, cut = (usable_lines(text, config(kind), context=3) for kind in (LongLines.skip, LongLines.cut))
+    assert skipped == (["ab"], "2 of 3 lines were skipped, as they are too long")
+    assert cut == (["ab", "abc", "abc"], "2 of 3 lines were cut to their first 3 characters")
 
 
-def test_lines_are_parted_at_random_but_always_alike() -> None:
+def test_lines_are_split_at_random_but_always_alike() -> None:
     lines = [f"{i:03}" for i in range(100)]
-    training, validation = parted(lines, 0.2)
+    training, validation = split(lines, 0.2)
     assert sorted(training + validation) == lines
     assert len(validation) == 20
     assert not set(validation) <= set(lines[80:])
-    assert parted(lines, 0.2) == (training, validation)
+    assert split(lines, 0.2) == (training, validation)
 
 
-def test_all_copies_of_a_line_are_on_one_side() -> None:
-    training, validation = parted(["a", "b", "c", "d"] * 25, 0.5)
+def test_all_copies_of_a_line_are_in_one_part() -> None:
+    training, validation = split(["a", "b", "c", "d"] * 25, 0.5)
     assert not set(training) & set(validation)
     assert len(training) == len(validation) == 50
 
@@ -65,7 +57,7 @@ def test_a_beginning_of_a_line_is_behind_the_break_that_opens_it() -> None:
 
 
 def test_lines_are_joined_between_breaks() -> None:
-    assert joined(["a", "bc"]) == "\na\nbc\n"
+    assert join(["a", "bc"]) == "\na\nbc\n"
 
 
 def test_a_line_is_known_by_its_fingerprint() -> None:

@@ -14,20 +14,19 @@ def keys(seed: int) -> np.ndarray:
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**32))
-def test_every_number_is_at_exactly_one_place(length: int, seed: int) -> None:
+def test_every_integer_comes_exactly_once(length: int, seed: int) -> None:
     found = Permutation(length, keys(seed))(np.arange(length))
     assert sorted(found.tolist()) == list(range(length))
 
 
 @given(st.integers(10**10, 2**62), st.integers(0, 2**32))
-def test_places_of_the_longest_texts_have_numbers_of_their_own(length: int, seed: int) -> None:
-    places = np.arange(99) * (length // 99)
-    found = Permutation(length, keys(seed))(places)
+def test_indices_of_the_longest_texts_are_permuted_one_to_one(length: int, seed: int) -> None:
+    found = Permutation(length, keys(seed))(np.arange(99) * (length // 99))
     assert len(set(found.tolist())) == 99
     assert 0 <= found.min() <= found.max() < length
 
 
-def test_two_places_hold_any_two_numbers_alike_often() -> None:
+def test_two_indices_are_permuted_to_any_two_alike_often() -> None:
     drawn = np.array([Permutation(1000, keys(seed))(np.array([0, 1])) for seed in range(5_000)])
     counts = np.zeros((10, 10))
     np.add.at(counts, (drawn[:, 0] // 100, drawn[:, 1] // 100), 1)

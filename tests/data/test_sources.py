@@ -1,31 +1,66 @@
+"""Text from everywhere: read to the last character, wherever pieces are cut, or refused in one line."""
+
 import errno
+import gzip
+import io
+import lzma
+import os
+import sys
 import sysconfig
+import threading
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from data import sources
 from data.config import DataConfig, Encoding, Source
-from data.sources import load_text, python_stdlib
+from data.corpus import Corpus
+from data.sources import Text, TextFile, find_text, load_text, python_stdlib
 from errors import UserError
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
+MIXED = "ab\né漢😀\r\n\U0010ffff" * 3
 
 
-def read_path(path: str, encoding: Encoding = Encoding.utf8) -> str:
-    return load_text(DataConfig(source=Source.python_stdlib, path=path, encoding=encoding))
+def config(path: Path | str | None, encoding: Encoding = Encoding.utf8) -> DataConfig:
+    return DataConfig(source=Source.python_stdlib, path=None if path is None else str(path), encoding=encoding)
+
+
+def pieces(*contents: bytes) -> list[str]:
+    files = [TextFile(f"file {number}", partial(io.BytesIO, content)) for number, content in enumerate(contents, 1)]
+    return list(Text(tuple(files), "utf-8").pieces())
+
+
+@pytest.fixture
+def piece(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets how many bytes are read at once."""
+    return lambda size: monkeypatch.setattr(sources, "PIECE", size)
+
+
+def zipped(*members: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as writer:
+        for number, content in enumerate(members):
+            writer.writestr(f"member{number}", content)
+    return archive.getvalue()
 
 
 def test_the_standard_library_is_plain_text_in_sorted_order_without_tests() -> None:
-    text = python_stdlib(STDLIB)
+    text = load_text(config(None))
     assert set(text) <= set(map(chr, range(32, 127))) | {"\n", "\t"}
     argparse, textwrap = ((STDLIB / name).read_text("utf-8") for name in ("argparse.py", "textwrap.py"))
     assert 0 <= text.index(argparse) < text.index(textwrap)
     assert (STDLIB / "unittest" / "mock.py").read_text("utf-8") in text
-    assert text == load_text(DataConfig(source=Source.python_stdlib))
 
 
 def test_the_library_leaves_out_tests_and_files_beyond_ascii(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected the source of Python's standard library.*data\.path=FILE"):
+        python_stdlib(tmp_path)
     for name, content in {
         "b.py": b"b\r\n",
         "a/a.py": b"a\n",
@@ -41,20 +76,10 @@ def test_the_library_leaves_out_tests_and_files_beyond_ascii(tmp_path: Path) -> 
     assert python_stdlib(tmp_path) == "a\nb\n"
 
 
-def test_a_library_without_source_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected the source of Python's library.*data\.path=FILE"):
-        python_stdlib(tmp_path)
-
-
-def test_own_text_wins_over_the_named_source(tmp_path: Path) -> None:
-    (tmp_path / "own.txt").write_text("own")
-    assert load_text(DataConfig(source=Source.tiny_shakespeare, path=str(tmp_path / "own.txt"))) == "own"
-
-
-def test_a_file_is_read_as_it_is_in_any_script(tmp_path: Path) -> None:
+def test_a_file_is_read_as_it_is_in_any_script_and_wins_over_the_named_source(tmp_path: Path) -> None:
     text = "春眠不覺曉\r\n😀👩‍👩‍👧 e\u0301 \ufeff\n"
     (tmp_path / "text.txt").write_bytes(text.encode())
-    assert read_path(str(tmp_path / "text.txt")) == text
+    assert load_text(DataConfig(source=Source.tiny_shakespeare, path=str(tmp_path / "text.txt"))) == text
 
 
 @pytest.mark.parametrize("name", ["", "*", "**/*.txt"])
@@ -65,19 +90,15 @@ def test_folders_and_globs_join_their_files_in_sorted_order_on_lines_of_their_ow
     if name == "":
         (tmp_path / ".hidden").write_text("h")
     expected = "a\nc" if name == "*" else "a\nb\nc"
-    assert read_path(str(tmp_path / name)) == expected
+    assert load_text(config(tmp_path / name)) == expected
 
 
-def test_nothing_to_read_is_a_clear_error(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing.txt", tmp_path / "*.txt"):
-        with pytest.raises(UserError, match=r"data\.path: expected a file, a folder with files or a glob"):
-            read_path(str(path))
-
-
-@pytest.mark.parametrize("path", ["~nobody-of-this-name/text", "x" * 400])
-def test_a_path_that_cannot_be_looked_for_is_a_clear_error(path: str) -> None:
-    with pytest.raises(UserError, match=r"data\.path: "):
-        read_path(path)
+@pytest.mark.parametrize("path", ["", "missing.txt", "*.txt", "~nobody-of-this-name/text", "x" * 400])
+def test_nothing_to_read_is_a_clear_error(tmp_path: Path, path: str) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.path: (expected a file, a folder with files or a glob|cannot look for)"
+    ):
+        find_text(config(path if path.startswith("~") else tmp_path / path))
 
 
 def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,18 +108,84 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "secret.txt").touch()
     monkeypatch.setattr(Path, "open", refuse)  # file modes do not stop the administrator
     with pytest.raises(UserError, match=r"data\.path: cannot read .*secret\.txt: Permission denied"):
-        read_path(str(tmp_path / "secret.txt"))
+        load_text(config(tmp_path / "secret.txt"))
 
 
+@pytest.mark.parametrize("size", range(1, len(MIXED.encode()) + 1))
+def test_characters_are_whole_wherever_a_piece_ends(size: int, piece: Callable[[int], None]) -> None:
+    piece(size)
+    found = pieces(MIXED.encode(), b"", MIXED.encode())
+    assert "".join(found) == MIXED + "\n\n" + MIXED
+    assert all(0 < len(each.encode()) < size + 4 for each in found)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"good\xe9\n", r"bad\.txt: expected UTF-8 text, got byte 0xe9 at offset 4"),
-        ("né".encode()[:-1], "got byte 0xc3 at offset 1"),
-        (b"\x89PNG\r\n\0", "got binary data .a zero byte at offset 6."),
+        ("aé漢".encode() + b"\xff", "file 2: expected UTF-8 text, got byte 0xff at offset 6"),
+        ("aé漢".encode()[:-1], "file 2: expected UTF-8 text, got byte 0xe6 at offset 3"),
+        (b"good\xc3(", "file 2: expected UTF-8 text, got byte 0xc3 at offset 4"),
+        ("aé".encode() + b"\0", "file 2: expected text, got binary data .a zero byte at offset 3"),
     ],
 )
-def test_what_is_not_utf8_text_is_named_with_file_and_offset(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "bad.txt").write_bytes(content)
+def test_what_is_no_text_is_named_with_file_and_offset(
+    content: bytes, message: str, size: int, piece: Callable[[int], None]
+) -> None:
+    piece(size)
     with pytest.raises(UserError, match=message):
-        read_path(str(tmp_path / "bad.txt"))
+        pieces("é漢".encode(), content)
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".XZ": lzma.compress, ".zip": zipped}
+
+
+@pytest.mark.parametrize("end", COMPRESS)
+def test_compressed_files_are_read_as_what_they_hold(end: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{end}").write_bytes(COMPRESS[end](MIXED.encode()))
+    (tmp_path / "b.txt").write_text("b", encoding="utf-8")
+    assert load_text(config(tmp_path)) == MIXED + "\nb"
+
+
+@pytest.mark.parametrize("end", COMPRESS)
+@pytest.mark.parametrize("damage", [lambda content: content[:-30], lambda content: b"xx" + content[2:40]])
+def test_a_damaged_archive_is_one_clear_line(end: str, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    (tmp_path / f"text{end}").write_bytes(damage(COMPRESS[end](MIXED.encode() * 99)))
+    with pytest.raises(UserError, match=rf"data\.path: cannot (read|decompress) .*text\{end}: ") as error:
+        Corpus.load(config(tmp_path), context=2)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("members", [0, 2])
+def test_a_zip_archive_must_hold_one_file(members: int, tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_bytes(zipped(*members * [b"text"]))
+    with pytest.raises(UserError, match=f"text.zip: expected one file in the archive, got {members}"):
+        load_text(config(tmp_path))
+
+
+def test_enwik8_is_the_bytes_of_the_file_in_its_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "enwik8.zip").write_bytes(zipped(bytes(range(256))))
+    monkeypatch.setattr(sources, "download", lambda file: tmp_path / file.name)
+    text = load_text(DataConfig(source=Source.enwik8, encoding=Encoding.bytes))
+    assert text == bytes(range(256)).decode("latin-1")
+
+
+def test_standard_input_is_read_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(MIXED.encode())))
+    assert load_text(config("-")) == MIXED
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match="that each of 4 processes can read, got standard input"):
+        find_text(config("-"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+@pytest.mark.parametrize("large", [1, 10**9])
+def test_a_pipe_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int) -> None:
+    monkeypatch.setattr("data.encode.LARGE", large)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(MIXED.encode(),), daemon=True)
+    writer.start()
+    corpus = Corpus.load(config(tmp_path / "pipe"), context=2)
+    writer.join()
+    assert corpus.sha256 == sha256(MIXED.encode()).hexdigest()
