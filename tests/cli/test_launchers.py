@@ -4,8 +4,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
+from cli.compose import register
 from cli.mistakes import EXTRAS, find_mistakes
-from conf.schema import CONF, register
+from conf.schema import CONF
 
 register()
 PLUGINS = {  # what says that a choice is there: the package that Hydra finds it in

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from cli.record import Record, named_in
+from cli.resume import init_from_config, merge_for_resume
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from cli.record import Record, named_in
-from cli.resume import init_from_config, merge_for_resume
 from conf.schema import CONF, TrainConfig, register
 from data.config import Source
 from errors import UserError

@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cli.mistakes import names_of
-from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig, register
+from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
 from model.decoder import Decoder
 
 register()

@@ -13,7 +13,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 import train
 from board.board import ATTENTION_TAG
-from conf.schema import CONF, register
+from cli.compose import register
+from conf.schema import CONF
 from data.config import DataConfig, Encoding, Source
 from data.corpus import Corpus
 from data.sources import load_text
