@@ -86,7 +86,7 @@ class _Command:
 
                 run_ranks(self._launch)
             elif is_first_rank():  # the others have nothing to add
-                raise UserError("expected one process, got several; only training runs on several ranks")
+                raise UserError("expected one process, got several; torchrun is for train.py")
         except (*MISTAKES, _Refusal) as mistake:
             reason = str(mistake) if isinstance(mistake, _Refusal) else describe(mistake, self.name)
             self._end(2, self._line(reason))
