@@ -115,18 +115,19 @@ def test_the_newest_run_is_the_one_saved_last_and_never_one_of_an_older_version(
 
 
 def test_a_folder_is_claimed_by_one_process_and_given_back_if_nothing_came_of_it(tmp_path: Path) -> None:
-    for _ in range(2):
-        with pytest.raises(UserError, match="nothing"), claimed(tmp_path, False, {"config": {"seed": 1}}):
+    def fail() -> None:
+        with claimed(tmp_path, False, {"config": {"seed": 1}}):
             assert (tmp_path / ".hydra" / "config.yaml").read_text() == "seed: 1\n"
-            with (
-                pytest.raises(UserError, match="no other process trains in, got"),
-                claimed(tmp_path, True, {"config": {"seed": 2}}),
-            ):
-                pass
-            raise UserError("nothing")
+            with pytest.raises(UserError, match="no other process trains in, got"):
+                claimed(tmp_path, True, {"config": {"seed": 2}}).__enter__()
+            raise UserError("nothing came of it")
+
+    for _ in range(2):
+        with pytest.raises(UserError, match="nothing came of it"):
+            fail()
         assert not list(tmp_path.iterdir())
     with claimed(tmp_path, False, {"config": {"seed": 1}}):
         (tmp_path / "summary.json").touch()
-    with pytest.raises(UserError, match="expected a folder without a run in it"), claimed(tmp_path, False, {}):
-        pass
+    with pytest.raises(UserError, match="expected a folder without a run in it"):
+        claimed(tmp_path, False, {}).__enter__()
     assert (tmp_path / ".hydra" / "config.yaml").read_text() == "seed: 1\n"
