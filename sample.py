@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @command("sample", free_text=("checkpoint", "prompt", "prompt_file", "output"), free_texts=("stop",))
-def main(config: SampleConfig, _: Path) -> None:
+def main(config: SampleConfig, _: object) -> None:
     """Write or score as `config` says. What is not the text itself goes to standard error."""
     # Imported here, so that help and completion need not wait for torch.
     from data.vocabulary import Vocabulary

@@ -1,6 +1,12 @@
 """What a terminal is given to show: never what it would obey."""
 
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TextIO
 
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
@@ -33,3 +39,16 @@ def visible(text: str) -> str:
 def shown_on(stream: TextIO) -> Writer:
     """`stream`; if it is a terminal, all text on its way there is made `visible`, since a model can write anything."""
     return _Terminal(stream) if stream.isatty() else stream
+
+
+def command_line(program: str, *arguments: str) -> str:
+    """A command to copy, quoted for the shell, of a `program` in this Python's environment."""
+    file = Path(sys.executable).parent / program
+    found = shutil.which(program)
+    words = [program if found and Path(found) == file else str(relative(file)), *arguments]
+    return shlex.join(words) if os.name == "posix" else subprocess.list2cmdline(words)
+
+
+def relative(path: Path) -> Path:
+    """`path` as the user would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -28,7 +28,8 @@ from bench.peers import commit
 from bench.report import Row, keep, table, where
 from bench.stopwatch import ROOT
 from board.board import SNAPSHOTS, Board
-from conf.schema import CONF, TrainConfig, register
+from cli.compose import register
+from conf.schema import CONF, TrainConfig
 from data.batches import Batches, Windows
 from model.decoder import Decoder
 from training.allocator import keep_freed_memory

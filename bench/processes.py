@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.worker:
         if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
-            return run_ranks(lambda: work(current_ranks().broadcast(options.worker)), work)
+            return run_ranks(lambda: work(options.worker))
         return work(options.worker)
     if options.device == "cuda" and (there := torch.cuda.device_count()) < max(options.processes):
         parser.error(f"--processes: expected at most one for each of {there} GPUs, got {max(options.processes)}")

@@ -1,16 +1,16 @@
-"""Turns a function of a configuration into a command: composes, checks, runs, and says mistakes in one line."""
+"""Turns a function of a configuration into a command: Hydra composes, a mistake is one line, the exit code tells."""
 
 import functools
-import io
 import math
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import hydra
@@ -18,195 +18,194 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cli.claim import claimed, explain_os_error, remove_empty
-from cli.mistakes import MISTAKES, composing, described, find_mistakes, spelled_out, typed
-from cli.resume import folder_to_resume
-from cli.sweep import JobError, begun_sweep, note_failure, prepare_jobs, take_failures
-from conf.schema import CONF, register
+from cli.compose import compose, folder_to_resume, names, parse, quote, register, typed
+from cli.mistakes import GROUPS, MISTAKES, JobError, composing, describe, explain_os_error
+from cli.output import prepare_output
+from cli.sweep import FLAGS, is_sweep, prepare_jobs, sweep_problems, take_failures, write_failure
+from conf.schema import CONF
 from errors import UserError
 from terminal import visible
+from training.run import Job, claimed
 
-Main = Callable[[Any, Path], Any]
+Main = Callable[[Any, Job], Any]
 Decorator = Callable[[Main], Callable[[], None]]
+
+
+class _Refusal(BaseException):
+    """A mistake on its way through Hydra, which would announce an Exception in words of its own."""
 
 
 def command(
     name: str,
     free_text: Iterable[str] = (),
     free_texts: Iterable[str] = (),
-    keeps_runs: bool = False,
+    trains: bool = False,
     after_sweep: Callable[[Path], None] | None = None,
-    followed_by: Callable[[Any], object] | None = None,
 ) -> Decorator:
-    """Decorate `main(config, directory)`: its typed configuration and the folder of the run, if it keeps one.
+    """Decorate `main(config, job)`, whose result is what a sweep optimizes.
 
-    What `main` returns is what a sweep optimizes. A mistake of the user's ends the process with one line on standard
-    error and exit code 2; any other error keeps its traceback. Outside sweeps the values of the names in `free_text`
-    are taken as they are typed, whatever commas, colons or quotes they hold; so are those in `free_texts`, as lists of
-    one text, unless they begin as lists do. `after_sweep` gets the folder of a sweep, however it ended. Where torchrun
-    has started several processes, all but the first call `followed_by` with each thing that `main` shares with them.
+    A mistake of the user's ends the process with one line on standard error and exit code 2; any other error keeps its
+    traceback. Outside sweeps the values of the names in `free_text` are taken as they are typed, whatever commas,
+    colons or quotes they hold; so are those in `free_texts`, as lists of one text, unless they begin as lists do. A
+    command that `trains` keeps a folder for each run, sweeps, resumes and runs on several ranks; `after_sweep` gets
+    the folder of a sweep, however it ended.
     """
 
     def decorate(main: Main) -> Callable[[], None]:
         @functools.wraps(main)
         def run() -> None:
-            _Command(main, name, free_text, free_texts, keeps_runs, after_sweep, followed_by).run()
+            _Command(main, name, free_text, free_texts, trains, after_sweep).run()
 
         return run
 
     return decorate
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Command:
-    """What `command` was told, in a process that runs it, or a job of it."""
-
     main: Main
     name: str
     free_text: Iterable[str]
     free_texts: Iterable[str]
-    keeps_runs: bool
+    trains: bool
     after_sweep: Callable[[Path], None] | None
-    followed_by: Callable[[Any], object] | None
-    begun: list[Path] = field(default_factory=list)  # the folder of each job in this process
-    launcher: int = field(default_factory=os.getpid)  # which the jobs of a sweep take along to other processes
+    sweep: Path | None = field(default=None, init=False)  # its folder, if this process launches one
+    job_failed: bool = field(default=False, init=False)  # by a mistake, in that sweep
 
     def run(self) -> None:
-        """Do all of it, as one of the processes that there are."""
-        if not several():
-            self._lead()
-        elif not self.followed_by:
-            if os.environ["RANK"] == "0":  # the others have nothing to add
-                self._refuse("expected one process, got several; only training is spread")
-        else:
-            from training.distributed import run_ranks
-
-            try:
-                run_ranks(self._lead, self.followed_by)
-            except MISTAKES as mistake:
-                self._refuse(described(mistake, self.name))
-
-    def _lead(self) -> None:
-        """Have Hydra compose what the command line says, and do the job, or the jobs of a sweep; ends the process."""
+        """Do all of it and end the process."""
+        prepare_output(keep_running=self.trains)
         register()
-        _speak_utf8()
-        try:
-            self._read_command_line()
-        except UserError as mistake:
-            self._refuse(str(mistake))
-        if is_sweep():
-            if mistakes := find_mistakes(self.name, sys.argv[1:]):
-                self._refuse(*mistakes)
-            prepare_jobs()
-
-        @functools.wraps(self.main)  # after which Hydra names what it does
-        def job(composed: DictConfig) -> Any:
-            return self._job(composed)
-
         # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        failures = list[str]()
         try:
-            # Hydra makes the folder. Until it calls the job, whatever goes wrong is due to what it was told.
-            with explain_os_error(), composing(lambda: not self.begun):
-                hydra.main(version_base="1.3", config_path=CONF, config_name=self.name)(job)()
+            if not several_ranks():
+                self._launch()
+            elif self.trains:
+                from training.distributed import run_ranks
+
+                run_ranks(self._launch)
+            elif is_first_rank():  # the others have nothing to add
+                raise UserError("expected one process, got several; torchrun is for train.py")
+        except (*MISTAKES, _Refusal) as mistake:
+            reason = str(mistake) if isinstance(mistake, _Refusal) else describe(mistake, self.name)
+            self._end(2, self._line(reason))
         except JobError as error:
-            print(error, end="", file=sys.stderr)
-            sys.exit(1)
-        except MISTAKES as mistake:
-            self._refuse(*(find_mistakes(self.name, sys.argv[1:]) or [described(mistake, self.name)]))
+            self._end(1, str(error))
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             sys.exit(130)
-        finally:
-            if swept := begun_sweep():
-                if self.after_sweep:
-                    self.after_sweep(swept)
-                if failures := take_failures(swept, self.launcher):
-                    self._say(failures)
-        sys.exit(2 if failures else 0)
+        sys.exit(2 if self.job_failed else 0)
 
-    def _read_command_line(self) -> None:
-        """Bring it into Hydra's grammar, and to the folder of a run that goes on. Raises UserError."""
-        if not is_sweep():
-            sys.argv[1:] = [_literal(argument, self.free_text, self.free_texts) for argument in sys.argv[1:]]
-        elif not self.keeps_runs:
+    def _launch(self) -> None:
+        """Have Hydra compose the command line and call the job, or the jobs of a sweep. Raises MISTAKES."""
+
+        @functools.wraps(self.main)  # after which Hydra names the job
+        def job(composed: DictConfig) -> Any:
+            return self._job(composed)
+
+        # Rank 0 alone has a folder: what Hydra writes on the others is dropped.
+        with nullcontext() if is_first_rank() else TemporaryDirectory() as nowhere:
+            self._prepare(nowhere)
+            try:
+                with explain_os_error(), composing():
+                    hydra.main(version_base="1.3", config_path=CONF, config_name=self.name)(job)()
+            finally:
+                if self.sweep and self.after_sweep:
+                    self.after_sweep(self.sweep)
+                if self.sweep and (failures := take_failures(self.sweep)):
+                    self.job_failed = True
+                    print(self._line("; ".join(failures)), end="", file=sys.stderr)
+
+    def _prepare(self, nowhere: str | None) -> None:
+        """Bring the command line into Hydra's grammar, check a sweep, and settle the folder. Raises MISTAKES."""
+        arguments = sys.argv[1:]
+        if FLAGS.isdisjoint(arguments):
+            arguments = sys.argv[1:] = [quote(each, self.free_text, self.free_texts) for each in arguments]
+        elif not self.trains:
             raise UserError("expected one set of values, got a sweep; only training sweeps")
-        sys.argv[1:] = spelled_out(self.name, sys.argv[1:])
-        if self.keeps_runs and (folder := folder_to_resume(self.name, sys.argv[1:], is_sweep())):
-            sys.argv.append(_literal(f"hydra.run.dir={folder}", ("hydra.run.dir",)))
+        if not self.trains or any(each.startswith("-") and each not in FLAGS for each in arguments):
+            return  # a flag asks for help, the configuration, or completion
+        if folder := nowhere or self._settle(arguments):
+            sys.argv += [quote(f"{name}={folder}", (name,)) for name in ("hydra.run.dir", "hydra.sweep.dir")]
+
+    def _settle(self, arguments: list[str]) -> Path | None:
+        """The folder of a sweep, or of the run to resume; None where Hydra is to name it."""
+        if not any(re.match(r"(experiment|hydra\.mode|resume)=", each) or each in FLAGS for each in arguments):
+            return None
+        base = compose(self.name, [each.input_line or "" for each in parse(arguments) if not each.is_sweep_override()])
+        if not is_sweep(base, arguments):
+            return folder_to_resume(base, in_run_dir=any(each.startswith("hydra.run.dir=") for each in arguments))
+        if base.resume is not None:
+            raise UserError(f"resume: expected one run, got a sweep with resume={base.resume}")
+        if problems := sweep_problems(self.name, base, arguments):
+            raise UserError("; ".join(problems))
+        prepare_jobs()
+        self.sweep = Path(base.hydra.sweep.dir)
+        take_failures(self.sweep)  # of a sweep that was killed there
+        return self.sweep
 
     def _job(self, composed: DictConfig) -> Any:
-        """What Hydra calls with each configuration, for a sweep maybe in other processes."""
-        directory = Path(HydraConfig.get().runtime.output_dir)
-        # Not `is_sweep`: this may be another process, with arguments of its own.
-        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN and not several()
-        self.begun.append(directory)
+        """Called by Hydra with each configuration, in a sweep maybe in other processes."""
+        context = HydraConfig.get()
+        in_sweep = context.mode == RunMode.MULTIRUN and not several_ranks()  # ranks end together where one job fails
+        presets = {name: context.runtime.choices[name] for name in GROUPS if name in context.runtime.choices}
+        job = Job(Path(context.runtime.output_dir), names(context.overrides.task), presets)
+        files = {"config": composed, "hydra": HydraConfig.instance().cfg, "overrides": context.overrides.task}
+        keep = self.trains and is_first_rank()
         try:
             config = typed(composed)
             if problems := config.problems():
                 raise UserError("; ".join(problems))
-            with explain_os_error(), claimed(directory, composed) if self.keeps_runs else nullcontext():
-                result = self.main(config, directory)
+            folder = claimed(job.directory, composed.resume is not None, files) if keep else nullcontext()
+            with explain_os_error(), _explain_lost_rank(), folder:
+                result = self.main(config, job)
             sys.stdout.flush()
             return result
-        except BrokenPipeError:
-            # Whoever read the output has seen enough. Python must not fail again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if several():
-                sys.exit(1)  # the others would wait
-            return None
         except MISTAKES as mistake:
-            remove_empty(directory)
-            reason = described(mistake, self.name)
+            _remove_empty(job.directory)
+            reason = describe(mistake, self.name)
             if not in_sweep:
-                self._refuse(reason)  # Hydra would announce an exception in words of its own, but lets this one pass
+                raise _Refusal(reason) from mistake
             print(f"failed   {visible(reason)}", flush=True)
-            note_failure(directory, reason, self.launcher)
+            write_failure(job.directory, reason)
             return math.inf
         except Exception:
-            if in_sweep:
-                raise JobError(traceback.format_exc()) from None
-            raise
+            raise JobError(traceback.format_exc()) from None
 
-    def _refuse(self, *mistakes: str) -> NoReturn:
-        self._say(mistakes)
-        sys.exit(2)
+    def _line(self, mistake: str) -> str:
+        return visible(f"{self.name}.py: {mistake}".replace("\n", "\\n")) + "\n"
 
-    def _say(self, mistakes: Iterable[str]) -> None:
-        """Print mistakes as one line, unless another process has told them."""
-        if several():
+    def _end(self, code: int, text: str) -> NoReturn:
+        """End the process after `text`. Of several ranks that fail, the first alone prints."""
+        if self.trains and several_ranks():
             from training.distributed import is_first_failure
 
-            if not is_first_failure():
-                return
-        line = f"{self.name}.py: {'; '.join(mistakes)}".replace("\n", "\\n")
-        print(visible(line), file=sys.stderr)
+            text = text if is_first_failure() else ""
+        print(text, end="", file=sys.stderr)
+        sys.exit(code)
 
 
-def is_sweep() -> bool:
-    """Whether the command line asks for one."""
-    return not {"-m", "--multirun"}.isdisjoint(sys.argv)
-
-
-def several() -> bool:
+def several_ranks() -> bool:
     """Whether torchrun has started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def _speak_utf8() -> None:
-    """Any character of any corpus can be printed, wherever the output goes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+def is_first_rank() -> bool:
+    return not several_ranks() or os.environ["RANK"] == "0"
 
 
-def _literal(argument: str, free_text: Iterable[str], free_texts: Iterable[str] = ()) -> str:
-    """Quote the value of `name=value` for Hydra's grammar if it is free text."""
-    name, equals, value = argument.partition("=")
-    listed = name in free_texts and not value.startswith("[")
-    if not (listed or name in free_text) or not equals or value == "null":
-        return argument
-    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # no interpolation
-    value = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + match[2].replace("'", r"\'"), value)
-    return f"{name}=['{value}']" if listed else f"{name}='{value}'"
+def _explain_lost_rank() -> AbstractContextManager[None]:
+    if not several_ranks():
+        return nullcontext()
+    from training.distributed import explain_lost_rank
+
+    return explain_lost_rank()
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove the folder that Hydra made for a run, and those above it up to runs/, if there is nothing in them."""
+    for folder in (directory, *directory.parents):
+        if not folder.is_relative_to(Path.cwd() / "runs") or not folder.exists() or any(folder.iterdir()):
+            return
+        folder.rmdir()

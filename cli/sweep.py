@@ -1,36 +1,53 @@
-"""A sweep whose jobs may run in other processes, on other machines: what these must be told, and what they tell."""
+"""Sweeps: what is checked before the first job, and what jobs in other processes need and report."""
 
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
+from cli.compose import compose, parse, typed
+from cli.mistakes import MISTAKES, describe
 from conf.schema import CONF
 
-
-class JobError(Exception):
-    """An error of ours in a job of a sweep: its traceback, which is lost between processes otherwise."""
+FLAGS = {"-m", "--multirun"}
 
 
-class Seen(Callback):
-    """Shows the sweep's configuration to the process that starts it, too; Hydra shows it to the jobs alone."""
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        HydraConfig.instance().set_config(config)
+def is_sweep(composed: DictConfig, arguments: Sequence[str]) -> bool:
+    """Whether Hydra will run several jobs: by a flag, or by a preset that has been `composed`."""
+    return not FLAGS.isdisjoint(arguments) or composed.hydra.mode == RunMode.MULTIRUN
 
 
-def begun_sweep() -> Path | None:
-    """The folder of the sweep that this process has begun, if it has."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        with suppress(OmegaConfBaseException):  # a folder that cannot be told is none
-            return Path(HydraConfig.get().sweep.dir)
-    return None
+def sweep_problems(command: str, base: DictConfig, arguments: Sequence[str]) -> list[str]:
+    """Everything wrong with each swept value, beside the first values of the others. `base` is without them."""
+    if base.hydra.runtime.choices.get("hydra/launcher") == "submitit_slurm" and not shutil.which("srun"):
+        return ["hydra/launcher: expected a machine of a Slurm cluster for submitit_slurm, got one without srun"]
+    params = base.hydra.sweeper.get("params") or {}  # of a preset that is a sweep
+    overrides = {each.get_key_element(): each for each in parse([*(f"{k}={v}" for k, v in params.items()), *arguments])}
+    fixed = [each.input_line or "" for each in overrides.values() if not each.is_sweep_override()]
+    swept = {  # without ranges that have no steps, and so no values
+        name: [f"{name}={value}" for value in each.sweep_string_iterator()]
+        for name, each in overrides.items()
+        if each.is_discrete_sweep()
+    }
+    first = {name: values[0] for name, values in swept.items()}
+    jobs = [first, *({**first, name: value} for name, values in swept.items() for value in values[1:])]
+    found: list[str] = []
+    for job in jobs:
+        try:
+            composed = compose(command, [*fixed, *job.values()])
+            found += typed(composed).problems()
+        except MISTAKES as mistake:
+            found.append(describe(mistake, command))
+            continue
+        if composed.data.path == "-":
+            found.append("data.path: expected a file that each job of a sweep can read, got -; type data.path=FILE")
+        if len(swept.get("experiment", ())) > 1 and composed.hydra.mode == RunMode.MULTIRUN:
+            preset = composed.hydra.runtime.choices["experiment"]
+            found.append(f"experiment: expected one where it is a sweep by itself, got {preset} among others")
+    return list(dict.fromkeys(found))
 
 
 def prepare_jobs() -> None:
@@ -40,16 +57,16 @@ def prepare_jobs() -> None:
     os.environ["PYTHONIOENCODING"] = "utf-8:backslashreplace"
 
 
-def note_failure(directory: Path, reason: str, begun_by: int) -> None:
-    """Leave word for the process that began the sweep, beside where the folder of the job would be."""
+def write_failure(directory: Path, reason: str) -> None:
+    """Leave the reason for the process that launched the sweep, beside where the folder of the job would be."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.with_name(f"{directory.name}.failed-{begun_by}").write_text(reason, encoding="utf-8")
+    directory.with_name(f"{directory.name}.failed").write_text(reason, encoding="utf-8")
 
 
-def take_failures(folder: Path, begun_by: int) -> list[str]:
-    """What the jobs of the sweep in `folder` left word of, those that failed alike together."""
+def take_failures(folder: Path) -> list[str]:
+    """The failed jobs of the sweep in `folder`, those of one reason together."""
     jobs: dict[str, list[str]] = {}
-    for file in sorted(folder.glob(f"*.failed-{begun_by}"), key=lambda file: (len(file.name), file.name)):
+    for file in sorted(folder.glob("*.failed"), key=lambda file: (len(file.name), file.name)):
         jobs.setdefault(file.read_text(encoding="utf-8"), []).append(file.stem)
         file.unlink()
     return [f"job{'s' * (len(names) > 1)} {', '.join(names)}: {reason}" for reason, names in jobs.items()]

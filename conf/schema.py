@@ -1,4 +1,4 @@
-"""The whole configuration of each command. Every group is typed beside the code that it configures."""
+"""The configuration of each command. Every group is typed beside the code that it configures."""
 
 import math
 import re
@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from hydra.core.config_store import ConfigStore
 
 from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
@@ -26,7 +24,7 @@ class TrainConfig:
 
     name: str  # of the folder below runs/
     seed: int  # of the initial weights, the order of the data, and dropout
-    resume: str | None = None  # a run's folder, or `auto`: the newest run of this name, if there is one
+    resume: str | None = None  # a run's folder, or `auto`: the newest run of this name if there is one, else a new run
     init_from: str | None = None  # a checkpoint whose weights a new run begins with
     data: DataConfig
     model: DecoderConfig
@@ -44,7 +42,7 @@ class TrainConfig:
         ]
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
-        found += [f"{name}: expected less than 2^63, got {value}" for name, value in _beyond(plain(self))]
+        found += [f"{name}: expected less than 2^63, got {value}" for name, value in _too_large(plain(self))]
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()
 
 
@@ -99,11 +97,11 @@ class SampleConfig:
         return found
 
 
-def _beyond(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    """The whole numbers for which a checkpoint has no place, and their names."""
+def _too_large(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Names and values of integers that do not fit in 64 bits, as a checkpoint stores them."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _beyond(value, f"{prefix}{name}.")
+            yield from _too_large(value, f"{prefix}{name}.")
         elif isinstance(value, int) and abs(value) >= 2**63:
             yield prefix + name, value
 
@@ -113,9 +111,3 @@ def _seed_problems(seed: int) -> list[str]:
 
 
 COMMANDS = {"train": TrainConfig, "sample": SampleConfig}
-
-
-def register() -> None:
-    """Make the types known to Hydra, for the defaults lists in train.yaml and sample.yaml."""
-    for command, config in COMMANDS.items():
-        ConfigStore.instance().store(name=f"{command}_schema", node=config)

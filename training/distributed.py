@@ -1,4 +1,4 @@
-"""One run by several processes, as torchrun starts them: each learns from its part of every batch, the first speaks."""
+"""Data-parallel training by torch.distributed: every rank computes its part of each batch, rank 0 alone writes."""
 
 import gc
 import os
@@ -21,68 +21,66 @@ from torch.nn.parallel import DistributedDataParallel
 from errors import UserError
 
 T = TypeVar("T")
-PATIENCE = timedelta(hours=1)  # with a process that says nothing, such as the first while it writes samples
-FAILED = "failed"  # how many have
-_store: Any = None  # which all of them see
+TIMEOUT = timedelta(hours=1)  # of a collective: rank 0 may write samples meanwhile
+_store: Any = None  # shared by all ranks
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Those of a run, as seen by one of them. Alone, it gets back whatever it gives."""
+    """The process group, as one rank sees it. Of a single process every operation is the identity."""
 
-    rank: int = 0  # of this one
+    rank: int = 0
     world_size: int = 1
-    local_rank: int = 0  # the number of this one on its machine, and so of its GPU
+    local_rank: int = 0  # on its machine: the index of its GPU
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def broadcast(self, thing: T | None) -> T:
-        """What the first process gives, in all of them."""
-        box = [thing]
+    def broadcast(self, value: T | None) -> T:
+        """Rank 0's `value`, on every rank."""
+        box = [value]
         if self.world_size > 1:
             dist.broadcast_object_list(box, src=0)
         return cast(T, box[0])
 
     def in_turn(self, make: Callable[[], T]) -> T:
-        """What each makes for itself: the first on each machine before the others there, which may find it made."""
+        """What `make` returns on each rank: called on each machine's first rank, then on the others, which may find
+        files that it has made.
+        """
         if self.local_rank:
-            self.mean(torch.zeros(()))  # waits for all
+            self.mean(torch.zeros(()))  # a barrier
         made = make()
         if not self.local_rank:
             self.mean(torch.zeros(()))
         return made
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """Of the tensors that all give, in all of them."""
+        """The mean over ranks, in place."""
         if self.world_size > 1:
             dist.all_reduce(tensor)
             tensor /= self.world_size
         return tensor
 
-    def any_signal(self, wish: Signals | None) -> Signals | None:
-        """The signal that has come to any of them, if one has: they must end at the same step."""
+    def any_signal(self, signal: Signals | None) -> Signals | None:
+        """The signal that any rank has received, on every rank: all must stop at the same step."""
         if self.world_size == 1:
-            return wish
-        number = torch.tensor(wish or 0)
+            return signal
+        number = torch.tensor(signal or 0)
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return Signals(int(number)) if number else None
 
     def wrap_ddp(self, model: nn.Module) -> nn.Module:
-        """`model` with the weights of the first process, and gradients that are the mean of all.
-
-        They are gathered as the backward pass makes them, but for the pass of a part that is not the `last_of` a step.
-        """
+        """`model` with rank 0's weights, whose backward pass averages gradients over ranks."""
         if self.world_size == 1:
             return model
-        # Buffers are tables, the same in all of them. The setting has another name from torch 2.13 on.
+        # Buffers are tables, equal on every rank. The option has another name from torch 2.13 on.
         names = signature(DistributedDataParallel).parameters
         unsynced: Any = {("forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"): False}
         return DistributedDataParallel(model, gradient_as_bucket_view=True, **unsynced)
 
     def no_sync(self, model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
-        """Around the forward and backward pass of a part of a step."""
+        """Around a micro-batch: gradients are averaged in the backward pass of a step's last one."""
         if self.world_size == 1 or is_last:
             return nullcontext()
         return cast(AbstractContextManager[None], cast(DistributedDataParallel, model).no_sync())
@@ -92,49 +90,33 @@ SINGLE_PROCESS = Ranks()
 
 
 def current_ranks() -> Ranks:
-    """Those of the run that this process is in."""
+    """The process group of this process."""
     if not dist.is_initialized():
         return SINGLE_PROCESS
     return Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
 
 
-def run_ranks(lead: Callable[[], None], follow: Callable[[Any], object]) -> None:
-    """Let the first process `lead`, and the others `follow` in each thing that it shares, until it has come to an end.
+def run_ranks(work: Callable[[], T]) -> T:
+    """Call `work` in the process group that torchrun's environment describes; what other ranks than 0 print is dropped.
 
-    A process that fails ends all, and of its error only it speaks.
+    After an exception the group is left as it is, for other ranks may be waiting: who started them ends them.
     """
     global _store
-    store, number, count = next(rendezvous("env://"))
-    # torchrun keeps the store when it starts processes again, and what was in it is of those that have ended.
-    _store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    _store, rank, world_size = next(rendezvous("env://"))
+    # torchrun keeps the store when it restarts processes: keys of an earlier attempt must not count in this one.
+    _store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", _store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=_store, rank=number, world_size=count, timeout=PATIENCE)
-    ranks, nothing = current_ranks(), cast(Any, None)
-    try:
-        if ranks.is_first:
-            try:
-                lead()
-            except SystemExit as end:
-                if end.code:
-                    raise
-            ranks.broadcast(nothing)
-        else:
-            with _silence():
-                while task := ranks.broadcast(nothing):
-                    follow(task)
-    except UserError:
-        raise  # who tells it asks whether to
-    except Exception:
-        if not is_first_failure():
-            sys.exit(1)
-        raise
-    gc.collect()  # a spread model is in a cycle, and holds threads that must end before the process does
+    dist.init_process_group(backend, store=_store, rank=rank, world_size=world_size, timeout=TIMEOUT)
+    with nullcontext() if rank == 0 else silence():
+        result = work()
+    gc.collect()  # a DDP model is in a reference cycle, and its threads must end before the process does
     dist.destroy_process_group()
+    return result
 
 
 @contextmanager
 def explain_lost_rank() -> Iterator[None]:
-    """Raise UserError where a process has ended while this one relied on it."""
+    """Raise UserError where a collective fails because another rank has ended."""
     try:
         yield
     except RuntimeError as error:
@@ -144,26 +126,26 @@ def explain_lost_rank() -> Iterator[None]:
 
 
 def is_first_failure() -> bool:
-    """Whether no other process failed before this one, whose failing may be but what comes of that. To ask once."""
+    """Whether no other rank has failed before this one, which may have failed because of it. To be called once."""
     try:
-        return _store is None or _store.add(FAILED, 1) == 1
-    except RuntimeError:  # the store went with the process that kept it
+        return _store is None or _store.add("failures", 1) == 1
+    except RuntimeError:  # the store has ended with the process that held it
         return False
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing that this process says is heard inside, whatever says it."""
-    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for stream, _ in kept:
-        os.dup2(nothing, stream)
+def silence() -> Iterator[None]:
+    """Drop what this process prints, from Python or not."""
+    copies = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for descriptor, _ in copies:
+        os.dup2(devnull, descriptor)
     try:
         yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for stream, copy in kept:
-            os.dup2(copy, stream)
+        for descriptor, copy in copies:
+            os.dup2(copy, descriptor)
             os.close(copy)
-        os.close(nothing)
+        os.close(devnull)

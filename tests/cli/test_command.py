@@ -8,9 +8,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cli.command import _literal
+from cli.compose import quote
+from tests.commands.helpers import ROOT, TINY
 
-ROOT = Path(__file__).parent.parent.parent
+COMMANDS = {
+    "help": ("train.py", "--help"),
+    "sample help": ("sample.py", "--help"),
+    "configuration": ("train.py", "--cfg", "job"),
+    "completion": ("train.py", "-sc", "install=bash"),
+    "run": ("train.py", *TINY, "hydra.run.dir=run"),
+    "failing run": ("train.py", *TINY, "data.path=missing.txt"),
+}
 
 
 @given(
@@ -18,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 )
 def test_free_text_arrives_as_it_was_typed(text: str) -> None:
     assume(text != "null")
-    override = OverridesParser.create().parse_override(_literal(f"prompt={text}", ("prompt",)))
+    override = OverridesParser.create().parse_override(quote(f"prompt={text}", ("prompt",)))
     value = override.value()
     assert OmegaConf.create({"prompt": getattr(value, "text", value)}).prompt == text
 
@@ -28,7 +36,7 @@ def test_free_text_arrives_as_it_was_typed(text: str) -> None:
     [("stop=a, 'b'", ["a, 'b'"]), ("stop=\n\n", ["\n\n"]), ("stop=[a,'b,c']", ["a", "b,c"]), ("stop=]", ["]"])],
 )
 def test_a_free_text_is_a_list_of_one_unless_it_begins_as_a_list(typed: str, texts: list[str]) -> None:
-    override = OverridesParser.create().parse_override(_literal(typed, (), ("stop",)))
+    override = OverridesParser.create().parse_override(quote(typed, (), ("stop",)))
     values = override.value()
     assert isinstance(values, list)
     assert [getattr(value, "text", value) for value in values] == texts
@@ -36,14 +44,32 @@ def test_a_free_text_is_a_list_of_one_unless_it_begins_as_a_list(typed: str, tex
 
 @pytest.mark.parametrize("argument", ["prompt=null", "count=[1]", "-m", "--help"])
 def test_other_arguments_are_left_alone(argument: str) -> None:
-    assert _literal(argument, ("prompt",)) == argument
+    assert quote(argument, ("prompt",)) == argument
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_command_whose_output_nobody_reads_ends_as_it_would(tmp_path: Path, case: str) -> None:
+    command = [sys.executable, "-W", "error", str(ROOT / COMMANDS[case][0]), *COMMANDS[case][1:]]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    if case == "run":  # whose progress nobody reads either
+        process.stderr.close()
+        assert process.wait(60) == 0
+        assert (tmp_path / "run" / "summary.json").exists()
+    else:
+        errors = process.stderr.read()
+        process.stderr.close()
+        assert process.wait(60) == (2 if case == "failing run" else 0)
+        assert errors.count(b"\n") == (1 if case == "failing run" else 0), errors
 
 
 def test_an_error_of_the_program_keeps_its_traceback(tmp_path: Path) -> None:
     (tmp_path / "faulty.py").write_text(
         "from cli.command import command\n"
         "@command('sample')\n"
-        "def main(config, directory):\n"
+        "def main(config, job):\n"
         "    raise ValueError('our fault')\n"
         "main()\n"
     )

@@ -2,11 +2,10 @@ import re
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
+from cli.compose import compose, register, typed
 from cli.mistakes import names_of
-from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig, register
+from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
 from model.decoder import Decoder
 
 register()
@@ -14,17 +13,16 @@ EXPERIMENTS = sorted(file.stem for file in Path(CONF, "experiment").glob("*.yaml
 
 
 def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", list(overrides)))
+    config = typed(compose("train", overrides))
     assert isinstance(config, TrainConfig)
     return config
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_preset_composes_and_is_sound(experiment: str) -> None:
-    config = composed(f"experiment={experiment}")
+def test_every_preset_composes_and_is_sound_and_own_text_is_enough(experiment: str) -> None:
+    config = composed(f"experiment={experiment}", "data.path=own.txt")
     assert config.problems() == []
-    assert config.name == experiment
+    assert (config.name, config.data.path) == (experiment, "own.txt")
 
 
 @pytest.mark.parametrize(("experiment", "parameters", "context"), [("cpu", 804_096, 64), ("gpu", 10.65e6, 256)])
@@ -35,13 +33,6 @@ def test_the_shakespeare_presets_are_no_larger_than_their_peers(
     model = composed(f"experiment=shakespeare_{experiment}").model
     assert model.context == context
     assert Decoder(model, 65).parameter_count() <= parameters
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_own_text_is_enough_whatever_the_preset(experiment: str) -> None:
-    config = composed(f"experiment={experiment}", "data.path=own.txt")
-    assert config.data.path == "own.txt"
-    assert config.problems() == []
 
 
 def test_every_problem_is_reported_together() -> None:
@@ -84,7 +75,7 @@ def test_every_problem_is_reported_together() -> None:
     assert all("expected" in problem and "got" in problem for problem in problems)
 
 
-def test_what_is_held_out_leaves_something_to_train_on() -> None:
+def test_validation_and_test_split_leave_something_to_train_on() -> None:
     (problem,) = composed("data.validation_fraction=0.5", "data.test_fraction=0.5").problems()
     assert problem.startswith("data.validation_fraction, data.test_fraction: expected less than 1 together, got 0.5")
 

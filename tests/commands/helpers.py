@@ -1,9 +1,13 @@
 """Both commands as a user runs them, on real text."""
 
+import io
+import os
 import subprocess
 import sys
 import sysconfig
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +25,8 @@ SHORT = [
     "training.evaluate_every=30",
     "training.learning_rate=1e-2",
 ]
+TINY = ["runtime.device=cpu", "model.layers=1", "model.width=8", "model.context=16", "board.sample_length=0"]
+TINY += ["training.steps=2", f"data.path={TEXT}"]
 
 
 def run(command: str, *arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -33,3 +39,21 @@ def run(command: str, *arguments: str, folder: Path, stdin: str = "") -> subproc
         timeout=120,
         check=False,
     )
+
+
+def call(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """`python train.py`, but in this process, which need not start. Any exception but an exit passes."""
+    import train
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    argv = patch.object(sys, "argv", ["train.py", *arguments])
+    given = patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+    code: object = 0
+    with chdir(folder), patch.dict(os.environ), argv, given, redirect_stdout(out), redirect_stderr(err):
+        try:
+            train.main()  # type: ignore[call-arg] # it is a command now
+        except SystemExit as end:
+            code = end.code
+    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, *texts)

@@ -1,4 +1,4 @@
-"""Sweeps whose jobs run in other processes: nobody sees a difference but in time."""
+"""Sweeps whose jobs run in other processes: only their time differs."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 
 from tests.commands.helpers import ROOT, TEXT, run
 
+pytestmark = pytest.mark.slow
+
 # A command that needs no torch. Nothing but Python's path tells where the project lies, and that only here.
 PROGRAM = f"""
 import os, sys
@@ -22,13 +24,13 @@ from errors import UserError
 def tell(folder):
     print("swept", *sorted(f"{{file.parent.name}}:{{file.read_text()}}" for file in folder.glob("*/seen")))
 
-@command("train", keeps_runs=True, after_sweep=tell)
-def main(config, directory):
+@command("train", trains=True, after_sweep=tell)
+def main(config, job):
     if config.seed == 7:
         raise UserError("the snowman ☃ melts")
     if config.seed == 8:
         raise ValueError("our fault")
-    (directory / "seen").write_text("here" if os.environ["STARTED_BY"] == str(os.getpid()) else "elsewhere")
+    (job.directory / "seen").write_text("here" if os.environ["STARTED_BY"] == str(os.getpid()) else "elsewhere")
     print("☃")
     return float(config.seed)
 
@@ -102,14 +104,6 @@ def test_a_sweep_on_slurm_is_an_array_of_jobs_each_in_its_folder(tmp_path: Path)
     for option in ("array=0-1%2", "gpus-per-node=1", "cpus-per-task=8", "time=90", "job-name=train"):
         assert f"\n#SBATCH --{option}\n" in script
     assert f"{sys.executable} -u -m submitit.core._submit {folder}/.submitit" in script
-
-
-def test_without_slurm_it_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the submitit extra is not installed")
-    done = run("train", "-m", "hydra/launcher=submitit_slurm", "seed=0,1", folder=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"train\.py: hydra/launcher: expected .* Slurm .*, got .*\n", done.stderr)
-    assert not list(tmp_path.iterdir())
 
 
 def test_optuna_tries_two_runs_at_once_which_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,40 +8,33 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from model.config import PositionKind, ScoringKind
-from tests.commands.helpers import SMALL, TEXT, run
+from tests.commands.helpers import TINY, call
 
 KINDS: dict[str, list[str]] = {"scoring": [*ScoringKind], "position": [*PositionKind]}
-SHORTEST = ["runtime.device=cpu", "model.layers=1", "model.width=8", "training.steps=2", f"data.path={TEXT}"]
+SHORT = [*TINY, "training.steps=1"]
 
 
-def test_a_sweep_makes_a_run_of_each_and_compares_them(tmp_path: Path) -> None:
-    done = run("train", "-m", "model.heads=1,2", "name=heads", *SMALL, "training.steps=2", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    runs = sorted(file.parent for file in tmp_path.glob("runs/heads/*/*/summary.json"))
-    assert [run.name for run in runs] == ["0", "1"]
-    for number, directory in enumerate(runs):
-        event = EventAccumulator(str(directory)).Reload()
+def test_a_sweep_makes_a_run_of_each_and_goes_on_past_a_job_that_fails(tmp_path: Path) -> None:
+    # The second job's probe is found to be unknown only when the text has been read.
+    arguments = ["-m", "model.heads=1,2", "board.probe=['def'],['☃']", "name=heads", *SHORT]
+    done = call(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"train\.py: jobs 1, 3: board\.probe: expected .*U\+2603.*\n", done.stderr), done.stderr
+    (folder,) = tmp_path.glob("runs/heads/*")
+    assert {file.name for file in folder.iterdir()} == {"0", "2", "comparison.json", "comparison.md", "multirun.yaml"}
+    for number, heads in ((0, 1), (2, 2)):
+        event = EventAccumulator(str(folder / str(number))).Reload()
         content = event.summary_metadata["_hparams_/session_start_info"].plugin_data.content
         settings = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
-        assert settings["model.heads"].number_value == number + 1
+        assert settings["model.heads"].number_value == heads
         assert settings["experiment"].string_value == "laptop"
-        assert f"heads: {number + 1}\n" in (directory / ".hydra" / "config.yaml").read_text()
+        assert f"heads: {heads}\n" in (folder / str(number) / ".hydra" / "config.yaml").read_text()
 
 
-def test_a_sweep_goes_on_past_a_job_that_fails(tmp_path: Path) -> None:
-    # The second job's probe is found to be unknown only when the text has been read.
-    arguments = ["-m", "board.probe=['def'],['☃']", "name=probes", *SMALL, "training.steps=2"]
-    done = run("train", *arguments, folder=tmp_path)
-    assert done.returncode == 2
-    assert re.fullmatch(r"train\.py: job 1: board\.probe: expected .*U\+2603.*\n", done.stderr), done.stderr
-    assert [file.parent.name for file in tmp_path.glob("runs/probes/*/*/summary.json")] == ["0"]
-    assert not list(tmp_path.glob("runs/probes/*/1"))
-
-
+@pytest.mark.slow
 def test_every_scoring_trains_with_every_position(tmp_path: Path) -> None:
     scorings, positions = (f"model.{name}={','.join(kinds)}" for name, kinds in KINDS.items())
-    quick = ["model.context=16", "board.sample_length=0", "name=pairs"]
-    done = run("train", "-m", scorings, positions, *SHORTEST, *quick, folder=tmp_path)
+    done = call("-m", scorings, positions, *SHORT, "name=pairs", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("runs/pairs/*")
     trained = [json.loads(file.read_text())["settings"] for file in folder.glob("*/summary.json")]
@@ -49,47 +42,39 @@ def test_every_scoring_trains_with_every_position(tmp_path: Path) -> None:
     assert len(trained) == 20
 
 
-def test_a_preset_can_be_a_sweep_and_ends_in_a_table(tmp_path: Path) -> None:
-    done = run("train", "experiment=scoring_study", "model.scoring=dot,mean", *SHORTEST, folder=tmp_path)
+@pytest.mark.parametrize("flag", [[], ["-m"]])
+def test_a_preset_can_be_a_sweep_by_itself_and_ends_in_a_table(tmp_path: Path, flag: list[str]) -> None:
+    done = call(*flag, "experiment=scoring_study", "model.scoring=dot,mean", "seed=0,1", *SHORT, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("runs/scoring_study/*")
-    assert len(list(folder.glob("*/summary.json"))) == 2 * 3
+    settings = [json.loads((folder / str(job) / "summary.json").read_text())["settings"] for job in range(4)]
+    # Seeds first: each round tries everything in turn.
+    assert [(each["seed"], each["model.scoring"]) for each in settings] == [
+        *((0, "dot"), (0, "mean"), (1, "dot"), (1, "mean"))
+    ]
     written = (folder / "comparison.md").read_text()
     assert written in done.stdout
     heads, _, *rows = (line.strip("| ").split("|") for line in written.splitlines())
     assert [head.strip() for head in heads[:2]] == ["model.scoring", "runs"]
-    assert sorted((row[0].strip(), row[1].strip()) for row in rows) == [("dot", "3"), ("mean", "3")]
+    assert sorted((row[0].strip(), row[1].strip()) for row in rows) == [("dot", "2"), ("mean", "2")]
     assert len(json.loads((folder / "comparison.json").read_text())) == 2
 
 
-def test_a_mistake_in_a_preset_that_is_a_sweep_is_told_before_it_starts(tmp_path: Path) -> None:
-    done = run("train", "experiment=position_study", "model.heads=3", *SHORTEST, folder=tmp_path)
+def test_a_mistake_in_a_preset_that_is_a_sweep_is_found_before_it_starts(tmp_path: Path) -> None:
+    done = call("experiment=position_study", "model.heads=3", *SHORT, folder=tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(r"train\.py: model\.heads: expected a divisor of model\.width=8, got 3: .*\n", done.stderr)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["experiment=scoring_study", "-m"], ["-m", "experiment=scoring_study"]])
-def test_a_preset_that_is_a_sweep_may_be_called_one(tmp_path: Path, arguments: list[str]) -> None:
-    done = run("train", *arguments, "model.scoring=mean", "seed=0", *SHORTEST, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob("runs/scoring_study/*/*/summary.json"))) == 1
-
-
 def test_a_preset_that_is_a_sweep_can_be_read(tmp_path: Path) -> None:
-    done = run("train", "experiment=scoring_study", "--cfg", "job", folder=tmp_path)
+    done = call("experiment=scoring_study", "--cfg", "job", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "name: scoring_study" in done.stdout
 
 
-def test_a_preset_that_is_a_sweep_stands_alone(tmp_path: Path) -> None:
-    done = run("train", "-m", "experiment=laptop,scoring_study", *SHORTEST, folder=tmp_path)
-    assert done.returncode == 2
-    assert re.fullmatch(r"train\.py: experiment: expected one where it is a sweep by itself, got .*\n", done.stderr)
-
-
 def test_lists_are_told_apart_in_the_table(tmp_path: Path) -> None:
-    done = run("train", "-m", "model.attention=[single],[multi]", "name=kinds", *SHORTEST, folder=tmp_path)
+    done = call("-m", "model.attention=[single],[multi]", "name=kinds", *SHORT, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\| single +\| 1 ", done.stdout, re.M)
     assert re.search(r"^\| multi +\| 1 ", done.stdout, re.M)

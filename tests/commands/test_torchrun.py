@@ -1,4 +1,4 @@
-"""`torchrun train.py`: one run by several processes, as a user starts, stops and breaks it."""
+"""`torchrun train.py`: one run on several ranks, as a user starts, stops and breaks it."""
 
 import json
 import os
@@ -13,23 +13,38 @@ from pathlib import Path
 import pytest
 
 from tests.commands.helpers import ROOT, SHORT, run
-from training.checkpoint import load_checkpoint
+from training.checkpoint import LAST, load_checkpoint
 
+pytestmark = pytest.mark.slow
 TINY = [*SHORT, "runtime.precision=fp32", "board.sample_length=0"]
 LONG = [*TINY, "training.steps=100000", "training.evaluate_every=20"]  # to be ended before
 ASKED_TO_END = "\nSIGTERM: finishing this step, then saving; once more to stop at once\n"
 AGENT = r"\[?[WE]\d{4} |\*{9}|Setting OMP_NUM_THREADS"  # how lines of torchrun's own begin
+# train.py with a rank 1 that starts later, and composes later still: in another second than rank 0.
+LATE = f"""
+import os, runpy, sys, time
+sys.path.insert(0, {str(ROOT)!r})
+if os.environ["RANK"] == "1":
+    import hydra
+    real = hydra.main
+    def main(*arguments, **options):
+        time.sleep(2)
+        return real(*arguments, **options)
+    hydra.main = main
+    time.sleep(2)
+runpy.run_path({str(ROOT / "train.py")!r}, run_name="__main__")
+"""
 
 
 class Several:
-    """Two processes of a command, their words in files."""
+    """Two processes of a script, their output in files."""
 
-    def __init__(self, command: str, arguments: tuple[str, ...], folder: Path, restarts: int) -> None:
+    def __init__(self, script: Path, arguments: tuple[str, ...], folder: Path, restarts: int) -> None:
         options = ["--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
         self._files = [folder / "out", folder / "err"]
         with open(self._files[0], "w") as out, open(self._files[1], "w") as err:
             self.torchrun = subprocess.Popen(
-                [sys.executable, "-m", "torch.distributed.run", *options, str(ROOT / f"{command}.py"), *arguments],
+                [sys.executable, "-m", "torch.distributed.run", *options, str(script), *arguments],
                 cwd=folder,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
@@ -37,16 +52,16 @@ class Several:
                 stderr=err,
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self._files[0].read_text()
 
     def errors(self) -> str:
         """Without what torchrun adds: its lines, and at last a traceback of its own, as its processes failed."""
-        said = self._files[1].read_text().partition("Traceback (most recent call last):\n  File ")[0]
-        return "".join(line for line in said.splitlines(keepends=True) if not re.match(AGENT, line))
+        text = self._files[1].read_text().partition("Traceback (most recent call last):\n  File ")[0]
+        return "".join(line for line in text.splitlines(keepends=True) if not re.match(AGENT, line))
 
     def wait_for(self, pattern: str) -> None:
-        while not re.search(pattern, self.said()):
+        while not re.search(pattern, self.output()):
             assert self.torchrun.poll() is None, self.errors()
             os.sched_yield()
 
@@ -56,8 +71,8 @@ class Several:
 
 
 @contextmanager
-def several(*arguments: str, folder: Path, command: str = "train", restarts: int = 0) -> Iterator[Several]:
-    started = Several(command, arguments, folder, restarts)
+def several(*arguments: str, folder: Path, script: Path = ROOT / "train.py", restarts: int = 0) -> Iterator[Several]:
+    started = Several(script, arguments, folder, restarts)
     try:
         yield started
     finally:
@@ -65,60 +80,73 @@ def several(*arguments: str, folder: Path, command: str = "train", restarts: int
         started.torchrun.wait()
 
 
-def test_a_sweep_by_several_processes_is_what_it_is_by_one(tmp_path: Path) -> None:
-    with several("-m", *TINY, "seed=0,3", "hydra.run.dir=sweep", folder=tmp_path) as started:
+def late(folder: Path) -> Path:
+    (folder / "late.py").write_text(LATE)
+    return folder / "late.py"
+
+
+def test_a_sweep_on_several_ranks_is_what_it_is_on_one(tmp_path: Path) -> None:
+    with several("-m", *TINY, "seed=0,3", folder=tmp_path, script=late(tmp_path)) as started:
         assert (started.torchrun.wait(120), started.errors()) == (0, "")
-        said = started.said()
-    assert said.count("cpu (as asked, 2 processes; 1 threads)") == said.count("step 60/60  loss") == 2
-    assert "comparison.md" in said
+        output = started.output()
+    assert output.count("cpu (as asked, 2 processes; 1 threads)") == output.count("step 60/60  loss") == 2
+    assert "comparison.md" in output
     run("train", *TINY, "seed=3", "hydra.run.dir=alone", folder=tmp_path)
-    one, both = (json.loads((tmp_path / folder / "summary.json").read_text()) for folder in ("alone", "sweep/1"))
+    (sweep,) = tmp_path.glob("runs/*/*")  # rank 1 came seconds later, and has no folder of its own
+    one, both = (json.loads((each / "summary.json").read_text()) for each in (tmp_path / "alone", sweep / "1"))
     assert both["best_validation_loss"] == pytest.approx(one["best_validation_loss"], abs=1e-5)
     assert (both["processes"], both["characters"]) == (2, one["characters"])
     for number in "01":
-        assert len(list((tmp_path / "sweep" / number).glob("events.*"))) == 1
+        assert len(list((sweep / number).glob("events.*"))) == 1
+
+
+def test_ranks_that_start_at_other_times_begin_and_resume_the_same_run(tmp_path: Path) -> None:
+    for steps, word in (("training.steps=60", "folder   "), ("training.steps=70", "resumed  at step 60 of 70\n")):
+        with several(*TINY, "resume=auto", steps, folder=tmp_path, script=late(tmp_path)) as started:
+            assert (started.torchrun.wait(120), started.errors()) == (0, "")
+            assert word in started.output()
+        (folder,) = tmp_path.glob("runs/*/*")
+    assert load_checkpoint(folder / "checkpoints" / LAST).step == 70
+    assert len(list(folder.glob("events.*"))) == 2  # of rank 0, at each start
 
 
 @pytest.mark.parametrize(
     ("command", "argument", "message"),
     [
-        (
-            "train",
-            "training.batch_size=1",
-            "train.py: training.batch_size: expected a part for each of 2 processes, got 1",
-        ),
-        ("sample", "count=1", "sample.py: expected one process, got several; only training is spread"),
+        ("train", "training.batch_size=1", "training.batch_size: expected a part for each of 2 processes, got 1"),
+        ("train", "model.heads=3", "model.heads: expected a divisor of model.width=32, got 3: .*"),
+        ("sample", "count=1", "expected one process, got several; torchrun is for train.py"),
     ],
 )
-def test_a_mistake_is_told_once(tmp_path: Path, command: str, argument: str, message: str) -> None:
+def test_a_mistake_is_printed_once(tmp_path: Path, command: str, argument: str, message: str) -> None:
     arguments = (*TINY, argument) if command == "train" else (argument,)
-    with several(*arguments, folder=tmp_path, command=command) as started:
+    with several(*arguments, folder=tmp_path, script=ROOT / f"{command}.py") as started:
         assert started.torchrun.wait(60) == 1  # torchrun's own
-        assert started.errors() == message + "\n"
+        assert re.fullmatch(f"{command}\\.py: {message}\n", started.errors())
     assert not list(tmp_path.glob("runs/**/*"))
 
 
-def test_a_signal_ends_all_at_the_same_step_and_the_run_is_saved(tmp_path: Path) -> None:
+def test_a_signal_stops_all_ranks_at_the_same_step_and_the_run_is_saved(tmp_path: Path) -> None:
     with several(*LONG, "hydra.run.dir=run", folder=tmp_path) as started:
         started.wait_for("step +20/")
         started.torchrun.send_signal(signal.SIGTERM)
         started.torchrun.wait(60)
         assert started.errors() == ASKED_TO_END
-        assert started.said().count("interrupted by SIGTERM, and saved; to go on: ") == 1
-    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt").step >= 20
+        assert started.output().count("interrupted by SIGTERM, and saved; to go on: ") == 1
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / LAST).step >= 20
 
 
-def test_after_a_process_is_lost_all_begin_again_where_the_run_was_saved(tmp_path: Path) -> None:
+def test_after_a_rank_is_lost_all_restart_where_the_run_was_saved(tmp_path: Path) -> None:
     # Slowed down by looking at each step, which changes nothing, so that there is time to end one.
     slow = (*TINY, "board.attention_every=1", "training.checkpoint_every=5", "hydra.run.dir=run", "resume=auto")
     with several(*slow, folder=tmp_path, restarts=1) as started:
         started.wait_for("step 30/")
         os.kill(started.processes()[1], signal.SIGKILL)
         assert started.torchrun.wait(120) == 0
-        assert re.search(r"resumed  at step [345]\d of 60\n", started.said())
+        assert re.search(r"resumed  at step [345]\d of 60\n", started.output())
         # torchrun asks those that are left to end, and may come before they miss the other.
-        told = "train.py: expected all processes of the run to go on, got one that ended\n"
-        assert started.errors().removeprefix(ASKED_TO_END) == told
+        explained = "train.py: expected all processes of the run to go on, got one that ended\n"
+        assert started.errors().removeprefix(ASKED_TO_END) == explained
     run("train", *TINY, "hydra.run.dir=alone", folder=tmp_path)
     one, both = (json.loads((tmp_path / folder / "summary.json").read_text()) for folder in ("alone", "run"))
     assert both["final_validation_loss"] == pytest.approx(one["final_validation_loss"], abs=1e-5)

@@ -13,8 +13,8 @@ from typing import Any
 from unittest.mock import patch
 
 import cli.command
-from cli.claim import LOCK
 from cli.command import Decorator, Main
+from training.run import LOCK
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("runs/laptop/earlier/checkpoints/last.pt")  # is there before each command

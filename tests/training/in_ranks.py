@@ -1,4 +1,4 @@
-"""Trains what test_processes.py compares, as one of several processes: torchrun ... FOLDER [CHECKPOINT]."""
+"""Trains what test_distributed.py compares, as one of several processes: torchrun ... FOLDER [CHECKPOINT]."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ FP16 = RuntimeConfig(device=Device.cpu, precision=Precision.fp16)
 
 UNSEEN = BoardConfig(attention_every=1000, pictures_every=1000, sample_length=0)  # which is quick
 
-# By name, what `train` is told: each run is to come to the same by one process as by several.
+# Arguments of `train` by name: each run is to come to the same by one process as by several.
 RUNS: dict[str, dict[str, Any]] = {
     "muon": {},
     "adamw": {"optimizer": OptimizerKind.adamw},
@@ -63,7 +63,7 @@ def train_all(folder: Path, runs: dict[str, dict[str, Any]], checkpoint: Path | 
 
 def main(folder: Path, checkpoint: Path | None) -> None:
     runs = RUNS if checkpoint is None else RUNS | KINDS
-    run_ranks(lambda: train_all(*current_ranks().broadcast((folder, runs, checkpoint))), lambda told: train_all(*told))
+    run_ranks(lambda: train_all(folder, runs, checkpoint))
 
 
 if __name__ == "__main__":

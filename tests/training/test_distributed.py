@@ -1,4 +1,4 @@
-"""How many processes train does not change what is learned. Real ones, by torchrun, on a CPU."""
+"""The number of ranks does not change what is learned: real processes, by torchrun, on a CPU."""
 
 import os
 import subprocess
@@ -12,14 +12,16 @@ import torch
 from tests.conftest import ROOT
 from tests.training.helpers import decoder, train
 from tests.training.in_ranks import KINDS, LONGER, RUNS, train_all
-from training.checkpoint import Checkpoint, load_checkpoint
+from training.checkpoint import LAST, Checkpoint, load_checkpoint
+
+pytestmark = pytest.mark.slow
 
 BOUND = 1e-5  # of losses in nats/char; sums in another order come to 3e-7 here
 ROUNDED = {"fp16": 1e-3}  # rounding after each sum lets small differences grow
 
 
-def spread(count: int, folder: Path, *checkpoint: Path) -> None:
-    """Train everything by so many processes."""
+def torchrun(count: int, folder: Path, *checkpoint: Path) -> None:
+    """Train everything on `count` ranks."""
     command = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     done = subprocess.run(
         [sys.executable, "-m", *command, "-m", "tests.training.in_ranks", folder, *checkpoint],
@@ -35,21 +37,21 @@ def spread(count: int, folder: Path, *checkpoint: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one, two and four processes have made, in folders of their names."""
+    """The runs of one, two and four processes, in folders of these names."""
     folder = tmp_path_factory.mktemp("processes")
     torch.set_num_threads(1)
     train_all(folder / "1", RUNS | KINDS, None)
-    spread(4, folder / "4")
-    spread(2, folder / "2", folder / "4" / "muon" / "checkpoints" / "last.pt")
+    torchrun(4, folder / "4")
+    torchrun(2, folder / "2", folder / "4" / "muon" / "checkpoints" / LAST)
     return folder
 
 
 def last(folder: Path, count: int, name: str) -> Checkpoint:
-    return load_checkpoint(folder / str(count) / name / "checkpoints" / "last.pt")
+    return load_checkpoint(folder / str(count) / name / "checkpoints" / LAST)
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_the_parts_of_all_processes_are_together_the_batches_of_one(folder: Path, count: int) -> None:
+def test_the_batches_of_all_ranks_are_together_those_of_one(folder: Path, count: int) -> None:
     (whole,) = (torch.load(file) for file in (folder / "1").glob("batches_*.pt"))
     parts = [torch.load(folder / str(count) / f"batches_{number}.pt") for number in range(count)]
     for expected, *found in zip_longest(whole, *parts):
@@ -59,7 +61,7 @@ def test_the_parts_of_all_processes_are_together_the_batches_of_one(folder: Path
 @pytest.mark.parametrize(
     ("count", "name"), [*((2, name) for name in (*RUNS, *KINDS)), *((4, name) for name in RUNS)], ids=str
 )
-def test_several_processes_learn_what_one_does(folder: Path, count: int, name: str) -> None:
+def test_several_ranks_learn_what_one_does(folder: Path, count: int, name: str) -> None:
     one, several = last(folder, 1, name), last(folder, count, name)
     bound = ROUNDED.get(name, BOUND)
     assert several.state.validation_loss == pytest.approx(one.state.validation_loss, abs=bound)
@@ -71,10 +73,10 @@ def test_several_processes_learn_what_one_does(folder: Path, count: int, name: s
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_what_four_processes_began_fewer_go_on_with(folder: Path, tmp_path: Path, count: int) -> None:
+def test_a_run_of_four_ranks_resumes_on_fewer(folder: Path, tmp_path: Path, count: int) -> None:
     if count == 1:
         train(tmp_path, decoder(seed=9), last=last(folder, 4, "muon"), steps=LONGER)
-        found = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+        found = load_checkpoint(tmp_path / "checkpoints" / LAST)
     else:
         found = last(folder, count, "longer")
     _, alone = train(tmp_path / "alone", last=last(folder, 1, "muon"), steps=LONGER)
@@ -82,7 +84,7 @@ def test_what_four_processes_began_fewer_go_on_with(folder: Path, tmp_path: Path
     assert found.state.validation_loss == pytest.approx(alone.final_validation_loss, abs=BOUND)
 
 
-def test_one_process_writes_for_all(folder: Path) -> None:
+def test_rank_0_alone_writes(folder: Path) -> None:
     for run in (each for count in "24" for each in (folder / count).iterdir() if each.is_dir()):
         assert len(list(run.glob("events.*"))) == 1
         assert sorted(file.name for file in run.iterdir() if "events" not in file.name) == ["checkpoints"]

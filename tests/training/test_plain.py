@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cli.record import Record
 from conf.schema import TrainConfig
 from data.config import DataConfig, Source
 from model.config import AttentionKind, DecoderConfig
 from training.config import TrainingConfig
 from training.plain import from_plain, plain
+from training.run import Record
 
 CONFIG = TrainConfig(
     name="laptop",
@@ -22,8 +22,10 @@ CONFIG = TrainConfig(
 
 
 def test_a_whole_configuration_comes_back_from_json() -> None:
-    record = Record(CONFIG, {"data": "tiny_shakespeare"}, {"seed": 3, "model.width": 8, "rate": 0.5}, {"torch": "2"})
-    again = from_plain(Record, json.loads(json.dumps(plain(record))))
+    record = Record(
+        config=CONFIG, presets={"data": "x"}, settings={"seed": 3, "model.width": 8, "rate": 0.5}, ran_on={"torch": "2"}
+    )
+    again = Record.restore(json.loads(json.dumps(plain(record))), TrainConfig)
     assert again == record
     assert isinstance(again.config.model.attention[0], AttentionKind)
 

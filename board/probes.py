@@ -1,0 +1,29 @@
+"""Texts whose attention is shown."""
+
+from collections.abc import Sequence
+
+from attention_tab.format import largest_text
+from data.corpus import Corpus
+from data.lines import line_beginning
+from errors import UserError
+
+LENGTH = 64  # characters of the validation split
+
+
+def choose_probes(corpus: Corpus, texts: Sequence[str], context: int, heads: int, lines: bool) -> dict[str, list[int]]:
+    """Ids by name: the start of the validation split, or its longest line, and the user's `texts`.
+
+    Raises UserError if a text does not fit in the context or in a snapshot of so many heads.
+    """
+    probes = {"validation": corpus.validation.probe(min(LENGTH, context)).tolist()}
+    for number, text in enumerate(texts, 1):
+        if lines:
+            ids = line_beginning(text, corpus.vocabulary, context, "board.probe")
+        elif len(text) > context:
+            raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(text)}")
+        else:
+            ids = corpus.vocabulary.encode(text, "board.probe").tolist()
+        if len(ids) > (longest := largest_text(heads)):
+            raise UserError(f"board.probe: expected at most {longest} characters with {heads} heads, got {len(ids)}")
+        probes[f"probe_{number}"] = ids
+    return probes

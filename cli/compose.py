@@ -1,0 +1,86 @@
+"""Configurations as Hydra composes them, before it does: nothing is written."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cli.mistakes import composing
+from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
+from errors import UserError
+from training.run import AUTO, has_run, newest_run
+
+
+def register() -> None:
+    """Make the configuration classes known to Hydra, for the defaults lists in train.yaml and sample.yaml."""
+    for command, config in COMMANDS.items():
+        ConfigStore.instance().store(name=f"{command}_schema", node=config)
+
+
+def compose(command: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a command, Hydra's own included. Raises MISTAKES."""
+    with composing(), hydra.initialize_config_dir(CONF, version_base="1.3"):
+        return hydra.compose(command, list(overrides), return_hydra_config=True)
+
+
+def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
+    """The typed configuration of a command. Raises UserError at a name that its type lacks."""
+    composed = composed.copy()
+    with open_dict(composed):
+        composed.pop("hydra", None)
+    try:
+        config = OmegaConf.to_object(composed)
+    except (AttributeError, TypeError) as error:  # "+name=value" gets this far
+        raise UserError(f"there is no such name: {error}") from error
+    assert isinstance(config, TrainConfig | SampleConfig)
+    return config
+
+
+def parse(arguments: Iterable[str]) -> list[Override]:
+    """The overrides among the arguments of a command. Raises MISTAKES."""
+    with composing():
+        return OverridesParser.create().parse_overrides([each for each in arguments if not each.startswith("-")])
+
+
+def names(overrides: Iterable[str]) -> list[str]:
+    """The names that a command line sets."""
+    return [override.get_key_element().lstrip("+~") for override in parse(overrides)]
+
+
+def quote(argument: str, free_text: Iterable[str], free_texts: Iterable[str] = ()) -> str:
+    """Quote the value of `name=value` for Hydra's grammar if it is free text."""
+    name, equals, value = argument.partition("=")
+    listed = name in free_texts and not value.startswith("[")
+    if not (listed or name in free_text) or not equals or value == "null":
+        return argument
+    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # no interpolation
+    value = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + match[2].replace("'", r"\'"), value)
+    return f"{name}=['{value}']" if listed else f"{name}='{value}'"
+
+
+def folder_to_resume(config: DictConfig, in_run_dir: bool) -> Path | None:
+    """The folder of the run that `resume` names; None if there is none, or if hydra.run.dir names it."""
+    if config.resume is None or (config.resume == AUTO and in_run_dir):
+        return None
+    if config.resume == AUTO:
+        return newest_run(Path("runs") / config.name, "*")
+    if in_run_dir:
+        raise UserError(
+            "resume: expected a run's folder there or in hydra.run.dir, got both; with the latter, give auto"
+        )
+    try:
+        folder = Path(config.resume).expanduser()
+        if has_run(folder):
+            return folder
+        newest = newest_run(folder, "**")
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"resume: cannot look for {config.resume!r}: {error}") from error
+    hint = f"; the newest below it is {newest}" if newest else ""
+    raise UserError(f"resume: expected auto or a run's folder with a checkpoint to resume, got {config.resume}{hint}")

@@ -1,0 +1,268 @@
+"""A run's folder, claimed by a lock, and its record: what it was started with, which its checkpoints store."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from errors import UserError
+from files import remove_unfinished
+from model.config import DecoderConfig, PositionKind
+
+if TYPE_CHECKING:
+    from conf.schema import TrainConfig
+    from training.checkpoint import Checkpoint
+    from training.device import Runtime
+
+AUTO = "auto"  # resume the newest run of the same name if there is one, else start one
+LOCK = ".lock"
+HYDRA = ".hydra"
+OLD_LAST, LAST_COMMIT_FOR_OLD = "last.pt", "1b08082"  # a checkpoint that this version cannot read
+# Where the text lies, where and how the run computes and what becomes of it may change on resume; what is learned may
+# not. Whether the text is the same is known once it has been read.
+MAY_CHANGE = (
+    "resume",
+    "data.path",
+    "data.source",
+    "runtime.device",
+    "runtime.precision",
+    "runtime.compile",
+    "training.checkpoint_every",
+    "training.on_divergence",
+)
+MAY_GROW = "training.steps"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command as Hydra composed it, beside its configuration: the folder, and what the command line sets."""
+
+    directory: Path
+    overrides: list[str]  # names
+    presets: dict[str, str]  # by group
+
+
+@dataclass(kw_only=True)
+class _Details:
+    presets: dict[str, str]  # by group
+    settings: dict[str, int | float | str]  # set on the command line, and the preset: what runs are compared by
+    ran_on: dict[str, int | str]  # the machine
+
+
+@dataclass(kw_only=True)
+class Record(_Details):
+    """Configuration, presets, settings and machine of a run: stored in its checkpoints."""
+
+    config: "TrainConfig"
+
+    @classmethod
+    def of(cls, config: "TrainConfig", job: Job) -> "Record":
+        """The record of a run that runs nowhere yet."""
+        names = ["seed", *(name for name in job.overrides if name != "resume")]
+        settings: dict[str, int | float | str] = {
+            name: job.presets[name] for name in ("experiment", *names) if name in job.presets
+        }
+        settings |= {name: _scalar(attrgetter(name)(config)) for name in names if name not in job.presets}
+        return cls(config=config, presets=job.presets, settings=settings, ran_on={})
+
+    @classmethod
+    def restore(cls, values: Any, config_class: "type[TrainConfig]") -> "Record":
+        """The record of which a checkpoint holds the `values`. Raises ValueError if they are none."""
+        from training.plain import from_plain
+
+        if not isinstance(values, dict):
+            raise ValueError("no record of a run")
+        details = {name: value for name, value in values.items() if name != "config"}
+        config = from_plain(config_class, values.get("config"), "run.config")
+        return cls(config=config, **vars(from_plain(_Details, details, "run")))
+
+    def set_machine(self, runtime: "Runtime") -> None:
+        """Record where the run computes now."""
+        from training.device import machine
+
+        self.ran_on = machine(runtime.device) | {
+            "device": str(runtime.device),
+            "precision": str(runtime.precision),
+            "compile": str(runtime.compile),
+            "processes": runtime.ranks.world_size,
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run about to train: equal on every rank."""
+
+    directory: Path
+    record: Record
+    last: "Checkpoint | None" = None  # to resume from
+    initial: "Checkpoint | None" = None  # whose weights a new run begins with
+
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to train, and the summary says so."""
+        from training.loop import is_finished
+
+        if not self.last or not is_finished(self.last.state, self.record.config.training):
+            return False
+        try:
+            summary = json.loads((self.directory / "summary.json").read_text(encoding="utf-8"))
+            return bool(summary["steps"] == self.last.step)
+        except (OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
+            return False
+
+
+def prepare_run(config: "TrainConfig", job: Job) -> Run:
+    """Read the checkpoint to resume or to begin with. Raises UserError where it and the command line conflict."""
+    from training.checkpoint import LAST, find_checkpoint, load_checkpoint
+
+    record = Record.of(config, job)
+    if config.resume and has_run(job.directory):
+        file = job.directory / "checkpoints" / LAST
+        last = load_checkpoint(file)
+        try:
+            saved = Record.restore(last.run, type(config))
+            if saved.config.model != last.model or saved.config.problems():
+                raise ValueError("; ".join(saved.config.problems()) or "a record of another model")
+        except ValueError as error:
+            raise UserError(f"resume: expected the checkpoint of a run in {file}, got: {error}") from error
+        return Run(job.directory, merge_for_resume(saved, record, job.overrides), last=last)
+    if config.resume not in (None, AUTO):
+        raise UserError(f"resume: expected auto or a run's folder, got {config.resume} for {job.directory}")
+    if not config.init_from:
+        return Run(job.directory, record)
+    initial = load_checkpoint(find_checkpoint(config.init_from))
+    config.model = init_from_config(initial.model, config.model, job.overrides)
+    if problems := config.problems():  # the weights' shape beside the other settings of this command line
+        raise UserError("; ".join(problems))
+    return Run(job.directory, record, initial=initial)
+
+
+def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -> Record:
+    """The record of a run that was started as `saved` and resumes as `current`, whose command line sets `overrides`.
+
+    Raises UserError naming every value that conflicts with the one the run was started with.
+    """
+    record, conflicts = deepcopy(saved), []
+    record.ran_on = current.ran_on
+    for name in overrides:
+        if name == "data":
+            record.config.data.source = current.config.data.source
+        elif name in saved.presets:
+            if saved.presets[name] != current.presets[name]:
+                conflicts.append(f"{name}={current.presets[name]} (was {saved.presets[name]})")
+        else:
+            old, new = attrgetter(name)(saved.config), attrgetter(name)(current.config)
+            if name in MAY_CHANGE or (name == MAY_GROW and new >= old):
+                group, _, field = name.rpartition(".")
+                setattr(attrgetter(group)(record.config) if group else record.config, field, new)
+            elif old != new:
+                rule = ", may only grow" if name == MAY_GROW else ""
+                conflicts.append(f"{name}={_yaml(new)} (was {_yaml(old)}{rule})")
+        if name in current.settings:
+            record.settings[name] = current.settings[name]
+    if conflicts:
+        raise UserError(f"resume: expected what the run was started with, got {', '.join(conflicts)}")
+    return record
+
+
+def init_from_config(initial: DecoderConfig, current: DecoderConfig, overrides: Sequence[str]) -> DecoderConfig:
+    """The configuration of a decoder that begins with the weights of one configured as `initial`.
+
+    Raises UserError naming every value on the command line that does not fit the weights.
+    """
+    free = {"dropout", "attention_dropout"}
+    if initial.position is not PositionKind.learned:
+        free.add("context")
+    model, conflicts = deepcopy(initial), []
+    for name in (name for name in overrides if name.startswith("model.")):
+        field = name.removeprefix("model.")
+        old, new = getattr(initial, field), getattr(current, field)
+        if field in free:
+            setattr(model, field, new)
+        elif old != new:
+            conflicts.append(f"{name}={_yaml(new)} (is {_yaml(old)})")
+    if conflicts:
+        raise UserError(f"init_from: expected the shape of its weights, got {', '.join(conflicts)}")
+    return model
+
+
+def has_run(directory: Path) -> bool:
+    """Whether `directory` holds a run that can be resumed. Raises UserError at one of an older version."""
+    from training.checkpoint import LAST
+
+    checkpoints = directory / "checkpoints"
+    if (checkpoints / LAST).is_file():
+        return True
+    if (checkpoints / OLD_LAST).is_file():
+        raise UserError(
+            f"resume: expected a checkpoint {LAST}, got {checkpoints / OLD_LAST} of an older version, which commit "
+            f"{LAST_COMMIT_FOR_OLD} was the last to read; start another run by another name="
+        )
+    return False
+
+
+def newest_run(folder: Path, below: str) -> Path | None:
+    """The folder of the newest run in `folder`, as deep as the pattern `below`. Raises UserError if it is too old."""
+    from training.checkpoint import LAST
+
+    files = {file for name in (LAST, OLD_LAST) for file in folder.glob(f"{below}/checkpoints/{name}")}
+    if not files:
+        return None
+    newest = max(files, key=lambda file: file.stat().st_mtime).parents[1]
+    has_run(newest)
+    return newest
+
+
+@contextmanager
+def claimed(directory: Path, resume: bool, composed: Mapping[str, Any]) -> Iterator[None]:
+    """Lock `directory` and write what was `composed` to its `.hydra`. What is in it is overwritten by nothing.
+
+    Raises UserError if another process trains in it, or if it holds a run and this is not to `resume` it. After a
+    UserError that left nothing else behind, the folder is as before.
+    """
+    from filelock import FileLock, Timeout  # which has much to import
+
+    hydra, lock, nothing_came_of_it = directory / HYDRA, FileLock(directory / LOCK, blocking=False), False
+    try:
+        lock.acquire()  # the system frees the lock of a process that ended, however it did
+    except Timeout as error:
+        raise UserError(f"hydra.run.dir: expected a folder that no other process trains in, got {directory}") from error
+    try:
+        # With resume=auto, what was started here and never saved is started again.
+        if not resume and (hydra.exists() or has_run(directory)):
+            raise UserError(
+                f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again, give another "
+                "name=, or go on with it by resume="
+            )
+        if hydra.exists():
+            remove_unfinished(directory)
+        if not has_run(directory):
+            hydra.mkdir(exist_ok=True)
+            for name, content in composed.items():
+                OmegaConf.save(content, hydra / f"{name}.yaml")
+        yield
+    except UserError:
+        nothing_came_of_it = set(directory.iterdir()) <= {hydra, directory / LOCK} if directory.exists() else False
+        raise
+    finally:
+        lock.release()
+        if nothing_came_of_it:
+            shutil.rmtree(hydra, ignore_errors=True)
+            (directory / LOCK).unlink(missing_ok=True)
+
+
+def _scalar(setting: object) -> int | float | str:
+    """A setting as TensorBoard and JSON can hold it."""
+    if isinstance(setting, list):
+        return ", ".join(map(str, setting))
+    return setting if isinstance(setting, int | float) else str(setting)
+
+
+def _yaml(value: object) -> str:
+    return f"[{', '.join(map(_yaml, value))}]" if isinstance(value, list) else str(getattr(value, "value", value))
