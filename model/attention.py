@@ -38,10 +38,10 @@ class SingleHeadAttention(nn.Module):
 
 
 class MultiHeadAttention(nn.Module):
-    """`heads` heads of size C / heads as one batched product, then an output projection (Vaswani et al. 2017, 3.2.2)."""
+    """`heads` heads of size C / heads as one batched product, then an output projection (Vaswani et al. 2017)."""
 
     def __init__(self, width: int, heads: int, bias: bool = False, pooling: AttentionPooling | None = None) -> None:
-        """`pooling` defaults to causal scaled dot-product attention. Raises ValueError unless `heads` divides `width`."""
+        """`pooling` as in `SingleHeadAttention`. Raises ValueError unless `heads` divides `width`."""
         super().__init__()
         if width % heads:
             raise ValueError(f"expected heads to divide the width of {width}, got {heads}")

@@ -37,7 +37,8 @@ class LayerCache(Protocol):
 def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:
     """Softmax over the first `valid_lens` keys of each query, exact zeros beyond; a length of 0 gives a row of zeros.
 
-    scores: (B, ..., Q, K). valid_lens: None for all keys, (B,) or (B, Q). Raises ValueError for other shapes. Zhang et al. 2023, Dive into Deep Learning, section 11.3.2.1.
+    scores: (B, ..., Q, K). valid_lens: None for all keys, (B,) or (B, Q). Raises ValueError for other shapes.
+    Zhang et al. 2023, Dive into Deep Learning, section 11.3.2.1.
     """
     if valid_lens is None:
         return scores.softmax(-1)

@@ -68,7 +68,7 @@ class Bilinear(InnerProduct):
 class Distance(InnerProduct):
     """-|q - k|^2 / 2 / sqrt(D) without the query's norm: the softmax is a Gaussian kernel around the query.
 
-    -|q - k|^2 / 2 = q.k - |k|^2 / 2 - |q|^2 / 2, whose last term is the same for every key; the norms of the keys become
+    -|q - k|^2 / 2 = q.k - |k|^2 / 2 - |q|^2 / 2, whose last term is the same for every key; the keys' norms become
     one more column. Loses digits, in bf16 more, where keys are much longer than the distances between them
     (Zhang et al. 2023, Dive into Deep Learning, section 11.3.1 and its exercise 1).
     """

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from model.config import AttentionKind, PositionKind, ScoringKind
 from model.decoder import Decoder
-from sampling.completion import completions
+from sampling.completion import complete
 from sampling.filters import SamplingParams
-from sampling.generate import decode_one, generate, prefill, steps
+from sampling.generate import decode_one_token, generate, generate_batch, prefill
 from sampling.kv_cache import KVCache
 from tests.sampling.decoders import BOTH_KINDS, CONTEXT, MODEL, PROMPTS, decoder, ids_of
 from tests.sampling.reference_filters import FILTERS, assert_drawn_from, exact
@@ -48,7 +48,7 @@ def test_cached_logits_are_those_without_a_cache_across_two_ends_of_the_context(
     model = decoder(scoring, position, attention).to(dtype)
     texts = [list(prompt[-CONTEXT:]) for prompt in PROMPTS]
     renewed = 0
-    for step in islice(steps(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30):
+    for step in islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30):
         for text, chosen, logits in zip(texts, step.ids.tolist(), step.logits, strict=True):
             torch.testing.assert_close(logits, uncached(model, text), rtol=0, atol=tolerance)
             text.append(chosen)
@@ -62,8 +62,8 @@ def test_greedy_text_is_the_likeliest_character_each_time(scoring: ScoringKind, 
     text = [1, 2]
     for _ in range(40):
         text.append(int(uncached(model, text).argmax()))
-    assert completions(model, [1, 2], 40, params=SamplingParams(temperature=0)) == [text[2:]]
-    assert completions(model, [1, 2], 40, params=SamplingParams(top_k=1), seed=9) == [text[2:]]
+    assert complete(model, [1, 2], 40, params=SamplingParams(temperature=0)) == [text[2:]]
+    assert complete(model, [1, 2], 40, params=SamplingParams(top_k=1), seed=9) == [text[2:]]
 
 
 @pytest.mark.parametrize(("scoring", "position"), list(product(ScoringKind, PositionKind)))
@@ -71,10 +71,10 @@ def test_shapes_that_never_change_give_the_same_logits(
     scoring: ScoringKind, position: PositionKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = decoder(scoring, position, BOTH_KINDS).double()
-    growing = list(islice(steps(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30))
-    monkeypatch.setattr("sampling.generate.has_graphs", lambda _: True)
-    monkeypatch.setattr("sampling.generate.recorded", lambda *_: decode_one)
-    for expected, step in zip(growing, steps(model, PROMPTS, SamplingParams(), [0, 1, 2]), strict=False):
+    growing = list(islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30))
+    monkeypatch.setattr("sampling.generate.has_cuda_graphs", lambda _: True)
+    monkeypatch.setattr("sampling.generate.capture_graph", lambda *_: decode_one_token)
+    for expected, step in zip(growing, generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), strict=False):
         torch.testing.assert_close(step.logits, expected.logits, rtol=0, atol=1e-12)
         assert torch.equal(step.ids, expected.ids)
 
@@ -83,7 +83,7 @@ def test_shapes_that_never_change_give_the_same_logits(
 def test_the_shortest_contexts_have_no_half_to_keep(context: int) -> None:
     model = decoder(context=context)
     text = [1, 2, 3][-context:]
-    for step in islice(steps(model, [[1, 2, 3]], SamplingParams(), [0]), 12):
+    for step in islice(generate_batch(model, [[1, 2, 3]], SamplingParams(), [0]), 12):
         torch.testing.assert_close(step.logits[0], uncached(model, text))
         text.append(int(step.ids))
 
@@ -94,8 +94,8 @@ def test_reading_ahead_fills_a_cache_as_reading_one_by_one_does() -> None:
     for row, ids in enumerate([[1, 2, 3, 4], [5, 6]]):
         one_by_one = KVCache(model.config, 1, CONTEXT, model.embedding.weight)
         for one in ids:
-            decode_one(model, torch.tensor([one]), one_by_one)
-        assert ahead.held[row] == one_by_one.held[0] == len(ids)
+            decode_one_token(model, torch.tensor([one]), one_by_one)
+        assert ahead.lengths[row] == one_by_one.lengths[0] == len(ids)
         for left, right in zip(ahead.layers, one_by_one.layers, strict=True):
             torch.testing.assert_close(left.stores[0][row], right.stores[0][0])
 
@@ -108,14 +108,14 @@ def test_one_prompt_is_read_once_for_all_its_samples(monkeypatch: pytest.MonkeyP
         return prefill(decoder, sequences)
 
     monkeypatch.setattr("sampling.generate.prefill", noted)
-    next(steps(MODEL, [[1, 2, 3]] * 5 + [[4, 5]], SamplingParams(), range(6)))
+    next(generate_batch(MODEL, [[1, 2, 3]] * 5 + [[4, 5]], SamplingParams(), range(6)))
     assert read == [[(1, 2), (4,)]]
 
 
 def test_a_cache_is_freed_as_soon_as_nobody_holds_it() -> None:
     gc.disable()  # which would find cycles, but late
     try:
-        going = steps(MODEL, [[1, 2, 3]], SamplingParams(), [0])
+        going = generate_batch(MODEL, [[1, 2, 3]], SamplingParams(), [0])
         next(going)
         assert isinstance(going, Generator)
         cache = weakref.ref(inspect.getgeneratorlocals(going)["cache"])
@@ -147,7 +147,8 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn_beside_it() -> None:
 
 def test_a_sample_does_not_depend_on_the_prompts_beside_it() -> None:
     together = zip(
-        *(step.ids.tolist() for step in islice(steps(MODEL, PROMPTS, SamplingParams(), [5, 6, 7]), 40)), strict=True
+        *(step.ids.tolist() for step in islice(generate_batch(MODEL, PROMPTS, SamplingParams(), [5, 6, 7]), 40)),
+        strict=True,
     )
     alone = [ids_of(40, prompt=prompt, seed=5 + i)[0] for i, prompt in enumerate(PROMPTS)]
     assert list(map(list, together)) == alone
@@ -175,9 +176,9 @@ def test_writing_leaves_gradients_and_mode_as_they_were() -> None:
 @pytest.mark.parametrize("prompts", [[[]], [[1], []]])
 def test_an_empty_prompt_is_refused(prompts: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="at least one id"):
-        next(steps(MODEL, prompts, SamplingParams(), range(len(prompts))))
+        next(generate_batch(MODEL, prompts, SamplingParams(), range(len(prompts))))
 
 
 def test_every_prompt_needs_a_seed() -> None:
     with pytest.raises(ValueError, match="a seed for each of 2 prompts, got 1"):
-        next(steps(MODEL, [[1], [2]], SamplingParams(), [0]))
+        next(generate_batch(MODEL, [[1], [2]], SamplingParams(), [0]))

@@ -4,9 +4,9 @@ from torch import nn
 
 from model.config import AttentionKind, DecoderConfig, ScoringKind
 from model.decoder import Decoder
-from sampling.completion import completions
+from sampling.completion import complete
 from sampling.filters import SamplingParams
-from sampling.generate import steps
+from sampling.generate import generate_batch
 from sampling.packing import PackedFeedForward, PackedLinear, packed
 
 IDS = torch.randint(7, (3, 20), generator=torch.Generator().manual_seed(0))
@@ -58,15 +58,15 @@ def test_packing_leaves_the_decoder_as_it_was() -> None:
 def test_a_packed_decoder_writes_the_same_alone_and_in_company(dtype: torch.dtype) -> None:
     model = decoder()
     alone = packed(model, dtype, 1)
-    together = completions(packed(model, dtype, 5), [1, 2], 60, count=5, seed=3)
-    assert together == [completions(alone, [1, 2], 60, seed=3 + i)[0] for i in range(5)]
+    together = complete(packed(model, dtype, 5), [1, 2], 60, count=5, seed=3)
+    assert together == [complete(alone, [1, 2], 60, seed=3 + i)[0] for i in range(5)]
 
 
 def test_without_onednn_a_decoder_packs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = decoder()
-    logits = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
+    logits = next(generate_batch(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    plain = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
+    plain = next(generate_batch(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
     torch.testing.assert_close(plain, logits, rtol=0, atol=0.02)
 
 
