@@ -22,13 +22,8 @@ ADDITIVE_SUMS = 2**20  # elements of the sums that additive attention forms at o
 class LayerCache(Protocol):
     """Keys and values of the tokens that one layer has read so far."""
 
-    @property
-    def positions(self) -> Positions:
-        """Positions of the current queries."""
-
-    @property
-    def valid_lens(self) -> Tensor | None:
-        """Number of keys that each sequence attends to, (B,); None for all."""
+    positions: Positions  # of the current queries
+    valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
 
     def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values (B, H, T, D) of the current tokens; return those (B, H, K, D) to attend to."""

@@ -10,14 +10,6 @@ from model.config import DecoderConfig, ScoringKind
 from model.position import Positions
 
 
-class CachePosition:
-    """Position of the current tokens, shared by the caches of all layers."""
-
-    positions: Positions  # of the current tokens
-    stop: int  # attention sees the positions before this one
-    valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
-
-
 class KVCache:
     """Cache of B sequences of at most S tokens: call `prepare`, run the decoder on `layers`, then call `advance`.
 
@@ -35,27 +27,26 @@ class KVCache:
         self.size, self.static = S, static
         self.lengths = [0] * B  # number of tokens in each sequence
         self.device_lengths = torch.zeros(B, dtype=torch.long, device=like.device)  # the same
-        self.current = CachePosition()
         # Stale slots that are attended to with weight zero must be finite, but zeros take time where S is large.
         allocate = like.new_empty if equal_lengths and not static else like.new_zeros
         self.layers: list[KeyValueCache] = []
         for heads, head_size in map(config.heads_and_size, config.attention_kinds()):
             if config.scoring == ScoringKind.mean:
-                self.layers.append(RunningMeanCache(self.current, like.new_zeros(B, heads, 1, head_size)))
+                self.layers.append(RunningMeanCache(like.new_zeros(B, heads, 1, head_size)))
             else:
                 keys, values = (allocate(B, heads, S, head_size) for _ in range(2))
-                self.layers.append(KeyValueCache(self.current, keys, values))
+                self.layers.append(KeyValueCache(keys, values))
 
     def prepare(self, T: int, lengths: Sequence[int] | None = None) -> None:
         """Set the position of the next T tokens: 1, or more if the cache is empty; `lengths` if they differ."""
-        filled, current = max(self.lengths), self.current
-        current.stop = self.size if self.static else filled + T
+        filled = max(self.lengths)
+        positions: Positions = slice(filled, filled + T)
+        valid_lens = None if lengths is None else torch.tensor(lengths, device=self.device_lengths.device)
         if T == 1 and (self.static or min(self.lengths) < filled):
-            current.positions, current.valid_lens = self.device_lengths[:, None], self.device_lengths + 1
-        else:
-            current.positions, current.valid_lens = slice(filled, filled + T), None
-        if lengths is not None:
-            current.valid_lens = torch.tensor(lengths, device=self.device_lengths.device)
+            positions, valid_lens = self.device_lengths[:, None], self.device_lengths + 1
+        for layer in self.layers:
+            layer.positions, layer.valid_lens = positions, valid_lens
+            layer.stop = self.size if self.static else filled + T
 
     def advance(self, lengths: Sequence[int]) -> None:
         """Count the tokens that each sequence has read."""
@@ -83,16 +74,12 @@ class KVCache:
 class KeyValueCache:
     """All keys and values of one layer, at their positions (a `model.pooling.LayerCache`)."""
 
-    def __init__(self, current: CachePosition, *stores: Tensor) -> None:
-        self.current, self.stores = current, stores  # (B, H, S, D) each
+    positions: Positions  # of the current tokens
+    valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
+    stop: int  # attention sees the positions before this one
 
-    @property
-    def positions(self) -> Positions:
-        return self.current.positions
-
-    @property
-    def valid_lens(self) -> Tensor | None:
-        return self.current.valid_lens
+    def __init__(self, *stores: Tensor) -> None:
+        self.stores = stores  # (B, H, S, D) each
 
     def grow(self, S: int) -> None:
         self.stores = tuple(F.pad(store, (0, 0, 0, S - store.shape[2])) for store in self.stores)
@@ -100,14 +87,13 @@ class KeyValueCache:
     def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values (B, H, T, D) of the current tokens; return those (B, H, K, D) to attend to."""
         keys, values = self.stores
-        positions, stop = self.current.positions, self.current.stop
-        if isinstance(positions, slice):
-            keys[:, :, positions], values[:, :, positions] = key, value
+        if isinstance(self.positions, slice):
+            keys[:, :, self.positions], values[:, :, self.positions] = key, value
         else:
-            index = positions[:, None, :, None].expand_as(key)
+            index = self.positions[:, None, :, None].expand_as(key)
             keys.scatter_(2, index, key)
             values.scatter_(2, index, value)
-        return keys[:, :, :stop], values[:, :, :stop]
+        return keys[:, :, : self.stop], values[:, :, : self.stop]
 
 
 class RunningMeanCache(KeyValueCache):
@@ -118,10 +104,9 @@ class RunningMeanCache(KeyValueCache):
 
     def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         (total,) = self.stores
-        T, lengths = value.shape[2], self.current.valid_lens
-        count = self.current.stop if lengths is None else lengths[:, None, None, None]
-        if T > 1:
-            padding = torch.arange(T, device=value.device)[:, None] >= count
+        count = self.stop if self.valid_lens is None else self.valid_lens[:, None, None, None]
+        if value.shape[2] > 1:
+            padding = torch.arange(value.shape[2], device=value.device)[:, None] >= count
             total.copy_(value.masked_fill(padding, 0).sum(2, keepdim=True))
             return key, value
         total += value

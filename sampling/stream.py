@@ -1,7 +1,6 @@
 """Writing samples: character by character or when they are finished, as text or JSON, to the screen or a file."""
 
 import json
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -18,8 +17,6 @@ from sampling.output import open_output
 from terminal import Writer
 
 KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # appended to such a line
-JOINER = "\N{ZERO WIDTH JOINER}"
-SKIN_TONES = range(0x1F3FB, 0x1F400)  # emoji modifiers
 
 
 @dataclass(frozen=True)
@@ -131,45 +128,21 @@ def write_whole(
 
 def stream(request: SamplingRequest, out: Writer, bar: "tqdm[NoReturn]", completions: list[Completion]) -> None:
     """Write prompt and sample, each character as soon as it is final, and add the sample to `completions`."""
-    combining = any(map(extends_grapheme, request.vocabulary.characters))
-    sample, decoded, pending = Completion(), -1, ""
+    sample, shown = Completion(), -1  # number of ids shown; -1: nor the prompt
 
-    def decode(until: int) -> None:
-        """Decode the sample's ids up to `until`."""
-        nonlocal decoded, pending
-        decoded, pending = until, pending + request.vocabulary.decode(sample.ids[decoded:until])
-
-    def show(end: int) -> None:
-        """Write the pending characters up to `end`."""
-        nonlocal pending
-        shown, pending = pending[:end], pending[end:]  # before writing: Ctrl-C there must not write them again
-        out.write(shown)
+    def show(prefix: str, until: int, suffix: str = "") -> None:
+        nonlocal shown
+        start, shown = max(shown, 0), until  # before writing: Ctrl-C there must not write them again
+        out.write(prefix + request.vocabulary.decode(sample.ids[start:until]) + suffix)
         out.flush()
 
     try:
         for (sample,) in request.steps([request.seed], steps_per_fetch=1):
-            if decoded < 0:  # not before the first step: if that fails, an old file stays
-                decoded, pending = 0, request.prompt
-                show(grapheme_boundary(pending) if combining else len(pending))
-            decode(sample.final)
-            show(grapheme_boundary(pending) if combining else len(pending))
+            if shown < 0:  # not before the first step: if that fails, an old file stays
+                show(request.prompt, 0)
+            show("", sample.final)
             bar.update()
     finally:
-        if decoded >= 0:
-            decode(len(sample.ids))
-            pending += "\n"
-            show(len(pending))
+        if shown >= 0:
+            show("", len(sample.ids), "\n")
         completions.append(sample)
-
-
-def grapheme_boundary(text: str) -> int:
-    """Start of the last grapheme cluster of a growing text, which marks may still extend (Unicode annex 29)."""
-    last = len(text) - 1
-    while last > 0 and (extends_grapheme(text[last]) or text[last - 1] == JOINER):
-        last -= 1
-    return max(last, 0)
-
-
-def extends_grapheme(character: str) -> bool:
-    """Whether a character extends the one before it: a combining mark, a joiner, a skin tone."""
-    return unicodedata.category(character)[0] == "M" or character == JOINER or ord(character) in SKIN_TONES

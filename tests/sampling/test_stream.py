@@ -6,7 +6,6 @@ import pytest
 from tqdm import tqdm
 
 from data.lines import fingerprints
-from data.vocabulary import Vocabulary
 from sampling.completion import Completion, complete
 from sampling.stream import (
     CUT,
@@ -16,14 +15,10 @@ from sampling.stream import (
     format_json,
     format_line,
     format_text,
-    grapheme_boundary,
     stream,
     write_whole,
 )
 from tests.sampling.helpers import DECODER, VOCABULARY, request
-
-ACCENT, WOMAN, ROCKET, BROWN = "\N{COMBINING ACUTE ACCENT}", "\U0001f469", "\U0001f680", "\U0001f3fe"
-JOINER, HEART, EMOJI = "\u200d", "\u2764", "\ufe0f"
 
 
 class Screen(io.StringIO):
@@ -78,36 +73,6 @@ def test_what_looked_like_a_stop_is_shown_once_it_is_none() -> None:
     screen = streamed(request(stops=[VOCABULARY.encode(never).tolist()]))
     assert screen.getvalue() == f"ab{text}\n"
     assert "ab" + text[:8] not in screen.flushed  # for what comes next might complete the stop
-
-
-@pytest.mark.parametrize(
-    ("text", "final"),
-    [
-        ("", 0),
-        ("a", 0),
-        ("ab", 1),
-        ("ae" + ACCENT, 1),
-        ("e" + ACCENT + ACCENT, 0),
-        ("e" + ACCENT + "a", 2),
-        ("a" + WOMAN + BROWN + JOINER, 1),
-        ("a" + WOMAN + BROWN + JOINER + ROCKET, 1),
-        (WOMAN + JOINER + ROCKET + "a", 3),
-        ("a" + HEART + EMOJI, 1),
-        ("漢字", 1),
-    ],
-)
-def test_a_character_is_final_when_no_mark_can_join_it_any_more(text: str, final: int) -> None:
-    assert grapheme_boundary(text) == final
-
-
-def test_a_mark_never_appears_behind_a_character_that_is_already_shown() -> None:
-    vocabulary = Vocabulary("\n ade" + "i" + ACCENT)
-    given = request(vocabulary=vocabulary, prompt="e", ids=[4], length=200)
-    screen = streamed(given)
-    assert screen.getvalue() == f"e{text_of(given)}\n"
-    assert ACCENT in screen.getvalue()
-    for before, after in zip(screen.flushed, screen.flushed[1:], strict=False):
-        assert after[len(before)] != ACCENT
 
 
 class Interrupted(io.StringIO):
