@@ -16,14 +16,14 @@ from bench.ours import VOCABULARY_SIZE, Shape
 from bench.peers import count, import_file, version
 from bench.sampling_report import Turn
 from bench.workers import Answer, Ready
+from conf.schema import SamplingRuntimeConfig
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
-from sampling.config import SamplingRuntimeConfig
-from sampling.engine import ready
 from sampling.filters import SamplingParams
 from sampling.generate import generate
 from sampling.packing import PackedLinear
 from training.config import Device, Precision
+from training.device import prepare_for_sampling
 
 TEMPERATURE = 0.8
 PROMPT = 0  # the one id that all write on from
@@ -51,7 +51,7 @@ class Contestant:
 def as_sampled(decoder: Decoder, rows: int, precision: Precision = Precision.auto) -> Decoder:
     """The decoder as sample.py writes so many sequences with it, on its device."""
     device = Device(decoder.embedding.weight.device.type)
-    return ready(decoder, SamplingRuntimeConfig(device=device, precision=precision), rows)[0]
+    return prepare_for_sampling(decoder, SamplingRuntimeConfig(device=device, precision=precision), rows)[0]
 
 
 def new_decoder(shape: Shape, position: PositionKind, device: torch.device) -> Decoder:

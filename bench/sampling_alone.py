@@ -19,7 +19,7 @@ from bench.stopwatch import ROOT, RunFailedError
 from bench.throughput import ratio
 from bench.throughput_report import Spread
 from model.decoder import Decoder
-from sampling.generate import kept
+from sampling.generate import overlap
 from sampling.kv_cache import KVCache
 from sampling.packing import PackedLinear
 from training.checkpoint import find_checkpoint, load_checkpoint
@@ -27,7 +27,7 @@ from training.checkpoint import find_checkpoint, load_checkpoint
 
 def stretch(middle: int, context: int) -> tuple[int, int]:
     """The first and the last id, counted from 1, of as many around `middle` as from one reading again to the next."""
-    period = context - kept(context) + 1
+    period = context - overlap(context) + 1
     first = middle - period // 2
     return first, first + period - 1
 

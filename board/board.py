@@ -19,7 +19,7 @@ from board.snapshots import encoding_of, summary_of, summary_of_encoding, summar
 from board.writer import LastingWriter
 from model.decoder import Decoder
 from model.position import LearnedPosition, SinusoidalPosition
-from sampling.completion import completions
+from sampling.completion import complete
 from training.config import BoardConfig
 from training.progress import Reading
 
@@ -78,7 +78,7 @@ class Board:
         if isinstance(decoder.position, LearnedPosition):
             self.positions(step, decoder)
         count = 1 if self.end is None else SAMPLE_LINES
-        samples = completions(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
+        samples = complete(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
         self.writer.add_text("sample", verbatim("\n".join(map(self._text, samples))), step)
 
     def attention_due(self, step: int, steps: int) -> bool:

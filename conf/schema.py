@@ -9,8 +9,7 @@ from typing import Any
 
 from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
-from sampling.config import SamplingRuntimeConfig
-from training.config import BoardConfig, RuntimeConfig, TrainingConfig
+from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
 from training.plain import plain
 
 CONF = str(Path(__file__).parent)
@@ -47,28 +46,42 @@ class TrainConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class SamplingRuntimeConfig:
+    """Device and precision of sampling."""
+
+    device: Device = Device.auto
+    precision: Precision = Precision.auto  # of the linear layers in the blocks
+
+    def problems(self) -> list[str]:
+        """Errors in these values, one entry each."""
+        if self.precision is Precision.fp16:
+            return ["runtime.precision: expected auto, fp32 or bf16, got fp16"]
+        return []
+
+
+@dataclass(kw_only=True, slots=True)
 class SampleConfig:
     """`python sample.py`."""
 
     checkpoint: str | None = None  # a file, a run's folder, or the newest run's `best` (the default) or `last`
-    prompt: str | None = None  # the text to go on from
-    prompt_file: str | None = None  # a file that holds it, - for standard input
-    unknown: Unknown = Unknown.error  # what to do about characters of the prompt that the vocabulary lacks
-    length: int | None = 500  # characters to write; null: until interrupted
-    count: int = 1  # samples
-    temperature: float = 0.8  # below 1: more likely characters; 0: always the likeliest
-    top_k: int | None = None  # choose among the k likeliest characters only
-    top_p: float | None = None  # among the fewest likeliest that have this probability together
-    min_p: float | None = None  # among those at least this share of the likeliest's probability as likely
-    stop: list[str] = field(default_factory=list)  # texts to stop at, which are left out
-    seed: int = 0  # of the first sample, and one more for each further one
-    output: str | None = None  # a file for the samples, .txt, or .jsonl with the log-probability of each character
-    score: bool = False  # instead of writing: how likely the model finds the prompt
-    inspect: bool = False  # write the attention maps of prompt and samples to the run's folder
+    prompt: str | None = None  # the text to continue
+    prompt_file: str | None = None  # a file with the prompt; - for standard input
+    unknown: Unknown = Unknown.error  # what to do with characters of the prompt that the vocabulary lacks
+    length: int | None = 500  # characters to sample; null: until Ctrl-C
+    count: int = 1  # number of samples
+    temperature: float = 0.8  # divides the logits; 0: always the likeliest character
+    top_k: int | None = None  # sample from the k likeliest characters
+    top_p: float | None = None  # sample from the fewest likeliest characters whose probabilities sum to this
+    min_p: float | None = None  # sample from characters at least this fraction as likely as the likeliest
+    stop: list[str] = field(default_factory=list)  # stop before any of these texts
+    seed: int = 0  # of the first sample; seed + i for sample i
+    output: str | None = None  # file for the samples: .txt, or .jsonl with log-probabilities
+    score: bool = False  # instead of sampling: bits per character of the prompt
+    inspect: bool = False  # write attention maps of prompt and samples to the run's folder
     runtime: SamplingRuntimeConfig = field(default_factory=SamplingRuntimeConfig)
 
     def problems(self) -> list[str]:
-        """Everything that is wrong with these values, one entry each."""
+        """Errors in these values, one entry each."""
         found = _seed_problems(self.seed) + self.runtime.problems()
         if self.prompt is not None and self.prompt_file is not None:
             found.append("prompt, prompt_file: expected one of them, got both")

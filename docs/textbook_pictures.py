@@ -32,7 +32,7 @@ from model.attention import MultiHeadAttention
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from model.pooling import AttentionPooling, masked_softmax
-from model.position import LearnedPosition, RotaryPosition, angles, rotate, sinusoidal_encoding, turns
+from model.position import LearnedPosition, RotaryPosition, angles, cosine_sine, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
 
 FOLDER = Path(__file__).with_name("textbook")
@@ -166,7 +166,7 @@ def rotation() -> Figure:
     rows, delta = 28, 5
     pair = sinusoidal_encoding(rows + delta, 32)[:, 6:8]
     turn = -delta * angles(2, 32)[1, 3:4]
-    turned = rotate(pair[:rows], turns(turn))
+    turned = rotate(pair[:rows], cosine_sine(turn))
     figure, axes = plt.subplots(figsize=(4, 4))
     axes.plot(*turned.T, "o", color=LIGHT, markersize=11, label=f"rows 0 to {rows - 1}, turned by {delta} places")
     axes.plot(*pair.T, "o", color=DARK, markersize=4, label="rows as they are")

@@ -1,1 +1,1 @@
-"""Character ids to logits. Knows no text, no files, no Hydra, no TensorBoard."""
+"""Token ids to logits. Knows no text, no files, no sampling."""

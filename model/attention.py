@@ -1,16 +1,15 @@
-"""Self-attention: the two blocks that ask, are asked and answer with the same sequence."""
+"""Single-head and multi-head self-attention."""
 
 from torch import Tensor, nn
 
-from model.pooling import AttentionPooling
-from sampling.kv_cache import LayerCache
+from model.pooling import AttentionPooling, LayerCache
 
 
 class SingleHeadAttention(nn.Module):
-    """One head: query, key and value without bias, and nothing after it."""
+    """One head: query, key and value without bias, no output projection."""
 
     def __init__(self, width: int, head_size: int, pooling: AttentionPooling | None = None) -> None:
-        """`pooling`: by default causal, by scaled dot products."""
+        """`pooling` defaults to causal scaled dot-product attention."""
         super().__init__()
         self.pooling = pooling or AttentionPooling()
         if self.pooling.scoring.uses_query_key:
@@ -23,33 +22,33 @@ class SingleHeadAttention(nn.Module):
         return self.pooling(*self._split(x), valid_lens, layer_cache).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-        """The attention weights for input (B, T, C): (B, 1, T, T)."""
+        """Attention weights of input (B, T, C): (B, 1, T, T)."""
         query, key, _ = self._split(x)
         return self.pooling.weights(query, key, valid_lens)
 
     def residual_projection(self) -> nn.Linear:
-        """The last linear map before the sum with the residual stream."""
+        """The last linear layer before the residual addition."""
         return self.value
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value = self.value(x).unsqueeze(1)  # (B, 1, T, D)
         if not self.pooling.scoring.uses_query_key:
-            return value, value, value  # of queries and keys only the shape is read
+            return value, value, value  # only the shapes of queries and keys are used
         return self.query(x).unsqueeze(1), self.key(x).unsqueeze(1), value
 
 
 class MultiHeadAttention(nn.Module):
-    """`heads` heads of size C / heads as one batched product, then an output projection."""
+    """`heads` heads of size C / heads as one batched product, then an output projection (Vaswani et al. 2017)."""
 
     def __init__(self, width: int, heads: int, bias: bool = False, pooling: AttentionPooling | None = None) -> None:
-        """`pooling`: by default causal, by scaled dot products. Raises ValueError unless `heads` divides `width`."""
+        """`pooling` as in `SingleHeadAttention`. Raises ValueError unless `heads` divides `width`."""
         super().__init__()
         if width % heads:
             raise ValueError(f"expected heads to divide the width of {width}, got {heads}")
         self.heads = heads
         self.pooling = pooling or AttentionPooling()
         if self.pooling.scoring.uses_query_key:
-            self.query_key_value = nn.Linear(width, 3 * width, bias=bias)  # three maps in one product
+            self.query_key_value = nn.Linear(width, 3 * width, bias=bias)  # three linear layers in one product
         else:
             self.value = nn.Linear(width, width, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
@@ -60,17 +59,17 @@ class MultiHeadAttention(nn.Module):
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-        """The attention weights for input (B, T, C): (B, H, T, T)."""
+        """Attention weights of input (B, T, C): (B, H, T, T)."""
         query, key, _ = self._split(x)
         return self.pooling.weights(query, key, valid_lens)
 
     def residual_projection(self) -> nn.Linear:
-        """The last linear map before the sum with the residual stream."""
+        """The last linear layer before the residual addition."""
         return self.output
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, T, C = x.shape
         projected = self.query_key_value(x) if self.pooling.scoring.uses_query_key else self.value(x)  # (B, T, 3C or C)
         split = projected.view(B, T, -1, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (3 or 1, B, H, T, D)
-        query, key, value = split.expand(3, -1, -1, -1, -1)  # of a mean's only the shapes are read
+        query, key, value = split.expand(3, -1, -1, -1, -1)  # a mean uses only the shapes of queries and keys
         return query, key, value

@@ -1,4 +1,4 @@
-"""The shape of a decoder. Free of heavy imports, so that help and completion are instant."""
+"""Architecture of a decoder. Imports nothing heavy, so that --help is instant."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,54 +10,56 @@ class AttentionKind(StrEnum):
 
 
 class ScoringKind(StrEnum):
-    """How a query q scores a key k; model/scoring.py has the equations."""
+    """Score of a query q and a key k; model/scoring.py has the equations."""
 
     dot = "dot"  # q.k
     additive = "additive"  # w.tanh(q + k)
     bilinear = "bilinear"  # q.Mk
     distance = "distance"  # -|q - k|^2 / 2
-    mean = "mean"  # every key alike
+    mean = "mean"  # the same for every key
 
 
 class PositionKind(StrEnum):
-    """How a character's place is told; model/position.py has the equations."""
+    """Positional encoding; model/position.py has the equations."""
 
-    sinusoidal = "sinusoidal"  # fixed waves, added to the embedding
-    learned = "learned"  # a vector for each place, added to the embedding
-    rotary = "rotary"  # queries and keys turned by an angle that grows with the place
-    none = "none"  # by the causal mask alone
+    sinusoidal = "sinusoidal"  # fixed sines and cosines, added to the embedding
+    learned = "learned"  # a learned vector for each position, added to the embedding
+    rotary = "rotary"  # queries and keys rotated by an angle proportional to the position
+    none = "none"  # only the causal mask
 
 
 @dataclass(kw_only=True, slots=True)
 class DecoderConfig:
-    """Everything that fixes a decoder's architecture, but for the size of its vocabulary."""
+    """Architecture of a decoder, except the size of its vocabulary."""
 
     layers: int
     heads: int
     width: int
     context: int
-    dropout: float = 0.0  # on the embedding and on what each block adds
+    dropout: float = 0.0  # on the embedding and on the output of each sublayer
     attention_dropout: float = 0.0  # on the attention weights
-    attention: list[AttentionKind] = field(default_factory=lambda: [AttentionKind.multi])  # one for all, or one a layer
+    attention: list[AttentionKind] = field(
+        default_factory=lambda: [AttentionKind.multi]
+    )  # one for all layers, or one for each
     scoring: ScoringKind = ScoringKind.dot
     position: PositionKind = PositionKind.sinusoidal
-    feed_forward: int | None = None  # width of the hidden layer; by default four times the model's
+    feed_forward: int | None = None  # width of the hidden layer; by default 4 * width
     bias: bool = False  # in multi-head attention and feed-forward
 
     def attention_kinds(self) -> list[AttentionKind]:
-        """The kind of each layer's attention, first layer first."""
+        """Attention kind of each layer, first layer first."""
         return self.attention * self.layers if len(self.attention) == 1 else self.attention
 
     def heads_and_size(self, kind: AttentionKind) -> tuple[int, int]:
-        """How many heads a layer of this kind has, and the size of each."""
+        """Number of heads in a layer of this kind, and the size of each."""
         return (1, self.width) if kind == AttentionKind.single else (self.heads, self.width // self.heads)
 
     def all_heads(self) -> int:
-        """How many there are in all layers."""
+        """Number of heads in all layers."""
         return sum(self.heads_and_size(kind)[0] for kind in self.attention_kinds())
 
     def block_parameter_count(self) -> int:
-        """How many weights the maps of all blocks hold: what each character is multiplied by."""
+        """Number of weights in the linear layers of all blocks."""
         attention = {AttentionKind.single: 3, AttentionKind.multi: 4}
         if self.scoring == ScoringKind.mean:
             attention = {AttentionKind.single: 1, AttentionKind.multi: 2}
@@ -65,6 +67,7 @@ class DecoderConfig:
         return squares + self.layers * 2 * self.width * (self.feed_forward or 4 * self.width)
 
     def problems(self) -> list[str]:
+        """Errors in these values, one entry each."""
         found = [
             f"model.{name}: expected at least 1, got {value}"
             for name in ("layers", "heads", "width", "context", "feed_forward")
@@ -88,7 +91,7 @@ class DecoderConfig:
         if self.heads >= 1 and self.width % self.heads and AttentionKind.multi in self.attention:
             found.append(
                 f"model.heads: expected a divisor of model.width={self.width}, got {self.heads}: "
-                "every head takes an equal share of the width"
+                "every head has width / heads columns"
             )
         elif self.heads >= 1 and self.position == PositionKind.rotary:
             smallest = min((self.heads_and_size(kind)[1] for kind in self.attention), default=self.width)

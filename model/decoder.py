@@ -1,4 +1,4 @@
-"""A decoder of pre-norm blocks: character ids to the logits of each next character."""
+"""Decoder-only transformer with pre-norm blocks: token ids to logits of the next token at each position."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,21 +11,20 @@ from torch.nn import functional as F
 
 from model.attention import MultiHeadAttention, SingleHeadAttention
 from model.config import AttentionKind, DecoderConfig, PositionKind
-from model.pooling import AttentionPooling
+from model.pooling import AttentionPooling, LayerCache
 from model.position import LearnedPosition, NoPosition, Positions, RotaryPosition, SinusoidalPosition
 from model.scoring import Additive, Bilinear, make_scoring
-from sampling.kv_cache import KVCache, LayerCache
 
 
 class Norm(nn.LayerNorm):
-    """Layer normalization without parameters: the linear map behind it can learn any gain by itself."""
+    """Layer normalization without parameters: the next linear layer can learn the gain."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, elementwise_affine=False)
 
 
 class FeedForward(nn.Module):
-    """Each position by itself through a wider hidden layer (Vaswani et al. 2017, section 3.3)."""
+    """Position-wise feed-forward network (Vaswani et al. 2017, section 3.3)."""
 
     def __init__(self, width: int, hidden: int, bias: bool) -> None:
         super().__init__()
@@ -37,7 +36,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention moves information between positions, feed-forward works on each; both add to the stream."""
+    """x + attention(norm(x)), then x + feed_forward(norm(x)): pre-norm residual block (Xiong et al. 2020)."""
 
     def __init__(self, config: DecoderConfig, kind: AttentionKind) -> None:
         super().__init__()
@@ -64,10 +63,10 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding and position, blocks, a final norm, and the output layer."""
+    """Embedding with positional encoding, blocks, final norm, output layer."""
 
     def __init__(self, config: DecoderConfig, vocabulary_size: int, generator: torch.Generator | None = None) -> None:
-        """`generator` draws the initial weights. Raises ValueError if `config` has problems."""
+        """`generator` draws the initial weights. Raises ValueError if `config` is invalid."""
         super().__init__()
         if problems := config.problems():
             raise ValueError("; ".join(problems))
@@ -79,7 +78,7 @@ class Decoder(nn.Module):
                 self.position = SinusoidalPosition(config.context, config.width)
             case PositionKind.learned:
                 self.position = LearnedPosition(config.context, config.width)
-            case PositionKind.rotary | PositionKind.none:  # in the attention of each block, or nowhere
+            case PositionKind.rotary | PositionKind.none:  # applied in attention, or nowhere
                 self.position = NoPosition()
         self.dropout = nn.Dropout(config.dropout)
         blocks = nn.ModuleList(Block(config, kind) for kind in config.attention_kinds())
@@ -89,39 +88,40 @@ class Decoder(nn.Module):
         self._initialise(generator)
 
     def forward(self, ids: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-        """Ids (B, T) -> logits (B, T, V) of the character after each. Raises ValueError if T exceeds the context.
+        """Ids (B, T) -> logits (B, T, V) of the next token at each position. Raises ValueError if T > context.
 
-        Where sequences are padded at the end, `valid_lens` (B,) says how long each is, and no character attends to
-        padding. Causality alone would keep the logits of what is there from it, but not those of the padding.
+        `valid_lens` (B,): length of each sequence where they are padded at the end; no position attends to padding.
         """
-        return self.logits(self.read(ids, valid_lens))
+        return self.logits(self.hidden(ids, valid_lens))
 
-    def read(self, ids: Tensor, valid_lens: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Ids (B, T) -> the last block's output (B, T, C). A `cache`, which must expect them, remembers them."""
-        if cache is None:
-            x = self.embed(ids)
-            for block in self.blocks:
-                x = block(x, valid_lens)
-            return x
-        x = self.embed(ids, cache.reading.positions)
-        for block, layer_cache in zip(self.blocks, cache.layers, strict=True):
-            x = block(x, cache.reading.valid_lens, layer_cache)
+    def hidden(self, ids: Tensor, valid_lens: Tensor | None = None) -> Tensor:
+        """Ids (B, T) -> output of the last block (B, T, C)."""
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x, valid_lens)
+        return x
+
+    def hidden_cached(self, ids: Tensor, caches: Sequence[LayerCache]) -> Tensor:
+        """`hidden` of ids (B, T) that follow those in the cache of each layer, which is updated."""
+        x = self.embed(ids, caches[0].positions)
+        for block, layer_cache in zip(self.blocks, caches, strict=True):
+            x = block(x, layer_cache.valid_lens, layer_cache)
         return x
 
     def logits(self, x: Tensor) -> Tensor:
-        """The last block's output (..., C) -> the logits (..., V) of the character after each."""
+        """Output of the last block (..., C) -> logits (..., V) of the next token."""
         return self.output(self.norm(x))
 
     def embed(self, ids: Tensor, positions: Positions | None = None) -> Tensor:
-        """Ids (B, T) -> the first block's input (B, T, C); by default they are of the positions 0 to T - 1."""
+        """Ids (B, T) -> input of the first block (B, T, C); `positions` default to 0 ... T - 1."""
         T = ids.shape[1]
         if self.config.context < T:
             raise ValueError(f"expected at most {self.config.context} positions, got {T}")
-        # The square root brings embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
+        # sqrt(C) scales embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
         return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width), positions))
 
     def linear_weights(self) -> list[nn.Parameter]:
-        """The matrices of all linear maps in the blocks."""
+        """Weight matrices of all linear layers in the blocks."""
         linear = (module for block in self.blocks for module in block.modules() if isinstance(module, nn.Linear))
         return [cast(nn.Parameter, module.weight) for module in linear]
 
@@ -129,7 +129,7 @@ class Decoder(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _initialise(self, generator: torch.Generator | None) -> None:
-        """Keep the variance of what flows through each map; let all blocks together add as much as they get."""
+        """Preserve the variance through each linear layer, and bound that of the residual stream."""
         for module in self.modules():
             match module:
                 case nn.Linear():
@@ -139,19 +139,19 @@ class Decoder(nn.Module):
                 case Bilinear() | Additive() | LearnedPosition():
                     module.initialise(generator)
         nn.init.normal_(self.embedding.weight, std=self.config.width**-0.5, generator=generator)
-        # Every block adds to the stream twice (Radford et al. 2019, section 2.3).
-        share = (2 * self.config.layers) ** -0.5
+        # Two residual additions in each block (Radford et al. 2019, section 2.3).
+        residual_scale = (2 * self.config.layers) ** -0.5
         with torch.no_grad():
             for block in self.blocks:
-                block.attention.residual_projection().weight.mul_(share)
-                block.feed_forward.output.weight.mul_(share)
+                block.attention.residual_projection().weight.mul_(residual_scale)
+                block.feed_forward.output.weight.mul_(residual_scale)
 
 
 @contextmanager
 def inference(decoder: Decoder) -> Iterator[None]:
-    """No dropout and no gradients inside; the decoder's mode is put back after."""
+    """Evaluation mode without gradients; restores the mode on exit."""
     was_training = decoder.training
-    if was_training:  # each walks through all modules
+    if was_training:  # eval() and train() visit all modules
         decoder.eval()
     try:
         with torch.no_grad():

@@ -1,10 +1,11 @@
-"""Attention itself: values to their weighted means, by weights or, where that is cheaper, without ever forming them.
+"""Attention pooling: weighted means of values, with explicit weights or a fused kernel that never forms them.
 
-A query sees the first so many keys and no others. That number, `valid_lens`, says all there is to say: causality lets
-query i see i + 1 keys, padding lets every query of a sequence see its true length.
+All masks are lengths: a query attends to the first `valid_lens` keys. Causal attention gives query i the length i + 1,
+padding gives all queries of a sequence its true length.
 """
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,49 +14,58 @@ from torch.utils.checkpoint import checkpoint
 
 from model.position import Positions, RotaryPosition
 from model.scoring import Additive, DotProduct, InnerProduct, Mean, Scoring
-from sampling.kv_cache import LayerCache
 
-EXPLICIT_LONGEST = 512  # context up to which a CPU forms weights in bf16: longer ones take layer_cache (bench/LOG.md)
-ADDITIVE_SUMS = 2**20  # numbers that additive attention forms at once: the fastest on a CPU (bench/LOG.md)
+EXPLICIT_LONGEST = 512  # context up to which a CPU forms weights in bf16: longer ones take memory (bench/LOG.md)
+ADDITIVE_SUMS = 2**20  # elements of the sums that additive attention forms at once: fastest on a CPU (bench/LOG.md)
+
+
+class LayerCache(Protocol):
+    """Keys and values of the tokens that one layer has read so far."""
+
+    positions: Positions  # of the current queries
+    valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
+
+    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values (B, H, T, D) of the current tokens; return those (B, H, K, D) to attend to."""
 
 
 def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-    """Softmax over the first `valid_lens` keys of each query, exact zeros beyond; nothing to see gives a row of zeros.
+    """Softmax over the first `valid_lens` keys of each query, exact zeros beyond; a length of 0 gives a row of zeros.
 
-    scores: (B, ..., Q, K), which stay as they are. valid_lens: None for all keys, (B,) or (B, Q). Raises ValueError if
-    the shapes do not match. Zhang et al. 2023, Dive into Deep Learning, section 11.3.2.1.
+    scores: (B, ..., Q, K). valid_lens: None for all keys, (B,) or (B, Q). Raises ValueError for other shapes.
+    Zhang et al. 2023, Dive into Deep Learning, section 11.3.2.1.
     """
     if valid_lens is None:
         return scores.softmax(-1)
     B, *between, Q, K = scores.shape
     visible = visible_keys(valid_lens, B, Q, K)  # (B, 1 or Q, K)
     hidden = ~visible.view(B, *(1 for _ in between), *visible.shape[1:])
-    # The lowest finite number, as infinity would make a row without keys, and its gradient, NaN.
+    # The lowest finite number: infinity would make a row without keys, and its gradient, NaN.
     return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0)
 
 
 def visible_keys(valid_lens: Tensor, B: int, Q: int, K: int) -> Tensor:
-    """Which keys each query sees: booleans, (B, 1, K) for `valid_lens` (B,) and (B, Q, K) for (B, Q)."""
+    """Boolean mask of the keys each query attends to: (B, 1, K) for `valid_lens` (B,), (B, Q, K) for (B, Q)."""
     return torch.arange(K, device=valid_lens.device) < checked_lens(valid_lens, B, Q).view(B, -1, 1)
 
 
 def checked_lens(valid_lens: Tensor, B: int, Q: int) -> Tensor:
-    """`valid_lens` itself, of shape (B,) or (B, Q). Raises ValueError if it is not."""
+    """`valid_lens` unchanged. Raises ValueError unless its shape is (B,) or (B, Q)."""
     if valid_lens.shape not in ((B,), (B, Q)):
         raise ValueError(f"expected valid_lens of shape {(B,)} or {(B, Q)}, got {tuple(valid_lens.shape)}")
     return valid_lens
 
 
 def causal_lens(T: int, device: torch.device) -> Tensor:
-    """The lengths (T,) that let each of T queries see the keys up to its own place."""
+    """Causal mask as lengths (T,): query i attends to keys 0 ... i."""
     return torch.arange(1, T + 1, device=device)
 
 
 class AttentionPooling(nn.Module):
-    """Values to their weighted means, one for each query: the attention that the blocks put to use.
+    """Queries (B, H, Q, Dq), keys (B, H, K, Dk), values (B, H, K, Dv) -> weighted means of values (B, H, Q, Dv).
 
-    Queries (B, H, Q, Dq), keys (B, H, K, Dk) and values (B, H, K, Dv) to (B, H, Q, Dv); `valid_lens` as in
-    `masked_softmax`. Causal pooling needs as many keys as queries. Dropout falls on weights and acts in training only.
+    `valid_lens` as in `masked_softmax`. Causal pooling needs as many keys as queries. Dropout applies to the weights,
+    in training only. Zhang et al. 2023, Dive into Deep Learning, section 11.1.
     """
 
     def __init__(
@@ -66,7 +76,7 @@ class AttentionPooling(nn.Module):
         causal: bool = True,
         dropout: float = 0.0,
     ) -> None:
-        """`scoring`: by default the scaled dot product. Raises ValueError for dropout with a mean."""
+        """`scoring` defaults to the scaled dot product. Raises ValueError for dropout with a mean."""
         super().__init__()
         self.scoring = scoring or DotProduct()
         if dropout and not self.scoring.uses_query_key:
@@ -76,8 +86,8 @@ class AttentionPooling(nn.Module):
         self.dropout = dropout
 
     def weights(self, query: Tensor, key: Tensor, valid_lens: Tensor | None = None) -> Tensor:
-        """The weights that `forward` applies, before dropout: (B, H, Q, K); every row sums to one, or is zeros."""
-        query, key = self._placed(query, key)
+        """Attention weights before dropout, (B, H, Q, K): every row sums to one, or is zeros."""
+        query, key = self._rotated(query, key)
         return masked_softmax(self.scoring.scores(query, key), self._lens(query, valid_lens, self.causal))
 
     def forward(
@@ -88,9 +98,9 @@ class AttentionPooling(nn.Module):
         valid_lens: Tensor | None = None,
         layer_cache: LayerCache | None = None,
     ) -> Tensor:
-        """`dropout(weights(query, key)) @ value`, in the cheapest way that is exact to the precision in use.
+        """`dropout(weights(query, key)) @ value` by the cheapest way that is exact to the precision in use.
 
-        A `layer_cache` takes in keys and values, and a single query looks at all that it holds, `valid_lens` of them.
+        With a `layer_cache`, a single query attends to the first `valid_lens` of the cached keys.
         """
         explicit = layer_cache is None and self._explicit_is_faster(query, key, value, valid_lens)
         if value.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
@@ -101,11 +111,11 @@ class AttentionPooling(nn.Module):
                 return self(query.float(), key.float(), value.float(), valid_lens, layer_cache).type_as(value)
         if key.shape[2] != value.shape[2]:
             raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
-        query, key = self._placed(query, key, layer_cache.reading.positions if layer_cache else None)
+        query, key = self._rotated(query, key, layer_cache.positions if layer_cache else None)
         causal = self.causal
         if layer_cache:
-            key, value = layer_cache.extend(key, value)
-            causal = causal and query.shape[2] > 1  # what is remembered came before
+            key, value = layer_cache.update(key, value)
+            causal = causal and query.shape[2] > 1  # all cached keys precede a single query
         dropout = self.dropout if self.training else 0.0
         match self.scoring:
             case DotProduct() if explicit:
@@ -123,12 +133,12 @@ class AttentionPooling(nn.Module):
         raise TypeError(f"no way to pool values by {type(self.scoring).__name__}")
 
     def _explicit_is_faster(self, query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None) -> bool:
-        """Whether a CPU is to form the weights, in bf16: for plain causal dot products in short contexts."""
+        """Whether to form the weights: in bf16 on a CPU, for causal dot products in short contexts."""
         plain = isinstance(self.scoring, DotProduct) and self.causal and valid_lens is None
         in_bf16 = all(x.device.type == "cpu" and x.dtype == torch.bfloat16 for x in (query, key, value))
         return plain and in_bf16 and key.shape[2] <= EXPLICIT_LONGEST
 
-    def _placed(self, query: Tensor, key: Tensor, positions: Positions | None = None) -> tuple[Tensor, Tensor]:
+    def _rotated(self, query: Tensor, key: Tensor, positions: Positions | None = None) -> tuple[Tensor, Tensor]:
         if self.causal and query.shape[2] != key.shape[2]:
             got = f"{key.shape[2]} and {query.shape[2]}"
             raise ValueError(f"expected as many keys as queries in causal attention, got {got}")
@@ -136,11 +146,11 @@ class AttentionPooling(nn.Module):
             return query, key
         if query.shape != key.shape:
             return self.rotary(query, positions), self.rotary(key, positions)
-        turned = self.rotary(torch.stack((query, key)), positions)  # half as many operations
-        return turned[0], turned[1]
+        rotated = self.rotary(torch.stack((query, key)), positions)  # half as many operations
+        return rotated[0], rotated[1]
 
     def _lens(self, query: Tensor, valid_lens: Tensor | None, causal: bool) -> Tensor | None:
-        """How many keys each query sees, (B, Q); None for all."""
+        """Number of keys each query attends to, (B, Q); None for all."""
         B, Q = len(query), query.shape[2]
         lens = None if valid_lens is None else checked_lens(valid_lens, B, Q).view(B, -1).expand(B, Q)
         if not causal:
@@ -158,12 +168,12 @@ def fused(
     causal: bool = False,
     dropout: float = 0.0,
 ) -> Tensor:
-    """`dropout(masked_softmax(scale query key^T, valid_lens)) @ value` by the kernel that never forms the weights.
+    """`dropout(masked_softmax(scale query key^T, valid_lens)) @ value` by PyTorch's fused kernels.
 
-    Of `causal` and `valid_lens` at most one; causality alone is faster as a flag.
+    At most one of `causal` and `valid_lens`; the flag is faster than a mask.
     """
     sizes = query.shape[-1], key.shape[-1], value.shape[-1]
-    # The fastest kernels want one size for all three, on GPUs a multiple of eight. Columns of zeros change nothing.
+    # The fastest kernels need one size for all three, on GPUs a multiple of eight. Zero padding changes nothing.
     alike = len(set(sizes)) == 1
     if not alike:
         multiple = 8 if query.is_cuda else 1
@@ -177,7 +187,7 @@ def fused(
 
 
 def explicit_causal(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
-    """`fused` for causal attention, by weights formed with as few passes over them as there can be."""
+    """`fused` for causal attention with explicit weights, in as few passes over them as possible."""
     B, H, T, _ = query.shape
     future = torch.full((T, T), -math.inf, dtype=query.dtype, device=query.device).triu(1)
     scores = torch.baddbmm(future, query.flatten(0, 1), key.flatten(0, 1).mT, alpha=scale)  # (B * H, T, T)
@@ -193,11 +203,10 @@ def in_blocks(
     causal: bool,
     dropout: float,
 ) -> Tensor:
-    """`dropout(masked_softmax(scores, valid_lens)) @ value`, a few queries at a time; `valid_lens` None or (B, Q).
+    """`dropout(masked_softmax(scores, valid_lens)) @ value` in blocks of queries; `valid_lens` None or (B, Q).
 
-    No tensor gets larger than max(ADDITIVE_SUMS, B * H * K * D) numbers, however many queries there are: a block is as
-    many queries as fit, at least one. Two or three such tensors are alive at once. The backward pass forms each block's
-    sums anew instead of keeping them, so the same bound holds there.
+    No tensor has more than max(ADDITIVE_SUMS, B * H * K * D) elements, for any number of queries, in the backward pass
+    as well: it recomputes each block (activation checkpointing, Chen et al. 2016).
     """
     B, H, Q, D = query.shape
     K = key.shape[-2]
@@ -210,21 +219,21 @@ def in_blocks(
     pooled = []
     for start in range(0, Q, rows):
         stop = min(start + rows, Q)
-        seen = stop if causal else K  # by any query of the block
+        seen = stop if causal else K  # keys that any query of the block attends to
         lens = None if valid_lens is None else valid_lens[:, start:stop]
         inputs = query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], lens
         if torch.is_grad_enabled():
             pooled.append(checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=dropout > 0))
-        else:  # checkpoint would import torch's compiler, which takes as long as importing torch
+        else:  # checkpoint imports torch._dynamo, which takes as long as importing torch
             pooled.append(block(*inputs))
     return torch.cat(pooled, dim=2)
 
 
 def running_mean(value: Tensor, valid_lens: Tensor | None, queries: int) -> Tensor:
-    """The mean of the first `valid_lens` (B, Q) values, or of all; zeros for none. No weight is formed."""
+    """Mean of the first `valid_lens` (B, Q) values, or of all; zeros for none. Forms no weights."""
     B, H, K, D = value.shape
     if valid_lens is None:
         return value.mean(2, keepdim=True).expand(-1, -1, queries, -1)
-    sums = F.pad(value.cumsum(2), (0, 0, 1, 0))  # of the first 0, 1, ..., K values: (B, H, K + 1, D)
+    sums = F.pad(value.cumsum(2), (0, 0, 1, 0))  # of the first 0, 1, ..., K values, (B, H, K + 1, D)
     lens = valid_lens.clamp(0, K)[:, None, :, None].expand(B, H, queries, D)
     return sums.gather(2, lens) / lens.clamp(min=1)

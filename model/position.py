@@ -1,15 +1,15 @@
-"""Where a character stands in its context: added to its embedding, or turned into its queries and keys."""
+"""Positional encodings: added to embeddings, or applied to queries and keys as rotations."""
 
 import torch
 from torch import Tensor, nn
 
-Positions = slice | Tensor  # of T characters: the same in all sequences, or (B, T)
+Positions = slice | Tensor  # of T tokens: the same in all sequences, or (B, T)
 
 
 def angles(positions: int, size: int) -> Tensor:
-    """i / 10000^(2j/size) for each place i and each pair j of columns: (positions, ceil(size / 2)), in float64.
+    """i / 10000^(2j/size) for position i and pair of columns j: (positions, ceil(size / 2)).
 
-    Vaswani et al. 2017, section 3.5. In float64, since far positions make large angles.
+    In float64, as far positions have large angles. Vaswani et al. 2017, section 3.5.
     """
     exponent = torch.arange(0, size, 2, dtype=torch.float64) / size
     return torch.arange(positions, dtype=torch.float64)[:, None] / 10_000**exponent
@@ -25,28 +25,28 @@ def sinusoidal_encoding(positions: int, width: int) -> Tensor:
     return interleaved[:, :width].float()
 
 
-def turns(angle: Tensor) -> Tensor:
+def cosine_sine(angle: Tensor) -> Tensor:
     """Cosine and sine of each angle: (..., 2)."""
     return torch.stack((angle.cos(), angle.sin()), dim=-1)
 
 
-def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn the columns 2j and 2j+1 of each row, as a point of the plane, by an angle of their own.
+def rotate(x: Tensor, cos_sin: Tensor) -> Tensor:
+    """Rotate each pair of columns (2j, 2j+1) of x (..., T, D) by its own angle (Su et al. 2021, section 3.2).
 
-    x: (..., T, D); turn: cosine and sine of the angles (..., T, D // 2, 2), or (D // 2, 2) for all rows alike. An odd
-    last column stays as it is. Turned by -delta / 10000^(2j/D), row i of the sinusoidal encoding becomes row i + delta.
+    cos_sin: cosine and sine of the angles, (..., T, D // 2, 2), or (D // 2, 2) for all rows. An odd last column stays.
+    Rotation by -delta / 10000^(2j/D) takes row i of the sinusoidal encoding to row i + delta.
     """
-    paired = 2 * turn.shape[-2]  # columns
+    paired = 2 * cos_sin.shape[-2]  # columns
     whole = x if x.shape[-1] == paired else x[..., :paired]
     points = whole.to(torch.promote_types(x.dtype, torch.float32)).contiguous().view(*whole.shape[:-1], -1, 2)
-    # Faster on a CPU. But torch's compiler knows no complex numbers, and they begin at even positions only.
+    # Complex products are faster on a CPU, but torch.compile lacks them and they need an even storage offset.
     if x.device.type == "cpu" and not torch.compiler.is_compiling() and points.storage_offset() % 2 == 0:
-        turned = torch.view_as_real(torch.view_as_complex(points) * torch.view_as_complex(turn))
+        rotated = torch.view_as_real(torch.view_as_complex(points) * torch.view_as_complex(cos_sin))
     else:
-        (real, imaginary), (cosine, sine) = points.unbind(-1), turn.unbind(-1)
-        turned = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=-1)
-    turned = turned.flatten(-2).type_as(x)
-    return turned if whole is x else torch.cat((turned, x[..., paired:]), dim=-1)
+        (real, imaginary), (cosine, sine) = points.unbind(-1), cos_sin.unbind(-1)
+        rotated = torch.stack((real * cosine - imaginary * sine, real * sine + imaginary * cosine), dim=-1)
+    rotated = rotated.flatten(-2).type_as(x)
+    return rotated if whole is x else torch.cat((rotated, x[..., paired:]), dim=-1)
 
 
 class SinusoidalPosition(nn.Module):
@@ -56,16 +56,16 @@ class SinusoidalPosition(nn.Module):
 
     def __init__(self, positions: int, width: int) -> None:
         super().__init__()
-        # Not a parameter and not in checkpoints, but it follows the decoder to its device.
+        # A buffer follows the decoder to its device; not persistent: checkpoints leave it out.
         self.register_buffer("table", sinusoidal_encoding(positions, width), persistent=False)
 
     def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C); by default they are of the positions 0 to T - 1."""
+        """(B, T, C) -> (B, T, C); `positions` default to 0 ... T - 1."""
         return x + self.table[_rows(x, positions)]
 
 
 class LearnedPosition(nn.Module):
-    """Adds a learned vector for each place (Gehring et al. 2017, section 3.1)."""
+    """Adds a learned vector for each position (Gehring et al. 2017, section 3.1)."""
 
     def __init__(self, positions: int, width: int) -> None:
         super().__init__()
@@ -73,11 +73,11 @@ class LearnedPosition(nn.Module):
         self.initialise()
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """As large as the sinusoidal encoding, which did best (bench/LOG.md)."""
+        """The scale of the sinusoidal encoding, which did best (bench/LOG.md)."""
         nn.init.normal_(self.table, std=0.5**0.5, generator=generator)
 
     def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C); by default they are of the positions 0 to T - 1."""
+        """(B, T, C) -> (B, T, C); `positions` default to 0 ... T - 1."""
         return x + self.table[_rows(x, positions)]
 
 
@@ -85,24 +85,24 @@ class NoPosition(nn.Module):
     """Adds nothing."""
 
     def forward(self, x: Tensor, _: Positions | None = None) -> Tensor:
-        """(B, T, C), as it is."""
+        """(B, T, C), unchanged."""
         return x
 
 
 class RotaryPosition(nn.Module):
-    """Turns queries and keys by position, so that their product depends on the distance alone (Su et al. 2021)."""
+    """Rotates queries and keys by position, so their products depend only on the distance (Su et al. 2021)."""
 
     table: Tensor  # (positions, D // 2, 2)
 
     def __init__(self, positions: int, head_size: int) -> None:
         super().__init__()
-        table = turns(angles(positions, head_size)[:, : head_size // 2]).float()
+        table = cosine_sine(angles(positions, head_size)[:, : head_size // 2]).float()
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
-        """Queries or keys (B, H, T, D), turned; by default they are of the positions 0 to T - 1."""
-        turn = self.table[_rows(x, positions)]
-        return rotate(x, turn if turn.ndim == 3 else turn[:, None])  # (T, D // 2, 2) or, for all heads, (B, 1, ...)
+        """Queries or keys (B, H, T, D), rotated; `positions` default to 0 ... T - 1."""
+        cos_sin = self.table[_rows(x, positions)]
+        return rotate(x, cos_sin if cos_sin.ndim == 3 else cos_sin[:, None])  # (T, D // 2, 2) or (B, 1, T, D // 2, 2)
 
 
 def _rows(x: Tensor, positions: Positions | None) -> Positions:

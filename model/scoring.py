@@ -1,8 +1,7 @@
-"""How a query scores a key: the functions of the textbooks, as definitions.
+"""Attention scoring functions: queries (B, H, Q, Dq) and keys (B, H, K, Dk) -> scores (B, H, Q, K).
 
-`scores` takes queries (B, H, Q, Dq) and keys (B, H, K, Dk) to scores (B, H, Q, K), which a softmax over the keys makes
-weights. What adds the same to every key of a query is free to be left out: the softmax does not see it. How
-values are weighted without ever forming scores is the matter of model/pooling.py.
+Terms that are the same for all keys of a query are left out, as softmax is invariant to them. model/pooling.py applies
+the weights, where it can without forming scores. Zhang et al. 2023, Dive into Deep Learning, section 11.3.
 """
 
 import math
@@ -15,19 +14,19 @@ from model.config import ScoringKind
 
 
 class Scoring(nn.Module):
-    """The base of all: a score for every pair of a query and a key."""
+    """Base class: a score for every pair of a query and a key."""
 
-    uses_query_key = True  # whether scores depend on queries and keys at all
+    uses_query_key = True  # whether scores depend on queries and keys
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         raise NotImplementedError
 
 
 class InnerProduct(Scoring):
-    """The base of those whose softmax is that of an inner product, which the fused kernels compute."""
+    """Base class of scores whose softmax equals that of an inner product, so that fused kernels apply."""
 
     def __init__(self, scale: float | None = None) -> None:
-        """`scale` multiplies the scores: by default 1 / sqrt(D), which gives them unit variance if q and k have it."""
+        """`scale` multiplies the scores; default 1 / sqrt(D), for unit variance if q and k have it."""
         super().__init__()
         self.scale = scale
 
@@ -67,10 +66,10 @@ class Bilinear(InnerProduct):
 
 
 class Distance(InnerProduct):
-    """-|q - k|^2 / 2 / sqrt(D), up to the query's own norm: the softmax is a Gaussian kernel around the query.
+    """-|q - k|^2 / 2 / sqrt(D) without the query's norm: the softmax is a Gaussian kernel around the query.
 
-    -|q - k|^2 / 2 = q.k - |k|^2 / 2 - |q|^2 / 2, whose last term is the same for every key: only the norms of the keys
-    are needed, as one more column. Digits are lost where keys are much longer than they are apart, the more so in bf16
+    -|q - k|^2 / 2 = q.k - |k|^2 / 2 - |q|^2 / 2, whose last term is the same for every key; the keys' norms become
+    one more column. Loses digits, in bf16 more, where keys are much longer than the distances between them
     (Zhang et al. 2023, Dive into Deep Learning, section 11.3.1 and its exercise 1).
     """
 
@@ -83,8 +82,8 @@ class Distance(InnerProduct):
 class Additive(Scoring):
     """w.tanh(q + k), with a learned w for each head (Bahdanau et al. 2015, appendix A.1.2).
 
-    In full w.tanh(W_q q + W_k k): the two matrices are the projections that make queries and keys of their inputs, so
-    inputs of different sizes meet in one. Takes time and, left to itself, memory in B * H * Q * K * D.
+    In full w.tanh(W_q q + W_k k): the query and key projections are the two matrices. Takes time, and without blocks
+    memory, in B * H * Q * K * D.
     """
 
     def __init__(self, heads: int, size: int) -> None:
@@ -103,7 +102,7 @@ class Additive(Scoring):
 
 
 class Mean(Scoring):
-    """Every key alike, so that the result is the mean of the values: attention that cannot choose."""
+    """The same score for every key: the result is the mean of the values."""
 
     uses_query_key = False
 
@@ -112,13 +111,13 @@ class Mean(Scoring):
 
 
 def check_sizes(query: Tensor, key: Tensor) -> None:
-    """Raise ValueError unless queries and keys are of one size."""
+    """Raise ValueError unless queries and keys have the same size."""
     if query.shape[-1] != key.shape[-1]:
         raise ValueError(f"expected queries and keys of one size, got {query.shape[-1]} and {key.shape[-1]}")
 
 
 def check_shape(name: str, x: Tensor, heads: int, size: int) -> None:
-    """Raise ValueError unless `x` (B, H, T, D) has as many heads and columns as the parameters."""
+    """Raise ValueError unless `x` (B, H, T, D) has the heads and the size of the parameters."""
     if (x.shape[1], x.shape[3]) != (heads, size):
         raise ValueError(f"expected {name} of {heads} heads of size {size}, got {x.shape[1]} of size {x.shape[3]}")
 

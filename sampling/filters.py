@@ -1,4 +1,4 @@
-"""Which id comes next: from logits to the probabilities that are drawn from, and from those to an id."""
+"""From logits to the next token: temperature, top-k, top-p and min-p, then a draw from the distribution."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,54 +6,53 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-AHEAD = 256  # numbers that each generator draws at once
+DRAW = 256  # random numbers that each generator draws at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """How the next id is chosen. Each filter works on what those before it have left, in this order."""
+    """Sampling parameters. Each filter works on what those before it leave, in this order."""
 
-    temperature: float = 1.0  # divides the logits; 0: always the likeliest
-    top_k: int | None = None  # the k likeliest only
-    top_p: float | None = None  # the fewest likeliest that together have at least this probability
-    min_p: float | None = None  # those at least this share of the likeliest's probability as likely
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits (B, V) to the probabilities that are drawn from, of the same shape, in float32.
-
-        top_p: Holtzman et al. 2020, section 3.1. min_p: Nguyen et al. 2024, section 3.
-        """
-        logits = logits.float()
-        if self.temperature < torch.finfo(torch.float32).tiny:  # as good as zero, and not to be divided by
-            return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
-        # The largest logit becomes zero first: dividing by a tiny temperature cannot overflow to infinity there.
-        logits = (logits - logits.amax(-1, keepdim=True)) / self.temperature
-        if self.top_k is not None and self.top_k < logits.shape[-1]:
-            likeliest = logits.topk(self.top_k, dim=-1)
-            logits = torch.full_like(logits, -torch.inf).scatter_(-1, likeliest.indices, likeliest.values)
-        probabilities = logits.softmax(-1)
-        if self.top_p is not None and self.top_p < 1:
-            ordered, places = probabilities.double().sort(dim=-1, descending=True, stable=True)
-            before = ordered.cumsum(-1) - ordered  # what the likelier ones have together
-            probabilities = probabilities.masked_fill((before >= self.top_p).gather(-1, places.argsort(-1)), 0)
-        if self.min_p is not None:
-            least = self.min_p * probabilities.amax(-1, keepdim=True)
-            probabilities = probabilities.masked_fill(probabilities < least, 0)
-        return probabilities / probabilities.sum(-1, keepdim=True)
+    temperature: float = 1.0  # divides the logits; 0: always the likeliest token
+    top_k: int | None = None  # keep the k likeliest tokens
+    top_p: float | None = None  # keep the fewest likeliest tokens whose probabilities sum to at least this
+    min_p: float | None = None  # keep tokens at least this fraction as likely as the likeliest
 
 
-def sample_next_token(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """One id for each row of probabilities (B, V) by its number in [0, 1), float32 (B,): ids (B,).
+def logits_to_probs(logits: Tensor, params: SamplingParams) -> Tensor:
+    """Logits (B, V) -> probabilities (B, V) to draw from, in float32.
 
-    An id is chosen where the number falls into its share of [0, 1). In float64 no rounding can reach beyond the last
-    share, or hand one to an id without probability.
+    Top-p: Holtzman et al. 2020, section 3.1. Min-p: Nguyen et al. 2024, section 3.
     """
-    shares = probabilities.double().cumsum(-1)
-    return (shares <= uniform[:, None].double() * shares[:, -1:]).sum(-1)
+    logits = logits.float()
+    if params.temperature < torch.finfo(torch.float32).tiny:  # zero, or too small to divide by
+        return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
+    # With a largest logit of zero, division by a small temperature cannot overflow to infinity.
+    logits = (logits - logits.amax(-1, keepdim=True)) / params.temperature
+    if params.top_k is not None and params.top_k < logits.shape[-1]:
+        top = logits.topk(params.top_k, dim=-1)
+        logits = torch.full_like(logits, -torch.inf).scatter_(-1, top.indices, top.values)
+    probs = logits.softmax(-1)
+    if params.top_p is not None and params.top_p < 1:
+        ordered, indices = probs.double().sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(-1) - ordered  # total probability of the likelier tokens
+        probs = probs.masked_fill((before >= params.top_p).gather(-1, indices.argsort(-1)), 0)
+    if params.min_p is not None:
+        probs = probs.masked_fill(probs < params.min_p * probs.amax(-1, keepdim=True), 0)
+    return probs / probs.sum(-1, keepdim=True)
+
+
+def sample_next_token(probs: Tensor, uniform: Tensor) -> Tensor:
+    """Draw a token for each row of probs (B, V) by inverse transform sampling: uniform in [0, 1), (B,) -> ids (B,).
+
+    In float64, no rounding reaches past the last token or selects one of probability zero.
+    """
+    cumulative = probs.double().cumsum(-1)
+    return (cumulative <= uniform[:, None].double() * cumulative[:, -1:]).sum(-1)
 
 
 def uniforms(seeds: Sequence[int], device: torch.device) -> Iterator[Tensor]:
-    """Yield, without end, a number in [0, 1) for each seed, float32 (B,), each from a generator of its own."""
+    """Yield uniform random numbers in [0, 1), float32 (B,), without end; each seed has its own generator."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     while True:
-        yield from torch.stack([torch.rand(AHEAD, generator=own) for own in generators], dim=1).to(device)
+        yield from torch.stack([torch.rand(DRAW, generator=own) for own in generators], dim=1).to(device)

@@ -1,4 +1,4 @@
-"""Ids from a decoder, one at a time. Knows no text; the decoder knows nothing of sampling."""
+"""Token generation with a KV cache: prefill, then one token at a time. Knows no text."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,120 +8,122 @@ import torch
 from torch import Tensor
 
 from model.decoder import Decoder, inference
-from sampling.filters import SamplingParams, sample_next_token, uniforms
+from sampling.filters import SamplingParams, logits_to_probs, sample_next_token, uniforms
 from sampling.kv_cache import KVCache
 
 Ids = Sequence[int]
+INITIAL_SIZE = 2**12  # positions of a cache at first, at most, unless a prompt needs more: it doubles when full
 
 
 def prefill(decoder: Decoder, sequences: Sequence[Ids]) -> KVCache:
-    """Read sequences at once: a cache that holds them. All of them are empty, or none is."""
-    lens = [len(ids) for ids in sequences]
-    T = max(lens)
-    even = min(lens) == T
-    cache = KVCache(decoder.config, len(sequences), T, decoder.embedding.weight, even=even)
+    """Read all sequences in one forward pass into a new cache. All of them are empty, or none is."""
+    lengths = [len(ids) for ids in sequences]
+    T = max(lengths)
+    equal = min(lengths) == T
+    cache = KVCache(decoder.config, len(sequences), T, decoder.embedding.weight, equal_lengths=equal)
     if T == 0:
         return cache
-    padded = torch.tensor([[*ids, *[0] * (T - len(ids))] for ids in sequences], device=cache.lens.device)
+    padded = torch.tensor([[*ids, *[0] * (T - len(ids))] for ids in sequences], device=cache.device_lengths.device)
     with inference(decoder), torch.inference_mode():
-        cache.expect(T, None if even else lens)
-        decoder.read(padded, cache=cache)
-        cache.advance(lens)
+        cache.prepare(T, None if equal else lengths)
+        decoder.hidden_cached(padded, cache.layers)
+        cache.advance(lengths)
     return cache
 
 
-def decode_one(decoder: Decoder, ids: Tensor, cache: KVCache) -> Tensor:
-    """Read one more id of each sequence, (B,): the logits (B, V) of the id after it."""
-    logits = _read_one(decoder, ids, cache)
+def decode_one_token(decoder: Decoder, ids: Tensor, cache: KVCache) -> Tensor:
+    """Read one token of each sequence, (B,) -> logits (B, V) of the next."""
+    logits = _forward_one_token(decoder, ids, cache)
     cache.advance([1] * len(ids))
     return logits
 
 
-def _read_one(decoder: Decoder, ids: Tensor, cache: KVCache) -> Tensor:
-    """`decode_one` up to the counting of what was read."""
+def _forward_one_token(decoder: Decoder, ids: Tensor, cache: KVCache) -> Tensor:
     with inference(decoder), torch.inference_mode():
-        cache.expect(1)
-        return decoder.logits(decoder.read(ids[:, None], cache=cache)[:, 0])
+        cache.prepare(1)
+        return decoder.logits(decoder.hidden_cached(ids[:, None], cache.layers)[:, 0])
 
 
-def kept(context: int) -> int:
-    """How many ids, the newest among them, are left of a context that is full: half of it."""
+def overlap(context: int) -> int:
+    """Number of tokens, the newest included, that are read again when the context is full: half of it."""
     return max(context // 2, 1)
 
 
-class Step(NamedTuple):
-    """One more id of each sequence."""
+class DecodeStep(NamedTuple):
+    """The next token of each sequence."""
 
     ids: Tensor  # (B,)
-    logits: Tensor  # (B, V) that it was chosen from; they last until the next step
+    logits: Tensor  # (B, V) that it was drawn from; valid until the next step
 
 
-def steps(decoder: Decoder, prompts: Sequence[Ids], params: SamplingParams, seeds: Sequence[int]) -> Iterator[Step]:
-    """Write on from each prompt, without end, with a generator of its own seed for each.
+def generate_batch(
+    decoder: Decoder, prompts: Sequence[Ids], params: SamplingParams, seeds: Sequence[int]
+) -> Iterator[DecodeStep]:
+    """Continue each prompt without end, each with a random generator of its own seed.
 
-    Past the context the last half of it is kept and read again, so the cost of an id stays the same on average. Nothing
-    waits for the device but that reading, and new random numbers now and then. Raises ValueError for an empty prompt.
+    When the context is full its last half is prefilled again, so that the cost of a token stays constant on average.
+    Nothing else waits for the device, except for new random numbers. Raises ValueError for an empty prompt.
     """
     if len(seeds) != len(prompts):
         raise ValueError(f"expected a seed for each of {len(prompts)} prompts, got {len(seeds)}")
     if not all(map(len, prompts)):
-        raise ValueError("expected prompts of at least one id each, got one of none")
-    context, device = decoder.config.context, decoder.embedding.weight.device
+        raise ValueError("expected prompts of at least one id each, got an empty one")
+    context, weight = decoder.config.context, decoder.embedding.weight
+    device = weight.device
     prompts = [prompt[-context:] for prompt in prompts]
-    even = len(set(map(len, prompts))) == 1
-    weight, fixed = decoder.embedding.weight, has_graphs(device)
-    cache = KVCache(decoder.config, len(prompts), context, weight, fixed=fixed, even=even)
-    _restart(decoder, cache, {row: tuple(prompt[:-1]) for row, prompt in enumerate(prompts)})
+    longest, equal = max(map(len, prompts)), len(set(map(len, prompts))) == 1
+    size = min(context, max(INITIAL_SIZE, longest))
+    cache = KVCache(decoder.config, len(prompts), size, weight, static=has_cuda_graphs(device), equal_lengths=equal)
+    _prefill_rows(decoder, cache, {row: tuple(prompt[:-1]) for row, prompt in enumerate(prompts)})
     ids = torch.tensor([prompt[-1] for prompt in prompts], device=device)
-    # The last ids of each sequence, as columns; the places before a short prompt are never read.
-    aligned = [[*[0] * (context - len(prompt)), *prompt] for prompt in prompts]
-    recent = deque(torch.tensor(aligned, device=device).unbind(1), maxlen=context)
-    decode = recorded(decoder, cache) if cache.fixed else decode_one
-    chance = uniforms(seeds, torch.device("cpu") if device.type == "mps" else device)  # no float64 on mps
-    keep = kept(context) - 1  # and the newest id, which is still to be read
+    keep = overlap(context) - 1  # besides the newest token, which is not read yet
+    # The last ids of each sequence, as columns; the padding before a shorter prompt is never read.
+    padded = [[*[0] * (longest - len(prompt)), *prompt] for prompt in prompts]
+    recent = deque(torch.tensor(padded, device=device).unbind(1), maxlen=keep)
+    decode = capture_graph(decoder, cache) if cache.static else decode_one_token
+    draws = uniforms(seeds, torch.device("cpu") if device.type == "mps" else device)  # mps has no float64
     while True:
         logits = decode(decoder, ids, cache)
-        uniform = next(chance)
+        uniform = next(draws)
         with torch.no_grad():
-            ids = sample_next_token(params.probabilities(logits.to(uniform.device)), uniform).to(device)
-        yield Step(ids, logits)
-        if full := [row for row, held in enumerate(cache.held) if held == context]:
-            last = torch.stack([*recent][context - keep :], dim=1)[full].tolist() if keep else [()] * len(full)
-            _restart(decoder, cache, dict(zip(full, map(tuple, last), strict=True)))
+            ids = sample_next_token(logits_to_probs(logits.to(uniform.device), params), uniform).to(device)
+        yield DecodeStep(ids, logits)
+        if full := [row for row, length in enumerate(cache.lengths) if length == context]:
+            last = torch.stack([*recent], dim=1)[full].tolist() if keep else [()] * len(full)
+            _prefill_rows(decoder, cache, dict(zip(full, map(tuple, last), strict=True)))
+        elif max(cache.lengths) == cache.size:
+            cache.grow(min(2 * cache.size, context))
+            decode = capture_graph(decoder, cache) if cache.static else decode_one_token
         recent.append(ids)
 
 
-def _restart(decoder: Decoder, cache: KVCache, sequences: dict[int, tuple[int, ...]]) -> None:
-    """Let some rows of the cache begin anew with these ids. Those that begin alike are read but once."""
+def _prefill_rows(decoder: Decoder, cache: KVCache, sequences: dict[int, tuple[int, ...]]) -> None:
+    """Replace rows of the cache by these sequences, reading equal ones once."""
     filled = {row: ids for row, ids in sequences.items() if ids}
     for group in filled, {row: ids for row, ids in sequences.items() if not ids}:
         if group:
-            distinct = {ids: number for number, ids in enumerate(dict.fromkeys(group.values()))}
-            cache.put([*group], prefill(decoder, [*distinct]), [distinct[ids] for ids in group.values()])
+            distinct = {ids: index for index, ids in enumerate(dict.fromkeys(group.values()))}
+            cache.copy_rows([*group], prefill(decoder, [*distinct]), [distinct[ids] for ids in group.values()])
 
 
-def has_graphs(device: torch.device) -> bool:
-    """Whether kernels can be recorded once and launched as one."""
+def has_cuda_graphs(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def recorded(decoder: Decoder, cache: KVCache) -> Callable[[Decoder, Tensor, KVCache], Tensor]:
-    """`decode_one` for this decoder and this fixed cache as a CUDA graph: all its kernels are launched as one.
-
-    The logits are overwritten by the next call.
-    """
-    B = len(cache.held)
-    device = cache.lens.device
+def capture_graph(decoder: Decoder, cache: KVCache) -> Callable[[Decoder, Tensor, KVCache], Tensor]:
+    """`decode_one_token` for this decoder and static cache as a CUDA graph. Each call overwrites the last logits."""
+    B, device = len(cache.lengths), cache.device_lengths.device
     ids = torch.zeros(B, dtype=torch.long, device=device)
     with torch.cuda.device(device):
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):  # kernels are loaded and workspaces made, which cannot be recorded
-            decode_one(decoder, ids, KVCache(decoder.config, B, cache.size, decoder.embedding.weight, fixed=True))
-        torch.cuda.current_stream().wait_stream(beside)
+        side_stream = torch.cuda.Stream()
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):  # loads kernels and makes workspaces, which cannot be captured
+            spare = KVCache(decoder.config, B, cache.size, decoder.embedding.weight, static=True)
+            decode_one_token(decoder, ids, spare)
+        torch.cuda.current_stream().wait_stream(side_stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            logits = _read_one(decoder, ids, cache)
+            logits = _forward_one_token(decoder, ids, cache)
 
     def replay(_: Decoder, following: Tensor, cache: KVCache) -> Tensor:
         ids.copy_(following)
@@ -137,7 +139,7 @@ def generate(
 ) -> Iterator[list[int]]:
     """Yield, without end, the next id of each of `count` completions of one prompt (at least one id).
 
-    Completion i draws from a generator seeded `seed + i`, so it does not depend on how many are drawn beside it.
+    Completion i draws from a generator seeded `seed + i`, whatever `count` is.
     """
-    for step in steps(decoder, [prompt] * count, params or SamplingParams(), range(seed, seed + count)):
+    for step in generate_batch(decoder, [prompt] * count, params or SamplingParams(), range(seed, seed + count)):
         yield step.ids.tolist()

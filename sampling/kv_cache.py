@@ -1,114 +1,113 @@
-"""What a decoder remembers of the ids it has read, so that one more costs no more than that one."""
+"""KV cache: keys and values of the tokens read so far."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.config import DecoderConfig, ScoringKind
 from model.position import Positions
 
 
-class Reading:
-    """Where the ids stand that are read, and how far back they see: the same for all layers."""
-
-    positions: Positions  # of the ids that are read
-    stop: int  # the positions before this one are looked at
-    valid_lens: Tensor | None  # how many of these each sequence sees, (B,); None for all
-
-
 class KVCache:
-    """B sequences of at most S ids each, and what every layer remembers of them.
+    """Cache of B sequences of at most S tokens: call `prepare`, run the decoder on `layers`, then call `advance`.
 
-    `expect` says what is read next, `advance` that it has been. Beyond a sequence's end lies rubbish, which is never
-    seen and in time written over.
+    Slots beyond the end of a sequence hold stale values, which are masked and later overwritten.
     """
 
     def __init__(
-        self, config: DecoderConfig, B: int, S: int, like: Tensor, *, fixed: bool = False, even: bool = False
+        self, config: DecoderConfig, B: int, S: int, like: Tensor, *, static: bool = False, equal_lengths: bool = False
     ) -> None:
-        """Numbers are kept in the type and on the device of `like`.
+        """Keys and values get the dtype and device of `like`.
 
-        `fixed`: all S positions are looked at, and no shape or address changes from id to id, as CUDA graphs need it.
-        `even`: all sequences will always be of one length.
+        `static`: all S positions are attended to, and no shape or address changes from token to token, as CUDA graphs
+        need it. `equal_lengths`: all sequences will always have the same length.
         """
-        self.size, self.fixed = S, fixed
-        self.held = [0] * B  # ids of each sequence
-        self.lens = torch.zeros(B, dtype=torch.long, device=like.device)  # the same, for the device
-        self.reading = Reading()
-        # Rubbish that is looked at, with a weight of zero, must be finite. Zeros take time where there is much room.
-        room = like.new_empty if even and not fixed else like.new_zeros
-        self.layers: list[LayerCache] = []
+        self.size, self.static = S, static
+        self.lengths = [0] * B  # number of tokens in each sequence
+        self.device_lengths = torch.zeros(B, dtype=torch.long, device=like.device)  # the same
+        # Stale slots that are attended to with weight zero must be finite, but zeros take time where S is large.
+        allocate = like.new_empty if equal_lengths and not static else like.new_zeros
+        self.layers: list[KeyValueCache] = []
         for heads, head_size in map(config.heads_and_size, config.attention_kinds()):
             if config.scoring == ScoringKind.mean:
-                self.layers.append(RunningMean(self.reading, like.new_zeros(B, heads, 1, head_size)))
+                self.layers.append(RunningMeanCache(like.new_zeros(B, heads, 1, head_size)))
             else:
-                keys, values = (room(B, heads, S, head_size) for _ in range(2))
-                self.layers.append(KeysAndValues(self.reading, keys, values))
+                keys, values = (allocate(B, heads, S, head_size) for _ in range(2))
+                self.layers.append(KeyValueCache(keys, values))
 
-    def expect(self, T: int, lens: Sequence[int] | None = None) -> None:
-        """T ids of each sequence come next: one, or into an empty cache more, `lens` of them if they differ."""
-        filled, reading = max(self.held), self.reading
-        reading.stop = self.size if self.fixed else filled + T
-        if T == 1 and (self.fixed or min(self.held) < filled):
-            reading.positions, reading.valid_lens = self.lens[:, None], self.lens + 1
-        else:
-            reading.positions, reading.valid_lens = slice(filled, filled + T), None
-        if lens is not None:
-            reading.valid_lens = torch.tensor(lens, device=self.lens.device)
+    def prepare(self, T: int, lengths: Sequence[int] | None = None) -> None:
+        """Set the position of the next T tokens: 1, or more if the cache is empty; `lengths` if they differ."""
+        filled = max(self.lengths)
+        positions: Positions = slice(filled, filled + T)
+        valid_lens = None if lengths is None else torch.tensor(lengths, device=self.device_lengths.device)
+        if T == 1 and (self.static or min(self.lengths) < filled):
+            positions, valid_lens = self.device_lengths[:, None], self.device_lengths + 1
+        for layer in self.layers:
+            layer.positions, layer.valid_lens = positions, valid_lens
+            layer.stop = self.size if self.static else filled + T
 
-    def advance(self, lens: Sequence[int]) -> None:
-        """So many ids of each sequence have been read."""
-        self.held = [held + more for held, more in zip(self.held, lens, strict=True)]
-        self.lens += lens[0] if len(set(lens)) == 1 else torch.tensor(lens, device=self.lens.device)
+    def advance(self, lengths: Sequence[int]) -> None:
+        """Count the tokens that each sequence has read."""
+        self.lengths = [length + more for length, more in zip(self.lengths, lengths, strict=True)]
+        more = lengths[0] if len(set(lengths)) == 1 else torch.tensor(lengths, device=self.device_lengths.device)
+        self.device_lengths += more
 
-    def put(self, rows: Sequence[int], other: "KVCache", which: Sequence[int]) -> None:
-        """In place of the sequences `rows`: the sequences `which` of another cache, no larger than this one."""
-        into, out = (torch.tensor(positions, device=self.lens.device) for positions in (rows, which))
+    def grow(self, S: int) -> None:
+        """Make room for S tokens. Changes addresses."""
+        for layer in self.layers:
+            layer.grow(S)
+        self.size = S
+
+    def copy_rows(self, rows: Sequence[int], other: "KVCache", other_rows: Sequence[int]) -> None:
+        """Replace the sequences `rows` by `other_rows` of another cache, no larger than this one."""
+        target, source = (torch.tensor(each, device=self.device_lengths.device) for each in (rows, other_rows))
         for mine, theirs in zip(self.layers, other.layers, strict=True):
-            for store, source in zip(mine.stores, theirs.stores, strict=True):
-                store[into, :, : source.shape[2]] = source[out]
-        self.lens[into] = other.lens[out]
-        for row, taken in zip(rows, which, strict=True):
-            self.held[row] = other.held[taken]
+            for store, other_store in zip(mine.stores, theirs.stores, strict=True):
+                store[target, :, : other_store.shape[2]] = other_store[source]
+        self.device_lengths[target] = other.device_lengths[source]
+        for row, other_row in zip(rows, other_rows, strict=True):
+            self.lengths[row] = other.lengths[other_row]
 
 
-class LayerCache:
-    """What the attention of one layer remembers."""
+class KeyValueCache:
+    """All keys and values of one layer, at their positions (a `model.pooling.LayerCache`)."""
 
-    def __init__(self, reading: Reading, *stores: Tensor) -> None:
-        self.reading, self.stores = reading, stores  # of (B, H, positions, D) each
+    positions: Positions  # of the current tokens
+    valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
+    stop: int  # attention sees the positions before this one
 
-    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Take in the keys and values (B, H, T, D) of what is read; return those (B, H, K, D) that it sees."""
-        raise NotImplementedError
+    def __init__(self, *stores: Tensor) -> None:
+        self.stores = stores  # (B, H, S, D) each
 
+    def grow(self, S: int) -> None:
+        self.stores = tuple(F.pad(store, (0, 0, 0, S - store.shape[2])) for store in self.stores)
 
-class KeysAndValues(LayerCache):
-    """Every key and every value, in its place."""
-
-    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values (B, H, T, D) of the current tokens; return those (B, H, K, D) to attend to."""
         keys, values = self.stores
-        positions, stop = self.reading.positions, self.reading.stop
-        if isinstance(positions, slice):
-            keys[:, :, positions], values[:, :, positions] = key, value
+        if isinstance(self.positions, slice):
+            keys[:, :, self.positions], values[:, :, self.positions] = key, value
         else:
-            where = positions[:, None, :, None].expand_as(key)
-            keys.scatter_(2, where, key)
-            values.scatter_(2, where, value)
-        return keys[:, :, :stop], values[:, :, :stop]
+            index = self.positions[:, None, :, None].expand_as(key)
+            keys.scatter_(2, index, key)
+            values.scatter_(2, index, value)
+        return keys[:, :, : self.stop], values[:, :, : self.stop]
 
 
-class RunningMean(LayerCache):
-    """The sum of all values, enough where each counts alike: their mean stands for them, as the only value."""
+class RunningMeanCache(KeyValueCache):
+    """Sum of all values, for a mean of values: their mean is returned as the only key and value."""
 
-    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def grow(self, S: int) -> None:
+        """Nothing: the sum takes one position."""
+
+    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         (total,) = self.stores
-        T, lens = value.shape[2], self.reading.valid_lens
-        count = self.reading.stop if lens is None else lens[:, None, None, None]
-        if T > 1:
-            beyond = torch.arange(T, device=value.device)[:, None] >= count
-            total.copy_(value.masked_fill(beyond, 0).sum(2, keepdim=True))
+        count = self.stop if self.valid_lens is None else self.valid_lens[:, None, None, None]
+        if value.shape[2] > 1:
+            padding = torch.arange(value.shape[2], device=value.device)[:, None] >= count
+            total.copy_(value.masked_fill(padding, 0).sum(2, keepdim=True))
             return key, value
         total += value
         mean = total / count

@@ -1,4 +1,4 @@
-"""A decoder for writing with: its maps in the precision and the layout that are fastest for few rows."""
+"""Decoder for sampling: linear layers in the dtype and memory layout that are fastest for few rows."""
 
 import copy
 
@@ -8,20 +8,21 @@ from torch.nn import functional as F
 
 from model.decoder import Decoder, FeedForward
 
-PACKED_FROM = 2**18  # weights times rows from which a layout of oneDNN's pays in fp32 (bench/LOG.md)
+PACKED_FROM = 2**18  # weights times rows from which oneDNN's layout is faster in fp32 (bench/LOG.md)
+OPERATORS = "_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise"  # private: may go any time
 
 
 class PackedLinear(nn.Module):
-    """A linear map that is trained no more: its products are computed in `dtype`, in and out goes what went before."""
+    """Linear layer for inference that computes in `dtype`; the output has the dtype of the input."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
         self.bias = None if linear.bias is None else linear.bias.detach().to(dtype)
         self.weight = linear.weight.detach().to(dtype)
-        # oneDNN's own layout: into this it would otherwise bring the weights anew for every product.
-        self.laid_out = self.weight.device.type == "cpu" and _onednn_takes(dtype)
-        if self.laid_out:
+        # oneDNN's own layout; without it, oneDNN reorders the weights for every product.
+        self.reordered = self.weight.device.type == "cpu" and _onednn_supports(dtype)
+        if self.reordered:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,8 +30,8 @@ class PackedLinear(nn.Module):
         return self.product(x.to(self.dtype)).to(x.dtype)
 
     def product(self, x: Tensor, gelu: bool = False) -> Tensor:
-        """What comes out, in `dtype` as what goes in is, through GELU if asked."""
-        if self.laid_out:
+        """(..., C) -> (..., D), both in `dtype`; with GELU on top if `gelu`."""
+        if self.reordered:
             y: Tensor = torch.ops.mkldnn._linear_pointwise(
                 x, self.weight, self.bias, "gelu" if gelu else "none", [], "none" if gelu else ""
             )
@@ -40,7 +41,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedFeedForward(nn.Module):
-    """Both maps of a feed-forward layer, and what is between them, without a change of type."""
+    """Both linear layers of a feed-forward network, and GELU, in one dtype."""
 
     def __init__(self, feed_forward: FeedForward, dtype: torch.dtype) -> None:
         super().__init__()
@@ -53,27 +54,27 @@ class PackedFeedForward(nn.Module):
         return self.output.product(hidden).to(x.dtype)
 
 
-def _onednn_takes(dtype: torch.dtype) -> bool:
-    # The second question is whether the CPU has the instructions that its bf16 needs.
-    return torch.backends.mkldnn.is_available() and (
-        dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    )
+def _onednn_supports(dtype: torch.dtype) -> bool:
+    """Whether torch has the operators, and the CPU the instructions that they need for bf16."""
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
-    """A copy in evaluation mode, with the maps of its blocks in `dtype`, laid out for so many rows at once.
+    """Copy in evaluation mode, with the linear layers of its blocks in `dtype` and packed for products of `rows` rows.
 
-    How many only decides about speed. All else computes as before.
+    `rows` only affects speed. Everything else computes as before.
     """
 
     def gains(linear: nn.Linear) -> bool:
         return linear.weight.dtype != dtype or linear.weight.numel() * rows > PACKED_FROM
 
     twin = copy.deepcopy(decoder).eval()
-    nothing = nn.Identity()  # faster than dropout that is off
-    twin.dropout = nothing  # type: ignore[assignment]
+    identity = nn.Identity()  # faster than dropout in evaluation mode
+    twin.dropout = identity  # type: ignore[assignment]
     for block in twin.blocks:
-        block.dropout = nothing  # type: ignore[assignment]
+        block.dropout = identity  # type: ignore[assignment]
         for name, module in block.attention.named_children():
             if isinstance(module, nn.Linear) and gains(module):
                 setattr(block.attention, name, PackedLinear(module, dtype))

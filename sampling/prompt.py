@@ -1,4 +1,4 @@
-"""What a user gives to go on from, or to be scored."""
+"""The prompt, from the command line or a file."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from errors import UserError
 
 
 def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
-    """The prompt as the user gave it; empty if there is none. Raises UserError if its file cannot be read."""
+    """The prompt; empty if there is none. Raises UserError if its file cannot be read."""
     if prompt_file is None:
         return prompt or ""
     try:

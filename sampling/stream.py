@@ -1,8 +1,7 @@
-"""Samples on their way out: as they are written or when they are finished, as text or as JSON."""
+"""Writing samples: character by character or when they are finished, as text or JSON, to the screen or a file."""
 
 import json
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -12,126 +11,138 @@ from tqdm import tqdm
 from data.lines import is_among
 from data.vocabulary import Vocabulary
 from model.decoder import Decoder
-from sampling.completion import Completion, StopReason, side_by_side, write
+from sampling.completion import Completion, FinishReason, complete_stepwise, seed_batches
 from sampling.filters import SamplingParams
+from sampling.output import open_output
 from terminal import Writer
 
-KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # behind a line that is
-JOINER = "\N{ZERO WIDTH JOINER}"  # what stands on both of its sides is one
-SKIN = range(0x1F3FB, 0x1F400)  # colours that follow an emoji
+KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # appended to such a line
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is to be written, and by what."""
+class SamplingRequest:
+    """What to sample, and from which decoder."""
 
     decoder: Decoder
     vocabulary: Vocabulary
     prompt: str
-    ids: list[int]  # what is read first: the prompt, and what opens it
+    ids: list[int]  # the prompt with its opening, encoded
     length: int | None
     stops: list[list[int]]
     params: SamplingParams
     count: int
     seed: int
-    training_lines: np.ndarray | None  # where lines were learned: their fingerprints
+    training_lines: np.ndarray | None  # fingerprints of the training lines, if the corpus is lines
+
+    def steps(self, seeds: Sequence[int], steps_per_fetch: int | None = None) -> Iterator[list[Completion]]:
+        """Samples with these seeds, after every step."""
+        return complete_stepwise(
+            self.decoder,
+            self.ids,
+            self.length,
+            stops=self.stops,
+            params=self.params,
+            seeds=seeds,
+            steps_per_fetch=steps_per_fetch,
+        )
 
     def decode(self, sample: Completion) -> str:
         return self.vocabulary.decode(sample.ids)
 
     def is_known(self, sample: Completion) -> bool:
-        """Whether a whole line was written that stands in the training set."""
-        if self.training_lines is None or sample.ended is not StopReason.stop:
+        """Whether the sample is a whole line of the training set."""
+        if self.training_lines is None or sample.finish_reason is not FinishReason.stop:
             return False
         return is_among(self.prompt + self.decode(sample), self.training_lines)
 
 
-Form = Callable[[Task, int, Completion], str]  # from the number of a sample, counted from 0
+Formatter = Callable[[SamplingRequest, int, Completion], str]  # of the sample's index
 
 
-def as_text(task: Task, number: int, sample: Completion) -> str:
-    """A sample behind its title."""
-    return f"--- {number + 1} of {task.count} ---\n{task.prompt}{task.decode(sample)}\n"
+def format_text(request: SamplingRequest, index: int, sample: Completion) -> str:
+    """A sample below its title."""
+    return f"--- {index + 1} of {request.count} ---\n{request.prompt}{request.decode(sample)}\n"
 
 
-def as_line(task: Task, _: int, sample: Completion) -> str:
-    """A line, and what is to be said of it."""
-    remark = KNOWN if task.is_known(sample) else "" if sample.ended is StopReason.stop else CUT
-    return f"{task.prompt}{task.decode(sample)}{remark}\n"
+def format_line(request: SamplingRequest, _: int, sample: Completion) -> str:
+    """A line, marked if it is known or cut off."""
+    mark = KNOWN if request.is_known(sample) else "" if sample.finish_reason is FinishReason.stop else CUT
+    return f"{request.prompt}{request.decode(sample)}{mark}\n"
 
 
-def as_json(task: Task, number: int, sample: Completion) -> str:
-    """All that is known of a sample, on one line. Log-probabilities are the model's own, in nats."""
+def format_json(request: SamplingRequest, index: int, sample: Completion) -> str:
+    """A JSON object on one line; log-probabilities in nats, by the model before filters."""
     record = {
-        "sample": number + 1,
-        "seed": task.seed + number,
-        "prompt": task.prompt,
-        "text": task.decode(sample),
-        "ended": str(sample.ended or "interrupted"),
+        "sample": index + 1,
+        "seed": request.seed + index,
+        "prompt": request.prompt,
+        "text": request.decode(sample),
+        "ended": str(sample.finish_reason or "interrupted"),
         "log_probabilities": [round(nats, 6) for nats in sample.log_probabilities],
     }
-    if task.training_lines is not None:
-        record["in_training_set"] = task.is_known(sample)
+    if request.training_lines is not None:
+        record["in_training_set"] = request.is_known(sample)
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def write_all(task: Task, form: Form, out: Writer, bar: "tqdm[NoReturn]", written: list[Completion]) -> None:
-    """Write the samples in `form` when they are finished, or interrupted, and add them to `written`."""
-    for seeds in side_by_side(task.decoder, task.count, task.seed):
-        together: list[Completion] = []
+def write_samples(request: SamplingRequest, output: str | None) -> list[Completion]:
+    """Sample, and write to the file `output` or standard output. Ctrl-C ends a sample without length."""
+    completions: list[Completion] = []
+    as_json = output is not None and output.endswith(".jsonl")
+    streamed = request.count == 1 and request.training_lines is None and not as_json
+    total = None if request.length is None else request.length * request.count
+    hidden = streamed and output is None  # the text itself shows the progress
+    try:
+        with (
+            open_output(output, streamed) as out,
+            tqdm(total=total, unit=" characters", leave=bool(output), disable=hidden or None) as bar,
+        ):
+            if streamed:
+                stream(request, out, bar, completions)
+            else:
+                lines = request.training_lines is not None
+                formatter = format_json if as_json else format_line if lines else format_text
+                write_whole(request, formatter, out, bar, completions)
+    except KeyboardInterrupt:
+        if request.length is not None:
+            raise
+    return completions
+
+
+def write_whole(
+    request: SamplingRequest, formatter: Formatter, out: Writer, bar: "tqdm[NoReturn]", completions: list[Completion]
+) -> None:
+    """Write samples when they are finished, or interrupted, and add them to `completions`."""
+    for seeds in seed_batches(request.decoder, request.count, request.seed):
+        batch: list[Completion] = []
         before = bar.n
         try:
-            for together in write(
-                task.decoder, task.ids, task.length, stops=task.stops, params=task.params, seeds=seeds
-            ):
-                bar.update(before + sum(len(sample.ids) for sample in together) - bar.n)
+            for batch in request.steps(seeds):
+                bar.update(before + sum(len(sample.ids) for sample in batch) - bar.n)
         finally:
-            for seed, sample in zip(seeds, together, strict=False):
-                out.write(form(task, seed - task.seed, sample))
+            for seed, sample in zip(seeds, batch, strict=False):
+                out.write(formatter(request, seed - request.seed, sample))
             out.flush()
-            written += together
+            completions += batch
 
 
-def stream(task: Task, out: Writer, bar: "tqdm[NoReturn]", written: list[Completion]) -> None:
-    """Write prompt and sample character by character, each as soon as nothing can change it any more."""
-    composed = any(map(extends, task.vocabulary.characters))
-    sample, taken, pending = Completion(), 0, task.prompt
+def stream(request: SamplingRequest, out: Writer, bar: "tqdm[NoReturn]", completions: list[Completion]) -> None:
+    """Write prompt and sample, each character as soon as it is final, and add the sample to `completions`."""
+    sample, shown = Completion(), -1  # number of ids shown; -1: nor the prompt
 
-    def take(until: int) -> None:
-        """So many of the sample's ids are text."""
-        nonlocal taken, pending
-        taken, pending = until, pending + task.vocabulary.decode(sample.ids[taken:until])
-
-    def show(final: int) -> None:
-        """Write so many characters of what is pending."""
-        nonlocal pending
-        shown, pending = pending[:final], pending[final:]  # first, or what Ctrl-C interrupts would be written again
-        out.write(shown)
+    def show(prefix: str, until: int, suffix: str = "") -> None:
+        nonlocal shown
+        start, shown = max(shown, 0), until  # before writing: Ctrl-C there must not write them again
+        out.write(prefix + request.vocabulary.decode(sample.ids[start:until]) + suffix)
         out.flush()
 
-    show(whole(pending) if composed else len(pending))
     try:
-        for (sample,) in write(
-            task.decoder, task.ids, task.length, stops=task.stops, params=task.params, seeds=[task.seed], at_once=1
-        ):
-            take(sample.settled)
-            show(whole(pending) if composed else len(pending))
+        for (sample,) in request.steps([request.seed], steps_per_fetch=1):
+            if shown < 0:  # not before the first step: if that fails, an old file stays
+                show(request.prompt, 0)
+            show("", sample.final)
             bar.update()
     finally:
-        take(len(sample.ids))
-        pending += "\n"
-        show(len(pending))
-        written.append(sample)
-
-
-def whole(text: str) -> int:
-    """How many characters of a growing text are final: those before the last one that marks and joiners may follow."""
-    last = len(text) - 1
-    while last > 0 and (extends(text[last]) or text[last - 1] == JOINER):
-        last -= 1
-    return max(last, 0)
-
-
-def extends(character: str) -> bool:
-    """Whether a character is drawn into the one before it: a combining mark, a joiner, a colour of an emoji."""
-    return unicodedata.category(character)[0] == "M" or character == JOINER or ord(character) in SKIN
+        if shown >= 0:
+            show("", len(sample.ids), "\n")
+        completions.append(sample)

@@ -26,7 +26,7 @@ from model.attention import MultiHeadAttention
 from model.config import DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 from model.pooling import AttentionPooling, masked_softmax
-from model.position import LearnedPosition, SinusoidalPosition, angles, rotate, sinusoidal_encoding, turns
+from model.position import LearnedPosition, SinusoidalPosition, angles, cosine_sine, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean
 
 # Masked softmax: Zhang et al. 2023, Dive into Deep Learning, section 11.3.2.1.
@@ -243,7 +243,7 @@ def test_one_rotation_of_each_pair_moves_every_row_of_the_table_by_delta(delta: 
     rows, moved = table[:PLACES], table[delta:]
     frequency = angles(2, COLUMNS)[1]
     turn = delta * frequency
-    torch.testing.assert_close(rotate(rows, turns(-turn)), moved, rtol=0, atol=1e-6)
+    torch.testing.assert_close(rotate(rows, cosine_sine(-turn)), moved, rtol=0, atol=1e-6)
     for j, angle in enumerate(turn.tolist()):
         c, s = math.cos(angle), math.sin(angle)
         projection = torch.tensor([[c, s], [-s, c]], dtype=torch.float64)  # the book's, the same for every row

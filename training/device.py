@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from errors import UserError
+from model.decoder import Decoder
+from sampling.packing import packed
 from training.config import Compile, Device, Precision, RuntimeConfig
 from training.distributed import SINGLE_PROCESS, Ranks
+
+if TYPE_CHECKING:
+    from conf.schema import SamplingRuntimeConfig
 
 COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
@@ -168,3 +174,26 @@ def _missing_for_compiling(device: torch.device) -> str | None:
         return None if find_spec("triton") else "triton"
     compilers = os.environ.get("CXX"), "g++", "clang++", "cl"
     return None if any(compiler and shutil.which(compiler) for compiler in compilers) else "C++ compiler"
+
+
+# Thresholds for sampling on a CPU, measured (bench/LOG.md):
+SAMPLE_IN_BF16_FROM = 2**22  # weights in the blocks from which bf16 is faster
+SAMPLE_IN_ONE_THREAD = 2**22  # weights times rows up to which a second thread costs more than it gains
+
+
+def prepare_for_sampling(decoder: Decoder, config: "SamplingRuntimeConfig", rows: int) -> tuple[Decoder, str]:
+    """A copy of the decoder on its device, packed for products of `rows` rows, and the reason for device and precision.
+
+    Sets torch to one thread where that is fastest. Raises UserError if the requested device is missing.
+    """
+    device, why_device = choose_device(config.device)
+    precision, why_precision = choose_precision(config.precision, device)
+    weights = decoder.config.block_parameter_count()
+    if device.type == "cpu":
+        if weights * rows <= SAMPLE_IN_ONE_THREAD:
+            torch.set_num_threads(1)
+        why_device += f"; {torch.get_num_threads()} threads" if torch.get_num_threads() > 1 else "; one thread"
+        if weights < SAMPLE_IN_BF16_FROM and config.precision is Precision.auto:
+            precision, why_precision = Precision.fp32, "the model is small"
+    decoder = packed(decoder.to(device), DTYPES[precision], rows)
+    return decoder, f"{device} ({why_device}), {precision} ({why_precision})"

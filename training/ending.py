@@ -9,7 +9,7 @@ from pathlib import Path
 from board.board import SAMPLE_LINES
 from data.batches import Sequences
 from data.vocabulary import Vocabulary
-from sampling.completion import completions
+from sampling.completion import complete
 from sampling.filters import SamplingParams
 from terminal import shown_on
 from training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint
@@ -39,5 +39,5 @@ def write_samples(best: Checkpoint, opening: Sequence[int], end: int | None, see
     """Print what it writes."""
     count, params = 1 if end is None else SAMPLE_LINES, SamplingParams(temperature=0.8)
     # Another seed than sample.py's own, which is to write something new.
-    samples = completions(best.decoder(), opening, SAMPLE_LENGTH, end=end, count=count, params=params, seed=seed + 1)
+    samples = complete(best.decoder(), opening, SAMPLE_LENGTH, end=end, count=count, params=params, seed=seed + 1)
     print("", *map(Vocabulary(best.vocabulary).decode, samples), "", sep="\n", file=shown_on(sys.stdout))

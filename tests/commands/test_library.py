@@ -1,28 +1,32 @@
-"""docs/sampling.md cannot rot: its code runs, from top to bottom, beside a finished run."""
+"""The code in docs/sampling.md and the README runs, from top to bottom, beside a finished run."""
 
-import os
+import io
 import re
-import subprocess
-import sys
+import textwrap
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 from tests.commands.helpers import ROOT
 
-PAGE = ROOT / "docs" / "sampling.md"
-PIECES = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+PAGE = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8")
+PIECES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+README = re.findall(r"(?:^(?:    .*)?\n)+", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def output_of(code: str, folder: Path) -> str:
+    out = io.StringIO()
+    with chdir(folder), redirect_stdout(out):
+        exec(code, {})
+    return out.getvalue()
 
 
 def test_every_piece_of_code_runs_after_those_before_it(home: Path) -> None:
     assert len(PIECES) == 8
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "\n".join(PIECES)],
-        cwd=home,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "bits/char" in done.stdout
-    assert re.search(r"""^['"]import """, done.stdout, re.MULTILINE)
+    out = output_of("\n".join(PIECES), home)
+    assert "bits/char" in out
+    assert re.search(r"""^['"]import """, out, re.MULTILINE)
+
+
+def test_the_readme_samples_200_characters(home: Path) -> None:
+    (piece,) = (block for block in README if "import generate" in block)
+    assert len(output_of(textwrap.dedent(piece), home)) == 200

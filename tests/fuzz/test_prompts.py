@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sample
-from conf.schema import LARGEST_SEED, SampleConfig
+from conf.schema import LARGEST_SEED, SampleConfig, SamplingRuntimeConfig
 from data.config import Unknown
 from errors import UserError
-from sampling.config import SamplingRuntimeConfig
 from tests.fuzz.cases import cases
 from tests.fuzz.checkpoints import several
 from tests.fuzz.damage import any_text

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from model.pooling import AttentionPooling
-from model.position import RotaryPosition, angles, rotate, sinusoidal_encoding, turns
+from model.position import RotaryPosition, angles, cosine_sine, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
 
 
@@ -37,7 +37,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def turned(x: Tensor) -> Tensor:
     """Each row by its place, in float64 throughout."""
     angle = angles(x.shape[-2], x.shape[-1])[:, : x.shape[-1] // 2]
-    return rotate(x, turns(angle))
+    return rotate(x, cosine_sine(angle))
 
 
 def test_turning_is_multiplying_by_a_complex_number_of_length_one() -> None:
@@ -97,13 +97,13 @@ def test_turning_takes_rows_that_begin_anywhere() -> None:
     rows = torch.randn(3, 1, 1, 1, 5, generator=torch.Generator().manual_seed(0))
     turn = angles(1, 5)[:, :2].float()
     for row in rows:
-        torch.testing.assert_close(rotate(row, turns(turn)), rotate(row.clone(), turns(turn)))
+        torch.testing.assert_close(rotate(row, cosine_sine(turn)), rotate(row.clone(), cosine_sine(turn)))
 
 
 @pytest.mark.parametrize("size", [4, 5])
 def test_turning_by_complex_numbers_is_turning_by_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(2, 3, 7, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     angle = angles(7, size)[:, : size // 2]
-    by_numbers = rotate(x, turns(angle))
+    by_numbers = rotate(x, cosine_sine(angle))
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    torch.testing.assert_close(rotate(x, turns(angle)), by_numbers)
+    torch.testing.assert_close(rotate(x, cosine_sine(angle)), by_numbers)

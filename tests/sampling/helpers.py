@@ -1,4 +1,4 @@
-"""A decoder that was never trained, and what is to be written with it."""
+"""An untrained decoder and a request to sample from it."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from data.vocabulary import Vocabulary
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from sampling.filters import SamplingParams
-from sampling.stream import Task
+from sampling.stream import SamplingRequest
 
 VOCABULARY = Vocabulary("\n abcde")
 DECODER = Decoder(DecoderConfig(layers=1, heads=2, width=16, context=8), 7, torch.Generator().manual_seed(0)).eval()
 
 
-def task(**changed: Any) -> Task:
+def request(**changed: Any) -> SamplingRequest:
     given: dict[str, Any] = {
         "decoder": DECODER,
         "vocabulary": VOCABULARY,
@@ -27,4 +27,4 @@ def task(**changed: Any) -> Task:
         "seed": 3,
         "training_lines": None,
     }
-    return Task(**given | changed)
+    return SamplingRequest(**given | changed)

@@ -1,26 +1,26 @@
 import pytest
 
 import sampling.completion
-from sampling.completion import Completion, StopReason, completions, side_by_side, write
+from sampling.completion import Completion, FinishReason, complete, complete_stepwise, seed_batches
 from tests.sampling.decoders import CONTEXT, MODEL, ids_of
 
 
 def test_continuations_are_what_is_generated() -> None:
-    assert completions(MODEL, [1, 2], 40, count=3, seed=5) == ids_of(40, count=3, seed=5)
+    assert complete(MODEL, [1, 2], 40, count=3, seed=5) == ids_of(40, count=3, seed=5)
 
 
 def test_no_length_is_no_continuation() -> None:
-    assert completions(MODEL, [1, 2], 0, count=2) == [[], []]
+    assert complete(MODEL, [1, 2], 0, count=2) == [[], []]
 
 
 def test_many_continuations_are_written_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = completions(MODEL, [1, 2], 20, count=5, seed=5)
+    everything = complete(MODEL, [1, 2], 20, count=5, seed=5)
     each = 2 * 2 * 16 * CONTEXT * 4  # bytes of keys and values in two layers
     monkeypatch.setattr(sampling.completion, "CACHE_BYTES", 2 * each)
-    assert side_by_side(MODEL, 5, 5) == [range(5, 7), range(7, 9), range(9, 10)]
-    assert completions(MODEL, [1, 2], 20, count=5, seed=5) == everything
+    assert seed_batches(MODEL, 5, 5) == [range(5, 7), range(7, 9), range(9, 10)]
+    assert complete(MODEL, [1, 2], 20, count=5, seed=5) == everything
     monkeypatch.setattr(sampling.completion, "CACHE_BYTES", 1)
-    assert side_by_side(MODEL, 2, 0) == [range(1), range(1, 2)]
+    assert seed_batches(MODEL, 2, 0) == [range(1), range(1, 2)]
 
 
 @pytest.mark.parametrize("end", range(7))
@@ -28,31 +28,31 @@ def test_a_continuation_goes_up_to_its_end_or_as_far_as_the_context(end: int) ->
     everything = ids_of(11, count=40, seed=5)  # twelve places, two of them taken: the eleventh id needs no place
     expected = [ids[: ids.index(end)] if end in ids else ids for ids in everything]
     assert any(end in ids for ids in everything)
-    assert completions(MODEL, [1, 2], 40, end=end, count=40, seed=5) == expected
-    assert completions(MODEL, [1, 2], 2, end=end, count=40, seed=5) == [ids[:2] for ids in expected]
+    assert complete(MODEL, [1, 2], 40, end=end, count=40, seed=5) == expected
+    assert complete(MODEL, [1, 2], 2, end=end, count=40, seed=5) == [ids[:2] for ids in expected]
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 50])
 def test_writing_fetches_ids_one_by_one_or_together_and_stops_where_it_should(at_once: int) -> None:
-    *_, written = write(MODEL, [1, 2], 30, stops=[[3, 4], [6]], seeds=range(8), at_once=at_once)
+    *_, written = complete_stepwise(MODEL, [1, 2], 30, stops=[[3, 4], [6]], seeds=range(8), steps_per_fetch=at_once)
     for each, ids in zip(written, ids_of(30, count=8), strict=True):
         stops = [n for n in range(30) if ids[n] == 6 or ids[n - 1 : n + 1] == [3, 4]]
         if stops:
-            assert (each.ended, each.ids) == (StopReason.stop, ids[: stops[0] - (ids[stops[0]] == 4)])
+            assert (each.finish_reason, each.ids) == (FinishReason.stop, ids[: stops[0] - (ids[stops[0]] == 4)])
         else:
-            assert (each.ended, each.ids) == (StopReason.length, ids)
-        assert len(each.ids) == len(each.log_probabilities) == each.settled
+            assert (each.finish_reason, each.ids) == (FinishReason.length, ids)
+        assert len(each.ids) == len(each.log_probabilities) == each.final
 
 
 def test_what_may_become_a_stop_is_not_settled() -> None:
     sample = Completion()
     settled = []
     for one in [5, 1, 1, 2, 1, 2, 3, 1]:
-        sample.add(one, -1.0, [[1, 2, 3, 4], [2, 9]], None)
-        settled.append(sample.settled)
+        sample.append(one, -1.0, [[1, 2, 3, 4], [2, 9]], None)
+        settled.append(sample.final)
     assert settled == [1, 1, 2, 2, 4, 4, 4, 7]
     for one in [2, 3]:
-        sample.add(one, -1.0, [[1, 2, 3, 4], [2, 9]], None)
-    assert sample.settled == 7
-    sample.add(4, -1.0, [[1, 2, 3, 4], [2, 9]], None)
-    assert (sample.ended, sample.ids, sample.settled) == (StopReason.stop, [5, 1, 1, 2, 1, 2, 3], 7)
+        sample.append(one, -1.0, [[1, 2, 3, 4], [2, 9]], None)
+    assert sample.final == 7
+    sample.append(4, -1.0, [[1, 2, 3, 4], [2, 9]], None)
+    assert (sample.finish_reason, sample.ids, sample.final) == (FinishReason.stop, [5, 1, 1, 2, 1, 2, 3], 7)

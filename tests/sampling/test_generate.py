@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+import sampling.generate
 from model.config import AttentionKind, PositionKind, ScoringKind
 from model.decoder import Decoder
-from sampling.completion import completions
+from sampling.completion import complete
 from sampling.filters import SamplingParams
-from sampling.generate import decode_one, generate, prefill, steps
+from sampling.generate import decode_one_token, generate, generate_batch, prefill
 from sampling.kv_cache import KVCache
 from tests.sampling.decoders import BOTH_KINDS, CONTEXT, MODEL, PROMPTS, decoder, ids_of
 from tests.sampling.reference_filters import FILTERS, assert_drawn_from, exact
@@ -33,7 +34,7 @@ def uncached(model: Decoder, ids: Sequence[int]) -> Tensor:
     return model(torch.tensor([window(ids, model.config.context)]))[0, -1]
 
 
-def test_the_window_keeps_half_a_context() -> None:
+def test_a_full_window_keeps_half_a_context() -> None:
     assert [len(window(range(n))) for n in (1, 12, 13, 19, 20)] == [1, 12, 6, 12, 6]
     assert window(range(20)) == [14, 15, 16, 17, 18, 19]
 
@@ -48,7 +49,7 @@ def test_cached_logits_are_those_without_a_cache_across_two_ends_of_the_context(
     model = decoder(scoring, position, attention).to(dtype)
     texts = [list(prompt[-CONTEXT:]) for prompt in PROMPTS]
     renewed = 0
-    for step in islice(steps(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30):
+    for step in islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30):
         for text, chosen, logits in zip(texts, step.ids.tolist(), step.logits, strict=True):
             torch.testing.assert_close(logits, uncached(model, text), rtol=0, atol=tolerance)
             text.append(chosen)
@@ -62,45 +63,48 @@ def test_greedy_text_is_the_likeliest_character_each_time(scoring: ScoringKind, 
     text = [1, 2]
     for _ in range(40):
         text.append(int(uncached(model, text).argmax()))
-    assert completions(model, [1, 2], 40, params=SamplingParams(temperature=0)) == [text[2:]]
-    assert completions(model, [1, 2], 40, params=SamplingParams(top_k=1), seed=9) == [text[2:]]
+    assert complete(model, [1, 2], 40, params=SamplingParams(temperature=0)) == [text[2:]]
+    assert complete(model, [1, 2], 40, params=SamplingParams(top_k=1), seed=9) == [text[2:]]
 
 
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+@pytest.mark.parametrize("initial_size", [1, sampling.generate.INITIAL_SIZE])
 @pytest.mark.parametrize(("scoring", "position"), list(product(ScoringKind, PositionKind)))
-def test_shapes_that_never_change_give_the_same_logits(
-    scoring: ScoringKind, position: PositionKind, monkeypatch: pytest.MonkeyPatch
+def test_a_cache_of_static_shape_or_one_that_grows_gives_the_same_logits(
+    scoring: ScoringKind, position: PositionKind, initial_size: int, static: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = decoder(scoring, position, BOTH_KINDS).double()
-    growing = list(islice(steps(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30))
-    monkeypatch.setattr("sampling.generate.has_graphs", lambda _: True)
-    monkeypatch.setattr("sampling.generate.recorded", lambda *_: decode_one)
-    for expected, step in zip(growing, steps(model, PROMPTS, SamplingParams(), [0, 1, 2]), strict=False):
+    plain = list(islice(generate_batch(model, PROMPTS[1:], SamplingParams(), [1, 2]), 30))
+    monkeypatch.setattr("sampling.generate.INITIAL_SIZE", initial_size)
+    monkeypatch.setattr("sampling.generate.has_cuda_graphs", lambda _: static)
+    monkeypatch.setattr("sampling.generate.capture_graph", lambda *_: decode_one_token)
+    for expected, step in zip(plain, generate_batch(model, PROMPTS[1:], SamplingParams(), [1, 2]), strict=False):
         torch.testing.assert_close(step.logits, expected.logits, rtol=0, atol=1e-12)
         assert torch.equal(step.ids, expected.ids)
 
 
 @pytest.mark.parametrize("context", [1, 2, 3])
-def test_the_shortest_contexts_have_no_half_to_keep(context: int) -> None:
+def test_the_shortest_contexts_generate_as_without_a_cache(context: int) -> None:
     model = decoder(context=context)
     text = [1, 2, 3][-context:]
-    for step in islice(steps(model, [[1, 2, 3]], SamplingParams(), [0]), 12):
+    for step in islice(generate_batch(model, [[1, 2, 3]], SamplingParams(), [0]), 12):
         torch.testing.assert_close(step.logits[0], uncached(model, text))
         text.append(int(step.ids))
 
 
-def test_reading_ahead_fills_a_cache_as_reading_one_by_one_does() -> None:
+def test_prefill_fills_a_cache_as_decoding_one_by_one_does() -> None:
     model = decoder(ScoringKind.mean, attention=BOTH_KINDS).double()
-    ahead = prefill(model, [[1, 2, 3, 4], [5, 6]])
+    prefilled = prefill(model, [[1, 2, 3, 4], [5, 6]])
     for row, ids in enumerate([[1, 2, 3, 4], [5, 6]]):
         one_by_one = KVCache(model.config, 1, CONTEXT, model.embedding.weight)
         for one in ids:
-            decode_one(model, torch.tensor([one]), one_by_one)
-        assert ahead.held[row] == one_by_one.held[0] == len(ids)
-        for left, right in zip(ahead.layers, one_by_one.layers, strict=True):
+            decode_one_token(model, torch.tensor([one]), one_by_one)
+        assert prefilled.lengths[row] == one_by_one.lengths[0] == len(ids)
+        for left, right in zip(prefilled.layers, one_by_one.layers, strict=True):
             torch.testing.assert_close(left.stores[0][row], right.stores[0][0])
 
 
-def test_one_prompt_is_read_once_for_all_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_prompts_are_prefilled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Any] = []
 
     def noted(decoder: Decoder, sequences: Sequence[Sequence[int]]) -> KVCache:
@@ -108,32 +112,43 @@ def test_one_prompt_is_read_once_for_all_its_samples(monkeypatch: pytest.MonkeyP
         return prefill(decoder, sequences)
 
     monkeypatch.setattr("sampling.generate.prefill", noted)
-    next(steps(MODEL, [[1, 2, 3]] * 5 + [[4, 5]], SamplingParams(), range(6)))
+    next(generate_batch(MODEL, [[1, 2, 3]] * 5 + [[4, 5]], SamplingParams(), range(6)))
     assert read == [[(1, 2), (4,)]]
 
 
-def test_a_cache_is_freed_as_soon_as_nobody_holds_it() -> None:
-    gc.disable()  # which would find cycles, but late
+def test_a_cache_is_freed_without_garbage_collection() -> None:
+    gc.disable()  # it would free cycles, but late
     try:
-        going = steps(MODEL, [[1, 2, 3]], SamplingParams(), [0])
-        next(going)
-        assert isinstance(going, Generator)
-        cache = weakref.ref(inspect.getgeneratorlocals(going)["cache"])
+        steps = generate_batch(MODEL, [[1, 2, 3]], SamplingParams(), [0])
+        next(steps)
+        assert isinstance(steps, Generator)
+        cache = weakref.ref(inspect.getgeneratorlocals(steps)["cache"])
         assert cache() is not None
-        going.close()
+        steps.close()
         assert cache() is None
     finally:
         gc.enable()
 
 
-def test_what_lies_beyond_the_end_of_a_sequence_is_never_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_enormous_context_allocates_only_what_is_read() -> None:
+    model = decoder(position=PositionKind.none, context=2**40)
+    steps = generate_batch(model, [[1, 2, 3], [4]], SamplingParams(), [0, 1])
+    *_, step = islice(steps, 50)
+    assert step.ids.shape == (2,)
+    assert isinstance(steps, Generator)
+    state = inspect.getgeneratorlocals(steps)
+    assert state["cache"].size == sampling.generate.INITIAL_SIZE
+    assert len(state["recent"]) < 60
+
+
+def test_stale_slots_of_a_cache_are_never_attended_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "new_empty", lambda like, *shape: torch.full(shape, math.nan, dtype=like.dtype))
     expected = ids_of(40, prompt=[1, 2, 3], count=2)
     monkeypatch.undo()
     assert ids_of(40, prompt=[1, 2, 3], count=2) == expected
 
 
-def test_the_same_seed_writes_the_same_text_far_past_the_context() -> None:
+def test_the_same_seed_samples_the_same_text_far_past_the_context() -> None:
     first = ids_of(40, seed=3)
     torch.rand(5)
     assert ids_of(40, seed=3) == first
@@ -147,14 +162,15 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn_beside_it() -> None:
 
 def test_a_sample_does_not_depend_on_the_prompts_beside_it() -> None:
     together = zip(
-        *(step.ids.tolist() for step in islice(steps(MODEL, PROMPTS, SamplingParams(), [5, 6, 7]), 40)), strict=True
+        *(step.ids.tolist() for step in islice(generate_batch(MODEL, PROMPTS, SamplingParams(), [5, 6, 7]), 40)),
+        strict=True,
     )
     alone = [ids_of(40, prompt=prompt, seed=5 + i)[0] for i, prompt in enumerate(PROMPTS)]
     assert list(map(list, together)) == alone
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_what_is_written_has_the_distribution_of_the_model(name: str) -> None:
+def test_samples_have_the_distribution_of_the_model(name: str) -> None:
     params = FILTERS[name][0]
     drawn = torch.tensor(ids_of(2, count=5000, params=params))
     assert_drawn_from(drawn[:, 0], exact(name, MODEL(torch.tensor([[1, 2]]))[0, -1]))
@@ -162,7 +178,7 @@ def test_what_is_written_has_the_distribution_of_the_model(name: str) -> None:
     assert_drawn_from(drawn[drawn[:, 0] == likeliest, 1], exact(name, MODEL(torch.tensor([[1, 2, likeliest]]))[0, -1]))
 
 
-def test_writing_leaves_gradients_and_mode_as_they_were() -> None:
+def test_sampling_leaves_gradients_and_mode_as_they_were() -> None:
     model = decoder(dropout=0.5, attention_dropout=0.5).train()
     first = list(islice(generate(model, [1]), 20))
     for _ in islice(generate(model, [1]), 2):
@@ -175,9 +191,9 @@ def test_writing_leaves_gradients_and_mode_as_they_were() -> None:
 @pytest.mark.parametrize("prompts", [[[]], [[1], []]])
 def test_an_empty_prompt_is_refused(prompts: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="at least one id"):
-        next(steps(MODEL, prompts, SamplingParams(), range(len(prompts))))
+        next(generate_batch(MODEL, prompts, SamplingParams(), range(len(prompts))))
 
 
 def test_every_prompt_needs_a_seed() -> None:
     with pytest.raises(ValueError, match="a seed for each of 2 prompts, got 1"):
-        next(steps(MODEL, [[1], [2]], SamplingParams(), [0]))
+        next(generate_batch(MODEL, [[1], [2]], SamplingParams(), [0]))

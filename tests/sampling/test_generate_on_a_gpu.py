@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model.config import PositionKind, ScoringKind
-from sampling.completion import write
+from sampling.completion import complete_stepwise
 from sampling.filters import SamplingParams
-from sampling.generate import steps
+from sampling.generate import generate_batch
 from sampling.packing import packed
 from tests.sampling.decoders import BOTH_KINDS, PROMPTS, decoder
 
@@ -18,21 +18,21 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 @pytest.mark.parametrize(("scoring", "position"), list(product(ScoringKind, PositionKind)))
 def test_the_graph_writes_what_the_cpu_writes(scoring: ScoringKind, position: PositionKind) -> None:
     model = decoder(scoring, position, BOTH_KINDS).double()
-    on_cpu = list(islice(steps(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30))
-    for expected, step in zip(on_cpu, steps(model.cuda(), PROMPTS, SamplingParams(), [0, 1, 2]), strict=False):
+    on_cpu = list(islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30))
+    for expected, step in zip(on_cpu, generate_batch(model.cuda(), PROMPTS, SamplingParams(), [0, 1, 2]), strict=False):
         assert step.ids.tolist() == expected.ids.tolist()
         torch.testing.assert_close(step.logits.cpu(), expected.logits, rtol=0, atol=1e-10)
 
 
 def test_ids_fetched_together_are_those_fetched_one_by_one() -> None:
     model = decoder(ScoringKind.dot, PositionKind.rotary, BOTH_KINDS).double().cuda()
-    *_, together = write(model, [1, 2], 40, stops=[[3]], seeds=range(4))
-    *_, one_by_one = write(model, [1, 2], 40, stops=[[3]], seeds=range(4), at_once=1)
+    *_, together = complete_stepwise(model, [1, 2], 40, stops=[[3]], seeds=range(4))
+    *_, one_by_one = complete_stepwise(model, [1, 2], 40, stops=[[3]], seeds=range(4), steps_per_fetch=1)
     assert together == one_by_one
 
 
 def test_a_packed_decoder_writes_in_bf16() -> None:
     model = decoder().cuda()
     both = (model, packed(model, torch.bfloat16, 1))
-    exact, found = (next(steps(each, [[1, 2]], SamplingParams(), [0])).logits.clone() for each in both)
+    exact, found = (next(generate_batch(each, [[1, 2]], SamplingParams(), [0])).logits.clone() for each in both)
     torch.testing.assert_close(found, exact, rtol=0, atol=0.05)

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from sampling.completion import write
+from sampling.completion import complete_stepwise
 from sampling.likelihood import log_probabilities, windows
 from tests.sampling.decoders import CONTEXT, MODEL, decoder
 
@@ -11,7 +11,7 @@ from tests.sampling.decoders import CONTEXT, MODEL, decoder
 @pytest.mark.parametrize("length", [1, 5, 12, 13, 40])
 def test_a_text_is_scored_as_it_was_written(context: int, length: int) -> None:
     model = decoder(context=context).double()
-    *_, (sample,) = write(model, [1], length)
+    *_, (sample,) = complete_stepwise(model, [1], length)
     found = log_probabilities(model, [1, *sample.ids])
     assert found.tolist() == pytest.approx(sample.log_probabilities, abs=1e-10)
 

@@ -1,13 +1,13 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from model.config import AttentionKind, DecoderConfig, ScoringKind
 from model.decoder import Decoder
-from sampling.completion import completions
-from sampling.filters import SamplingParams
-from sampling.generate import steps
-from sampling.packing import PackedFeedForward, PackedLinear, packed
+from sampling.completion import complete
+from sampling.packing import OPERATORS, PackedFeedForward, PackedLinear, packed
 
 IDS = torch.randint(7, (3, 20), generator=torch.Generator().manual_seed(0))
 
@@ -35,7 +35,7 @@ def test_packed_in_fp32_it_computes_the_same(bias: bool, scoring: ScoringKind) -
         torch.testing.assert_close(twin(IDS), model.eval()(IDS), rtol=0, atol=1e-5)
 
 
-def test_packed_in_bf16_it_rounds_weights_and_what_they_are_multiplied_by() -> None:
+def test_packed_in_bf16_it_rounds_weights_and_activations() -> None:
     model = decoder().eval()
     with torch.no_grad():
         exact, found = model(IDS), packed(model, torch.bfloat16, ALL)(IDS)
@@ -55,22 +55,35 @@ def test_packing_leaves_the_decoder_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_packed_decoder_writes_the_same_alone_and_in_company(dtype: torch.dtype) -> None:
+def test_a_packed_decoder_samples_the_same_alone_and_in_a_batch(dtype: torch.dtype) -> None:
     model = decoder()
     alone = packed(model, dtype, 1)
-    together = completions(packed(model, dtype, 5), [1, 2], 60, count=5, seed=3)
-    assert together == [completions(alone, [1, 2], 60, seed=3 + i)[0] for i in range(5)]
+    together = complete(packed(model, dtype, 5), [1, 2], 60, count=5, seed=3)
+    assert together == [complete(alone, [1, 2], 60, seed=3 + i)[0] for i in range(5)]
 
 
-def test_without_onednn_a_decoder_packs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = decoder()
-    logits = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    plain = next(steps(packed(model, torch.bfloat16, ALL), [[1, 2, 3]], SamplingParams(), [0])).logits
-    torch.testing.assert_close(plain, logits, rtol=0, atol=0.02)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("missing", ["onednn", *OPERATORS])
+def test_without_onednn_or_its_private_operators_a_packed_decoder_computes_the_same(
+    missing: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_onednn = packed(decoder(), dtype, ALL)
+    if missing == "onednn":
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    else:
+        left = {name: getattr(torch.ops.mkldnn, name) for name in OPERATORS if name != missing}
+        monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(**left))
+    plain = packed(decoder(), dtype, ALL)
+    layer = plain.blocks[0].feed_forward.hidden
+    assert isinstance(layer, PackedLinear)
+    assert not layer.reordered
+    with torch.no_grad():
+        found = plain(IDS)
+        monkeypatch.undo()
+        torch.testing.assert_close(found, with_onednn(IDS), rtol=0, atol=1e-5 if dtype == torch.float32 else 0.02)
 
 
-def test_maps_too_small_to_gain_stay_as_they_are_in_fp32() -> None:
+def test_linear_layers_too_small_to_gain_stay_as_they_are_in_fp32() -> None:
     config = DecoderConfig(layers=1, heads=4, width=256, context=20)
     model = Decoder(config, 7, torch.Generator().manual_seed(0))
     kinds = {}
@@ -78,7 +91,7 @@ def test_maps_too_small_to_gain_stay_as_they_are_in_fp32() -> None:
         block = packed(model, dtype, rows).blocks[0]
         attention = block.attention
         kinds[rows] = [type(each) for each in (attention.query_key_value, attention.output, block.feed_forward)]
-    # 65,536 weights in the output map, three and four times as many in the others; all times the rows.
+    # 65,536 weights in the output layer, three and four times as many in the others; all times the rows.
     assert kinds[1] == [nn.Linear, nn.Linear, type(model.blocks[0].feed_forward)]
     assert kinds[2] == [PackedLinear, nn.Linear, PackedFeedForward]
     assert kinds[5] == kinds[0] == [PackedLinear, PackedLinear, PackedFeedForward]  # in bf16 however few

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from errors import UserError
-from sampling.score import SURPRISES, Score, on_one_line, score, sequences_of
+from sampling.score import SURPRISES, Score, printable, score, sequences_to_score
 from tests.sampling.helpers import DECODER, VOCABULARY
 
 
@@ -17,7 +17,7 @@ def exact(text: str) -> list[float]:
 
 
 def scored(text: str, lines: bool) -> Score:
-    return score(*sequences_of(text, VOCABULARY, DECODER.config.context, lines), DECODER)
+    return score(*sequences_to_score(text, VOCABULARY, DECODER.config.context, lines), DECODER)
 
 
 def test_a_text_is_scored_from_its_first_character_on() -> None:
@@ -50,7 +50,7 @@ def test_the_most_surprising_places_are_marked_among_their_neighbours() -> None:
     text = "ab\ncd\te" * 5
     nats = [-0.1] * len(text)
     nats[4], nats[11] = -7.0, -5.0  # d in the second line, d in the third
-    first, second, *others = Score(text, nats).told().splitlines()[2:]
+    first, second, *others = Score(text, nats).as_text().splitlines()[2:]
     assert first == f"{7 / math.log(2):6.1f} bits, line 2, column 2: ab↵c»d«→eab↵cd→eab↵cd→eab↵cd→ea"
     assert second == f"{5 / math.log(2):6.1f} bits, line 3, column 2: ab↵cd→eab↵c»d«→eab↵cd→eab↵cd→eab↵cd→e"
     assert len(others) == SURPRISES - 2
@@ -65,5 +65,5 @@ def test_json_has_the_text_and_all_figures() -> None:
     }
 
 
-def test_what_cannot_be_seen_is_shown_on_one_line() -> None:
-    assert on_one_line("a\r\x1b[2J\té\n\u200d\udc9b") == "a\\r\\x1b[2J→é↵\\u200d\\udc9b"
+def test_what_cannot_be_seen_is_shown_printable() -> None:
+    assert printable("a\r\x1b[2J\té\n\u200d\udc9b") == "a\\r\\x1b[2J→é↵\\u200d\\udc9b"

@@ -6,13 +6,19 @@ import pytest
 from tqdm import tqdm
 
 from data.lines import fingerprints
-from data.vocabulary import Vocabulary
-from sampling.completion import Completion, completions
-from sampling.stream import CUT, KNOWN, Form, Task, as_json, as_line, as_text, stream, whole, write_all
-from tests.sampling.helpers import DECODER, VOCABULARY, task
-
-ACCENT, WOMAN, ROCKET, BROWN = "\N{COMBINING ACUTE ACCENT}", "\U0001f469", "\U0001f680", "\U0001f3fe"
-JOINER, HEART, EMOJI = "\u200d", "\u2764", "\ufe0f"
+from sampling.completion import Completion, complete
+from sampling.stream import (
+    CUT,
+    KNOWN,
+    Formatter,
+    SamplingRequest,
+    format_json,
+    format_line,
+    format_text,
+    stream,
+    write_whole,
+)
+from tests.sampling.helpers import DECODER, VOCABULARY, request
 
 
 class Screen(io.StringIO):
@@ -27,76 +33,46 @@ class Screen(io.StringIO):
             self.flushed.append(self.getvalue())
 
 
-def streamed(given: Task) -> Screen:
+def streamed(given: SamplingRequest) -> Screen:
     screen = Screen()
     stream(given, screen, tqdm(disable=True), [])
     return screen
 
 
-def written(given: Task, form: Form) -> str:
+def written(given: SamplingRequest, form: Formatter) -> str:
     screen = Screen()
-    write_all(given, form, screen, tqdm(disable=True), [])
+    write_whole(given, form, screen, tqdm(disable=True), [])
     return screen.getvalue()
 
 
-def text_of(given: Task) -> str:
+def text_of(given: SamplingRequest) -> str:
     """What the engine writes, as text."""
     assert given.length is not None
-    (ids,) = completions(given.decoder, given.ids, given.length, params=given.params, seed=given.seed)
+    (ids,) = complete(given.decoder, given.ids, given.length, params=given.params, seed=given.seed)
     return given.vocabulary.decode(ids)
 
 
 def test_characters_appear_one_by_one_behind_the_prompt() -> None:
-    screen = streamed(task())
-    text = "ab" + text_of(task())
+    screen = streamed(request())
+    text = "ab" + text_of(request())
     assert screen.flushed == [*(text[:end] for end in range(2, 33)), text + "\n"]
 
 
 def test_nothing_of_a_stop_is_ever_shown() -> None:
-    text = text_of(task())
+    text = text_of(request())
     stop = text[10:14]
-    screen = streamed(task(stops=[VOCABULARY.encode(stop).tolist()]))
+    screen = streamed(request(stops=[VOCABULARY.encode(stop).tolist()]))
     assert screen.getvalue() == f"ab{text[: text.index(stop)]}\n"
     assert all(("ab" + text).startswith(shown) for shown in screen.flushed[:-1])
 
 
 def test_what_looked_like_a_stop_is_shown_once_it_is_none() -> None:
-    text = text_of(task())
+    text = text_of(request())
     never = text[4:8] + ("a" if text[8] != "a" else "b")
     assert never not in text
-    screen = streamed(task(stops=[VOCABULARY.encode(never).tolist()]))
+    screen = streamed(request(stops=[VOCABULARY.encode(never).tolist()]))
     assert screen.getvalue() == f"ab{text}\n"
     assert "ab" + text[:8] not in screen.flushed  # for what comes next might complete the stop
-
-
-@pytest.mark.parametrize(
-    ("text", "final"),
-    [
-        ("", 0),
-        ("a", 0),
-        ("ab", 1),
-        ("ae" + ACCENT, 1),
-        ("e" + ACCENT + ACCENT, 0),
-        ("e" + ACCENT + "a", 2),
-        ("a" + WOMAN + BROWN + JOINER, 1),
-        ("a" + WOMAN + BROWN + JOINER + ROCKET, 1),
-        (WOMAN + JOINER + ROCKET + "a", 3),
-        ("a" + HEART + EMOJI, 1),
-        ("漢字", 1),
-    ],
-)
-def test_a_character_is_final_when_no_mark_can_join_it_any_more(text: str, final: int) -> None:
-    assert whole(text) == final
-
-
-def test_a_mark_never_appears_behind_a_character_that_is_already_shown() -> None:
-    vocabulary = Vocabulary("\n ade" + "i" + ACCENT)
-    given = task(vocabulary=vocabulary, prompt="e", ids=[4], length=200)
-    screen = streamed(given)
-    assert screen.getvalue() == f"e{text_of(given)}\n"
-    assert ACCENT in screen.getvalue()
-    for before, after in zip(screen.flushed, screen.flushed[1:], strict=False):
-        assert after[len(before)] != ACCENT
 
 
 class Interrupted(io.StringIO):
@@ -124,30 +100,30 @@ class Interrupted(io.StringIO):
 def test_ctrl_c_keeps_what_was_written_and_repeats_nothing(at: str) -> None:
     screen, samples = Interrupted(12, at), list[Completion]()
     with pytest.raises(KeyboardInterrupt):
-        stream(task(length=None), screen, tqdm(disable=True), samples)
-    assert screen.getvalue() == f"ab{text_of(task())[:10]}\n"
+        stream(request(length=None), screen, tqdm(disable=True), samples)
+    assert screen.getvalue() == f"ab{text_of(request())[:10]}\n"
     assert len(samples[0].ids) == 10
-    assert samples[0].ended is None
+    assert samples[0].finish_reason is None
 
 
 def test_several_samples_have_titles() -> None:
-    texts = completions(DECODER, [2, 3], 30, count=2, seed=3)
+    texts = complete(DECODER, [2, 3], 30, count=2, seed=3)
     expected = [f"--- {i} of 2 ---\nab{VOCABULARY.decode(ids)}\n" for i, ids in enumerate(texts, start=1)]
-    assert written(task(count=2), as_text) == "".join(expected)
+    assert written(request(count=2), format_text) == "".join(expected)
 
 
 def test_lines_are_marked_where_they_were_learned_or_cut() -> None:
-    given = task(prompt="", ids=[0], stops=[[0]], length=3, count=40)
-    lines = [VOCABULARY.decode(ids) for ids in completions(DECODER, [0], 3, end=0, count=40, seed=3)]
+    given = request(prompt="", ids=[0], stops=[[0]], length=3, count=40)
+    lines = [VOCABULARY.decode(ids) for ids in complete(DECODER, [0], 3, end=0, count=40, seed=3)]
     known = next(line for line in lines if 0 < len(line) < 3)
-    found = written(task(**vars(given) | {"training_lines": fingerprints([known])}), as_line).splitlines()
+    found = written(request(**vars(given) | {"training_lines": fingerprints([known])}), format_line).splitlines()
     assert found == [line + (CUT if len(line) == 3 else KNOWN if line == known else "") for line in lines]
 
 
 def test_json_has_everything_of_a_sample() -> None:
-    given = task(count=2, stops=[[0]], length=12)
-    records = [json.loads(line) for line in written(given, as_json).splitlines()]
-    texts = [VOCABULARY.decode(ids).partition("\n") for ids in completions(DECODER, [2, 3], 12, count=2, seed=3)]
+    given = request(count=2, stops=[[0]], length=12)
+    records = [json.loads(line) for line in written(given, format_json).splitlines()]
+    texts = [VOCABULARY.decode(ids).partition("\n") for ids in complete(DECODER, [2, 3], 12, count=2, seed=3)]
     for number, (record, (text, stop, _)) in enumerate(zip(records, texts, strict=True)):
         assert record["text"] == text
         assert record["ended"] == ("stop" if stop else "length")
@@ -159,12 +135,12 @@ def test_json_has_everything_of_a_sample() -> None:
 
 @pytest.mark.parametrize(("known", "expected"), [(lambda line: [line], True), (lambda _: ["zzz"], False)])
 def test_json_says_of_lines_whether_they_were_learned(known: Callable[[str], list[str]], expected: bool) -> None:
-    whole_lines = (seed for seed in range(99) if len(completions(DECODER, [0], 8, end=0, seed=seed)[0]) < 8)
+    whole_lines = (seed for seed in range(99) if len(complete(DECODER, [0], 8, end=0, seed=seed)[0]) < 8)
     seed = next(whole_lines)
-    (ids,) = completions(DECODER, [0], 8, end=0, seed=seed)
+    (ids,) = complete(DECODER, [0], 8, end=0, seed=seed)
     line = VOCABULARY.decode(ids)
-    given = task(prompt="", ids=[0], stops=[[0]], length=8, seed=seed, training_lines=fingerprints(known(line)))
-    record = json.loads(written(given, as_json))
+    given = request(prompt="", ids=[0], stops=[[0]], length=8, seed=seed, training_lines=fingerprints(known(line)))
+    record = json.loads(written(given, format_json))
     assert record["text"] == line
     assert record["ended"] == "stop"
     assert record["in_training_set"] is expected

@@ -6,9 +6,9 @@ import pytest
 from tqdm import tqdm
 
 from data.vocabulary import Vocabulary
-from sampling.stream import Form, as_line, as_text, stream, write_all
+from sampling.stream import Formatter, format_line, format_text, stream, write_whole
 from terminal import shown_on, visible
-from tests.sampling.helpers import task
+from tests.sampling.helpers import request
 
 UNRULY = Vocabulary("\t\n\r\x1bab\x9b")
 CONTROLS = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cc"]
@@ -37,17 +37,17 @@ def test_a_pipe_gets_the_exact_characters() -> None:
     assert pipe.getvalue() == "a\r\x1b[2J\x9b"
 
 
-def sampled(out: io.StringIO, form: Form | None) -> str:
-    given = task(vocabulary=UNRULY, prompt="a\x1b", ids=[4, 3], length=60, seed=1)
+def sampled(out: io.StringIO, form: Formatter | None) -> str:
+    given = request(vocabulary=UNRULY, prompt="a\x1b", ids=[4, 3], length=60, seed=1)
     if form:
-        write_all(given, form, shown_on(out), tqdm(disable=True), [])
+        write_whole(given, form, shown_on(out), tqdm(disable=True), [])
     else:
         stream(given, shown_on(out), tqdm(disable=True), [])
     return out.getvalue()
 
 
-@pytest.mark.parametrize("form", [None, as_text, as_line], ids=["streamed", "text", "line"])
-def test_nothing_that_a_model_writes_is_obeyed_by_a_terminal(form: Form | None) -> None:
+@pytest.mark.parametrize("form", [None, format_text, format_line], ids=["streamed", "text", "line"])
+def test_nothing_that_a_model_writes_is_obeyed_by_a_terminal(form: Formatter | None) -> None:
     written, shown = sampled(io.StringIO(newline=""), form), sampled(Terminal(), form)
     assert {"\r", "\x1b", "\x9b"} < {*written}
     assert shown == visible(written)
