@@ -1,4 +1,4 @@
-"""Both commands with all that they do to a command line, around a main that only notes what it got."""
+"""Both commands as they parse a command line, around a main that only collects its configurations."""
 
 import io
 import os

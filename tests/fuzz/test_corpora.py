@@ -17,7 +17,6 @@ from data.lines import fingerprints
 from data.sources import load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
-from tests.fuzz.cases import cases
 
 ODD = [
     "",
@@ -82,7 +81,6 @@ def read_or_refused(path: str) -> str | None:
         return None
 
 
-@cases(600)
 @given(folders, folders)
 def test_files_are_read_to_the_last_character_or_refused(here: dict[str, bytes], below: dict[str, bytes]) -> None:
     files = here | {f"below/{name}": content for name, content in below.items()}
@@ -144,7 +142,6 @@ def check(text: str, config: DataConfig, context: int, batch_size: int = 3, seed
         assert sorted(each[1:] for each in evaluated) == sorted((line + "\n")[:context] for line in others)
 
 
-@cases(1500)
 @given(texts, configs, st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**63 - 2))
 def test_a_text_is_refused_or_used_to_the_last_character(
     text: str, config: DataConfig, context: int, batch_size: int, seed: int

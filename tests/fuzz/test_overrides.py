@@ -5,12 +5,11 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.mistakes import GROUPS, names_of
 from conf.schema import COMMANDS
-from tests.fuzz.cases import cases
 from tests.fuzz.commands import StopReason, run
 from training.plain import plain
 
@@ -39,6 +38,8 @@ texts = st.one_of(
 )
 numbers = st.integers(-2, 9) | st.integers() | st.sampled_from([2**31, 2**63, 10**30]) | st.floats()
 values = st.one_of(numbers.map(str), numbers.map(str), texts)
+
+few = settings(max_examples=12 if settings().derandomize else 500)  # Hydra takes half a second for each
 
 
 def overrides(command: str) -> st.SearchStrategy[str]:
@@ -84,20 +85,20 @@ def check(command: str, ended: StopReason) -> None:
         assert (ended.configs, ended.left) == ([], set())
 
 
-@cases(1000)
+@few
 @given(st.lists(overrides("train"), max_size=4))
 def test_training_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
     check("train", run("train", arguments))
 
 
-@cases(800)
+@few
 @given(st.lists(overrides("sample"), max_size=4))
 def test_sampling_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
     check("sample", run("sample", arguments))
 
 
 @pytest.mark.parametrize("command", ["train", "sample"])
-@cases(400)
+@few
 @given(data=st.data())
 def test_free_text_arrives_as_it_was_typed_or_is_refused(command: str, data: st.DataObject) -> None:
     name, text = data.draw(st.sampled_from(FREE_TEXT[command])), data.draw(texts)
@@ -111,7 +112,7 @@ def test_free_text_arrives_as_it_was_typed_or_is_refused(command: str, data: st.
             assert found == (None if text == "null" else text)
 
 
-@cases(80)
+@settings(few, max_examples=few.max_examples // 4)  # each composes up to four jobs
 @given(swept=st.lists(st.tuples(st.sampled_from([*names_of(COMMANDS["train"])]), values, values), max_size=2))
 def test_a_sweep_says_one_line_for_each_job_that_cannot_run(swept: list[tuple[str, str, str]]) -> None:
     ended = run("train", ["-m", *(f"{name}={one},{other}" for name, one, other in swept)])

@@ -24,7 +24,6 @@ from attention_tab.format import (
     encode_encoding,
 )
 from tests.attention_tab.helpers import made
-from tests.fuzz.cases import cases
 from tests.fuzz.damage import altered, any_text, damaged
 
 SMALL = encode(made(["a", "\n", "<b>", "👍"], [2, 1]))
@@ -94,7 +93,6 @@ def sealed(header: Any, arrays: bytes) -> bytes:
     return PRELUDE.pack(MAGIC, VERSION, zlib.crc32(body)) + body
 
 
-@cases(700)
 @given(snapshots())
 def test_a_snapshot_is_read_as_it_was_written(given: Snapshot) -> None:
     found = decode(encode(given))
@@ -108,7 +106,6 @@ def test_a_snapshot_is_read_as_it_was_written(given: Snapshot) -> None:
     np.testing.assert_array_equal(decode(encode(found)).weights, found.weights)
 
 
-@cases(300)
 @given(any_text, st.lists(any_text, max_size=3), st.integers(0, 4), st.data())
 def test_an_encoding_is_read_as_it_was_written(name: str, columns: list[str], rows: int, data: st.DataObject) -> None:
     finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -119,7 +116,6 @@ def test_an_encoding_is_read_as_it_was_written(name: str, columns: list[str], ro
     np.testing.assert_allclose(found.values, values, atol=largest / 32767 * 1.001 + 1e-44)
 
 
-@cases(600)
 @given(damaged(*SOUND) | st.binary())
 def test_damaged_bytes_are_refused_or_were_not_damaged(blob: bytes) -> None:
     check(blob)
@@ -129,7 +125,6 @@ def test_damaged_bytes_are_refused_or_were_not_damaged(blob: bytes) -> None:
                 read(blob)
 
 
-@cases(900)
 @given(st.data())
 def test_a_well_sealed_lie_is_refused_or_sound(data: st.DataObject) -> None:
     header, content = taken_apart(data.draw(st.sampled_from(SOUND)))
