@@ -22,15 +22,15 @@ test: .venv/dev
 	$(PYTEST) -m "not slow and not stress"
 
 test-all: .venv/dev
-	$(PYTEST) -m "not stress"
+	$(PYTEST)
 
 # 10,000 random examples of the properties in tests/fuzz.
 fuzz: .venv/dev
-	HYPOTHESIS_PROFILE=fuzz $(PYTEST) tests/fuzz
+	HYPOTHESIS_PROFILE=fuzz $(PYTEST) --dist worksteal tests/fuzz
 
 # 100 kills, faults of disks, 50,000 steps with all logging on. Fewer: make stress KILLS=10 STEPS=5000
 stress: .venv/dev
-	$(PYTEST) -m stress tests/stress
+	$(PYTEST) --dist worksteal -m stress tests/stress
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

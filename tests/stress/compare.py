@@ -16,7 +16,6 @@ from training.checkpoint import BEST, LAST, load_checkpoint
 
 CLOCKS = ("seconds", "training_seconds", "characters_per_second", "date")  # names of what may differ
 AT_THE_END = ("result/", "_hparams_/")  # logged again by a run that is resumed after its last step
-Logged = dict[str, tuple[tuple[int, bytes], ...]]  # steps and values, by tag
 
 
 def leaves(tree: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -35,8 +34,8 @@ def leaves(tree: Any, name: str) -> Iterator[tuple[str, str]]:
         yield name, repr(tree)
 
 
-def logged(run: Path) -> Logged:
-    """Everything on the board of a run, as TensorBoard reads it."""
+def logged(run: Path) -> dict[str, tuple[tuple[int, bytes], ...]]:
+    """Steps and values of each tag, as TensorBoard reads them."""
     events = EventAccumulator(str(run), tensor_size_guidance={}, size_guidance={"tensors": 0}).Reload()
     found = {}
     for tag in events.Tags()["tensors"]:
@@ -60,17 +59,6 @@ def differences(run: Path, reference: Path) -> list[str]:
         return sorted({name for name, _ in everything(run).items() ^ everything(reference).items()})
     except (OSError, ValueError) as error:  # a UserError is a ValueError
         return [f"unreadable: {error}"]
-
-
-def lost_tags(run: Path, reference: Logged, step: int) -> list[str]:
-    """The tags in which something logged up to `step` is missing or differs."""
-    found = logged(run) if run.exists() else {}
-    return [
-        tag
-        for tag, values in reference.items()
-        if not tag.startswith(AT_THE_END) and not tag.endswith(CLOCKS)
-        if [each for each in values if each[0] <= step] != [each for each in found.get(tag, ()) if each[0] <= step]
-    ]
 
 
 def unloadable(run: Path) -> list[str]:

@@ -1,87 +1,41 @@
-"""The comparison behind kills and faults finds a single bit, a lost value and a file left behind."""
+"""The comparison of kills and faults finds a single bit, a lost value and a file left behind."""
 
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.stress.compare import differences, logged, lost_tags, saved_step, unloadable
-from tests.stress.process import TINY, Process
-from tests.stress.reference import LOGGING, assert_ends
-from training.checkpoint import BEST, LAST, Checkpoint, load_checkpoint
-
-pytestmark = pytest.mark.slow
+from tests.stress.compare import differences, unloadable
+from tests.stress.process import reference
+from training.checkpoint import LAST, load_checkpoint
 
 
-@pytest.fixture(scope="module")
-def finished(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 60 steps."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    settings = [f"data.path={text}", "training.steps=60", f"hydra.run.dir={folder}"]
-    with closing(Process([*TINY, *LOGGING.split(), *settings])) as process:
-        assert_ends(process)
-    return folder
+@pytest.mark.slow
+def test_every_difference_but_of_clocks_is_found(text: Path, tmp_path: Path) -> None:
+    run, last = tmp_path / "run", tmp_path / "run" / "checkpoints" / LAST
+    with reference([f"data.path={text}", "training.steps=60"], tmp_path / "reference") as undisturbed:
+        shutil.copytree(undisturbed.run, run)
+    assert differences(run, undisturbed.run) == unloadable(run) == []
 
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
-def change(file: Path, how: Callable[[Checkpoint], None]) -> None:
-    checkpoint = load_checkpoint(file)
-    how(checkpoint)
-    checkpoint.save(file)
-
-
-def flip_a_bit(tensor: torch.Tensor) -> None:
-    tensor.view(-1)[:1].view(torch.uint8)[:1].bitwise_xor_(1)
-
-
-def test_a_copy_does_not_differ(run: Path, finished: Path) -> None:
-    assert differences(run, finished) == []
-    assert unloadable(run) == []
-    assert saved_step(run) == 60
-
-
-@pytest.mark.parametrize("name", [LAST, BEST])
-def test_a_single_bit_of_a_weight_is_found(run: Path, finished: Path, name: str) -> None:
-    change(run / "checkpoints" / name, lambda checkpoint: flip_a_bit(checkpoint.weights["embedding.weight"]))
-    assert differences(run, finished) == [f"{name}/weights/embedding.weight"]
-
-
-def test_another_state_is_found_but_for_its_clocks(run: Path, finished: Path) -> None:
-    change(run / "checkpoints" / LAST, lambda checkpoint: vars(checkpoint.state).update(seconds=1e6))
-    assert differences(run, finished) == []
-    change(run / "checkpoints" / LAST, lambda checkpoint: vars(checkpoint.state).update(skipped=1))
-    assert differences(run, finished) == [f"{LAST}/state/skipped"]
-
-
-def test_another_summary_and_files_left_behind_are_found(run: Path, finished: Path) -> None:
+    checkpoint = load_checkpoint(last)
+    checkpoint.state.seconds += 1
+    checkpoint.save(last)
+    assert differences(run, undisturbed.run) == []
+    checkpoint.weights["embedding.weight"].view(-1)[:1].view(torch.uint8)[:1].bitwise_xor_(1)
+    checkpoint.save(last)
+    (run / "checkpoints" / f".{LAST}.01234567.tmp").touch()
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     (run / "summary.json").write_text(json.dumps(summary | {"date": "2000-01-01", "steps": 59}), encoding="utf-8")
-    (run / "checkpoints" / f".{LAST}.01234567.tmp").touch()
-    assert differences(run, finished) == ["summary.json/steps", "unfinished/0"]
+    assert differences(run, undisturbed.run) == [
+        f"{LAST}/weights/embedding.weight",
+        "summary.json/steps",
+        "unfinished/0",
+    ]
 
-
-def test_what_was_logged_and_is_gone_is_found(run: Path, finished: Path) -> None:
     events = next(run.glob("events.*"))
-    with open(events, "r+b") as stream:
-        stream.truncate(events.stat().st_size // 2)
-    assert {name.partition("/")[0] for name in differences(run, finished)} == {"board"}
-    board = logged(finished)
-    assert "loss/training" in lost_tags(run, board, step=60)
-    assert lost_tags(run, board, step=0) == []
-
-
-def test_half_a_checkpoint_is_found(run: Path, finished: Path) -> None:
-    content = (run / "checkpoints" / BEST).read_bytes()
-    (run / "checkpoints" / BEST).write_bytes(content[: len(content) // 2])
-    (problem,) = unloadable(run)
-    assert BEST in problem
-    assert differences(run, finished)[0].startswith("unreadable: ")
+    events.write_bytes(events.read_bytes()[: events.stat().st_size // 2])
+    assert "board/loss/training" in differences(run, undisturbed.run)
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    assert len(unloadable(run)) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from tests.stress.compare import differences, saved_at, unloadable
 from tests.stress.disk import Disk, UnavailableError
-from tests.stress.reference import Reference, assert_ends, reference
+from tests.stress.process import Reference, reference
 from training.checkpoint import LAST
 
 SHORT, LONG = pytest.param(300, marks=pytest.mark.slow), pytest.param(1500, marks=pytest.mark.stress)  # steps
@@ -21,8 +21,8 @@ SHORT, LONG = pytest.param(300, marks=pytest.mark.slow), pytest.param(1500, mark
 def undisturbed(
     request: pytest.FixtureRequest, text: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Reference]:
-    steps = f"training.steps={request.param}"
-    with reference([steps], text, tmp_path_factory.mktemp("faults") / "reference") as trained:
+    settings = [f"data.path={text}", f"training.steps={request.param}"]
+    with reference(settings, tmp_path_factory.mktemp("faults") / "reference") as trained:
         yield trained
 
 
@@ -57,7 +57,7 @@ def assert_refused_once(
     if relent:
         relent(disk)
         process.wait_for("saved again")
-    assert_ends(process, 0 if relent else 2)
+    process.assert_ends(0 if relent else 2)
     for message in ("not saved", "not written"):
         assert process.output().count(message) == 1, process.output()[-500:]
     assert unloadable(disk.seen) == []
@@ -85,21 +85,21 @@ def test_a_disk_that_is_read_only_from_the_start_is_exit_code_2_with_the_reason(
 ) -> None:
     disk.protect()
     process = undisturbed.start(disk.folder, disk.within)
-    assert_ends(process, 2)
+    process.assert_ends(2)
     assert "Read-only" in process.errors()
 
 
 def test_a_vanished_folder_is_made_anew_and_loses_only_what_was_logged(undisturbed: Reference, run: Path) -> None:
     process = undisturbed.start_and_evaluate(run)
     rmtree(run.rename(run.with_name("gone")))
-    assert_ends(process)
+    process.assert_ends()
     assert [each for each in differences(run, undisturbed.run) if not each.startswith("board/")] == []
 
 
 def test_a_second_process_in_the_folder_is_refused_and_the_first_undisturbed(undisturbed: Reference, run: Path) -> None:
     first, second = undisturbed.start_and_evaluate(run), undisturbed.start(run)
-    assert_ends(second, 2)
-    assert_ends(first)
+    second.assert_ends(2)
+    first.assert_ends()
     assert differences(run, undisturbed.run) == []
 
 
@@ -108,8 +108,8 @@ def test_an_interrupted_run_tells_how_to_resume_and_resumes_exactly(
     undisturbed: Reference, run: Path, number: signal.Signals
 ) -> None:
     process = undisturbed.start_and_evaluate(run)
-    process.send(number)
-    assert_ends(process, 128 + number)
+    process.popen.send_signal(number)
+    process.assert_ends(128 + number)
     assert f"resume={run}" in process.output()
     undisturbed.assert_resumes(run)
 
@@ -130,11 +130,11 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(undisturbed: Refer
         process.until(lambda: saved_at(run) > 0)
         process.kill()
         leave_unfinished(run / "checkpoints" / LAST)
-    assert_ends(undisturbed.start(run))
+    undisturbed.start(run).assert_ends()
     assert differences(run, undisturbed.run) == []
 
 
 def test_a_run_killed_before_its_summary_writes_it_when_resumed(undisturbed: Reference, run: Path) -> None:
-    assert_ends(undisturbed.start(run))
+    undisturbed.start(run).assert_ends()
     leave_unfinished(run / "summary.json")
     undisturbed.assert_resumes(run)

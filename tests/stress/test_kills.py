@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stress.compare import differences, logged, lost_tags, saved_at, saved_step, unfinished, unloadable
+from tests.stress.compare import differences, saved_at, saved_step, unfinished, unloadable
 from tests.stress.conftest import KILLS
-from tests.stress.process import Process
-from tests.stress.reference import Reference, assert_ends, reference
+from tests.stress.process import Process, Reference, reference
 
 SETUPS = {
     "Muon, rotary, dropout, bf16": "model.dropout=0.1 runtime.precision=bf16",
@@ -62,23 +61,22 @@ def test_a_run_killed_at_random_moments_loses_nothing(
     record_property: Callable[[str, object], None],
 ) -> None:
     chance, killed, differ, broken = random.Random(setup), 0, list[str](), list[str]()
-    with reference([*SETUPS[setup].split(), *steps], text, tmp_path / "reference") as undisturbed:
-        board = logged(undisturbed.run)
+    settings = [f"data.path={text}", *SETUPS[setup].split(), *steps]
+    with reference(settings, tmp_path / "reference") as undisturbed:
         for number in count():
             run, step = tmp_path / f"run_{number}", -1  # of the last checkpoint
             while killed < kills:
                 with closing(undisturbed.start(run)) as process:
                     if not kill(process, run, undisturbed, chance):
-                        assert_ends(process)
+                        process.assert_ends()
                         break
                 killed += 1
                 if problems := unloadable(run):
                     broken += problems
                     continue
                 before, step = step, saved_step(run)
-                lost = lost_tags(run, board, step) + [f"from step {before} back to {step}"] * (step < before)
-                differ += [f"{problem}, after kill {killed}" for problem in lost]
-            assert_ends(undisturbed.start(run))
+                differ += [f"from step {before} back to {step} by kill {killed}"] * (step < before)
+            undisturbed.start(run).assert_ends()
             differ += differences(run, undisturbed.run)
             if killed == kills:
                 break
