@@ -75,7 +75,7 @@ class Bed:
 def unloadable(run: Path) -> list[str]:
     """Why those checkpoints of a run that cannot be read cannot."""
     problems = []
-    for file in sorted((run / "checkpoints").glob("*.pt")):
+    for file in sorted((run / "checkpoints").glob("*.safetensors")):
         try:
             load_checkpoint(file)
         except UserError as error:

@@ -16,7 +16,7 @@ from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 from tests.fuzz.cases import SECONDS
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.state import TrainingState
+from training.progress import TrainingState
 
 TAME = 100  # no weight is larger where logits must be finite
 
@@ -32,7 +32,7 @@ def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) ->
         corpus_sha256="0" * 64,
         training_lines=None if lines is None else torch.from_numpy(fingerprints(lines)),
         run={"settings": {"seed": 0}, "ran_on": {"device": "cpu"}},
-        optimizers=[{0: {"exp_avg": torch.zeros(2)}}],
+        optimizer_state={"adamw.exp_avg.embedding.weight": torch.zeros(len(vocabulary), config.width)},
     )
 
 
