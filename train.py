@@ -30,12 +30,12 @@ PROBE_LENGTH = 64  # characters of the text held out whose attention is shown
 
 def compare_runs(folder: Path) -> None:
     """Print the runs of a sweep side by side, if any finished, and keep the table beside them."""
-    from training.comparison import compare, keep, table
+    from training.comparison import compare, save_comparison, table
 
     rows = compare(folder)
     if not rows:
         return
-    keep(rows, folder)
+    save_comparison(rows, folder)
     print(f"\n{table(rows)}\n\nkept as {shown(folder / 'comparison.md')}, with what it comes from as comparison.json")
 
 
@@ -58,16 +58,13 @@ def train(task: Task) -> float:
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
-    from training.allocator import keep_freed_memory
-    from training.device import changes, choose_runtime, machine
+    from training.checkpoint import transfer
+    from training.config import to_dict
+    from training.device import changes, choose_runtime, explain_out_of_memory, keep_freed_memory, machine
     from training.distributed import current_ranks, explain_lost_rank
-    from training.ending import best_kept, tested, write_samples
+    from training.evaluate import evaluate_test, load_best, print_samples
     from training.folder import CheckpointFolder
-    from training.interruption import Interrupted
-    from training.loop import fit
-    from training.memory import explain_out_of_memory
-    from training.plain import plain
-    from training.transfer import transfer
+    from training.loop import Interrupted, fit
 
     keep_freed_memory()
     record, directory, last, start = task.record, task.directory, task.last, task.start
@@ -109,13 +106,13 @@ def train(task: Task) -> float:
             vocabulary.characters,
             corpus.sha256,
             corpus.training_lines,
-            plain(record),
+            to_dict(record),
             ranks,
         )
         told = directory, config.board, vocabulary.characters, probes, opening, end
         with closing(Board(*told) if ranks.is_first else no_board()) as board:
             if not last:
-                board.begin(json.dumps(plain(config), indent=2, ensure_ascii=False))
+                board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
             try:
                 outcome = fit(decoder, batches, corpus.validation, training, runtime, board, checkpoints, last)
             except Interrupted as interrupted:
@@ -132,18 +129,24 @@ def train(task: Task) -> float:
         "seed": seed,
         "corpus_sha256": corpus.sha256,
     }
-    best = best_kept(directory / "checkpoints")
+    summary |= record.ran_on
+    save_summary(summary, directory)  # first: reading the best checkpoint back may fail
+    best = load_best(directory / "checkpoints")
     if corpus.test:
-        summary |= tested(best, corpus.test, runtime)
-    with replacing(directory / "summary.json") as stream:
-        stream.write(json.dumps(summary | record.ran_on, indent=2).encode() + b"\n")
-    write_samples(best, opening, end, seed)
+        summary |= evaluate_test(best, corpus.test, runtime)
+        save_summary(summary, directory)
+    print_samples(best, opening, end, seed)
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     if corpus.test:
         bits = summary["test_bits_per_character"]
         print(f"its loss on the test split {summary['test_loss']:.4f} nats/char, {bits:.4f} bits/char")
     say_how_to_go_on(directory)
     return outcome.best_validation_loss
+
+
+def save_summary(summary: dict[str, object], directory: Path) -> None:
+    with replacing(directory / "summary.json") as stream:
+        stream.write(json.dumps(summary, indent=2).encode() + b"\n")
 
 
 @command(
@@ -164,14 +167,14 @@ def main(config: TrainConfig, directory: Path) -> float:
     if last and is_finished(last.state, training) and is_told(directory, last.step):
         longer = "; a larger training.steps would go on" if last.step == training.steps else ", as patience has ended"
         print(f"finished: {shown(directory)}, at step {last.step}{longer}")
-        return last.state.best_validation_loss
+        return last.state.best_validation_loss or math.nan
     return train(current_ranks().broadcast(Task(record, directory, last, start)))
 
 
 def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint | None, Checkpoint | None]":
     """What the run is to do, the checkpoint that it goes on from, and that whose weights it begins with."""
     from training.checkpoint import LAST, find_checkpoint, load_checkpoint
-    from training.plain import from_plain
+    from training.config import from_dict
 
     overrides = HydraConfig.get().overrides.task
     record, last, start = Record.of(config), None, None
@@ -179,7 +182,7 @@ def settled(config: TrainConfig, directory: Path) -> "tuple[Record, Checkpoint |
         file = directory / "checkpoints" / LAST
         last = load_checkpoint(file)
         try:
-            then = from_plain(Record, last.run, "run")
+            then = from_dict(Record, last.run, "run")
             if then.config.model != last.model or then.config.problems():
                 raise ValueError("; ".join(then.config.problems()) or "a record of another model")
         except ValueError as error:

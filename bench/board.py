@@ -31,8 +31,7 @@ from board.board import SNAPSHOTS, Board
 from conf.schema import CONF, TrainConfig, register
 from data.batches import Batches, Windows
 from model.decoder import Decoder
-from training.allocator import keep_freed_memory
-from training.device import choose_runtime, machine
+from training.device import choose_runtime, keep_freed_memory, machine
 from training.folder import CheckpointFolder
 from training.loop import READ_EVERY, fit
 

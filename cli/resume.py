@@ -14,7 +14,7 @@ from errors import UserError
 from model.config import DecoderConfig, PositionKind
 
 AUTO = "auto"  # the newest run of the same name if there is one, else a new one
-LAST = Path("checkpoints") / "last.pt"
+LAST = Path("checkpoints") / "last.safetensors"
 # Where the text lies, where and how the run computes and what becomes of it may change; what is learned may not. That
 # the text is the same is known when it has been read.
 FREE = (

@@ -9,11 +9,11 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from board.config import BoardConfig
 from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
 from sampling.config import SamplingRuntimeConfig
-from training.config import BoardConfig, RuntimeConfig, TrainingConfig
-from training.plain import plain
+from training.config import RuntimeConfig, TrainingConfig, to_dict
 
 CONF = str(Path(__file__).parent)
 LARGEST_SEED = 2**63 - 2
@@ -44,7 +44,7 @@ class TrainConfig:
         ]
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
-        found += [f"{name}: expected less than 2^63, got {value}" for name, value in _beyond(plain(self))]
+        found += [f"{name}: expected less than 2^63, got {value}" for name, value in _beyond(to_dict(self))]
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()
 
 

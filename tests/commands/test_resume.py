@@ -26,7 +26,7 @@ def started(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not any(file.stat().st_mtime > since for file in folder.glob("**/checkpoints/last.pt")):
+    while not any(file.stat().st_mtime > since for file in folder.glob("**/checkpoints/last.safetensors")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     return process
@@ -54,7 +54,7 @@ def test_an_interrupted_run_saves_says_how_to_go_on_and_comes_to_the_same(tmp_pa
     hint = out.splitlines()[-1]
     assert hint.startswith("interrupted by SIGINT, and saved; to go on:  ")
     assert hint.endswith(" train.py resume=run")
-    assert 0 < load_checkpoint(folder / "checkpoints" / "last.pt").step < 60
+    assert 0 < load_checkpoint(folder / "checkpoints" / "last.safetensors").step < 60
     done = run("train", "resume=run", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     whole, parted = (json.loads((each / "summary.json").read_text()) for each in (trained, folder))
@@ -130,8 +130,8 @@ def test_a_run_begins_with_the_weights_of_another_and_says_what_became_of_charac
     assert (done.returncode, done.stderr) == (0, "")
     assert "characters mapped, 2 ('ßê') added, " in done.stdout
     assert f"parameters\n         begun with {trained}: " in done.stdout
-    (file,) = tmp_path.glob("runs/new/*/checkpoints/last.pt")
-    assert load_checkpoint(file).model == load_checkpoint(trained / "checkpoints" / "best.pt").model
+    (file,) = tmp_path.glob("runs/new/*/checkpoints/last.safetensors")
+    assert load_checkpoint(file).model == load_checkpoint(trained / "checkpoints" / "best.safetensors").model
     done = run("train", *new, "model.layers=3", "model.dropout=0.5", "model.position=none", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
@@ -143,7 +143,7 @@ def test_a_run_begins_with_the_weights_of_another_and_says_what_became_of_charac
 REFUSED = {
     "no such run": (
         ["resume=nowhere"],
-        "resume: expected auto or a run's folder, which holds checkpoints/last.pt, got nowh",
+        "resume: expected auto or a run's folder, which holds checkpoints/last.safetensors, got nowh",
     ),
     "a sweep": (["-m", "resume=auto", "seed=1,2"], "resume: expected one run, got a sweep with resume=auto"),
     "two folders": (
@@ -169,7 +169,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(tmp_path: Path, case: s
     (tmp_path / "file").touch()
     (tmp_path / "text").write_text("to be, or not to be? " * 100)
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "run" / "checkpoints" / "last.pt").touch()
+    (tmp_path / "run" / "checkpoints" / "last.safetensors").touch()
     before = set(tmp_path.rglob("*"))
     done = run("train", "data.path=text", "runtime.device=cpu", *arguments, folder=tmp_path)
     assert done.returncode == 2

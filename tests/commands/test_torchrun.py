@@ -105,7 +105,7 @@ def test_a_signal_ends_all_at_the_same_step_and_the_run_is_saved(tmp_path: Path)
         started.torchrun.wait(60)
         assert started.errors() == ASKED_TO_END
         assert started.said().count("interrupted by SIGTERM, and saved; to go on: ") == 1
-    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt").step >= 20
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").step >= 20
 
 
 def test_after_a_process_is_lost_all_begin_again_where_the_run_was_saved(tmp_path: Path) -> None:

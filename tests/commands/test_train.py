@@ -21,7 +21,7 @@ from tests.commands.helpers import SMALL, TEXT, run
 from training.checkpoint import load_checkpoint
 from training.config import Device, RuntimeConfig
 from training.device import choose_runtime
-from training.loop import evaluate
+from training.evaluate import evaluate
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:
@@ -35,8 +35,8 @@ def test_a_run_leaves_all_that_was_promised(home: Path, trained: Path) -> None:
     assert files - events == {
         ".lock",
         "summary.json",
-        "checkpoints/best.pt",
-        "checkpoints/last.pt",
+        "checkpoints/best.safetensors",
+        "checkpoints/last.safetensors",
         *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
     }
     assert trained.parent == home / "runs" / "laptop"
@@ -203,6 +203,6 @@ def test_what_is_kept_for_the_test_is_scored_at_the_end_by_the_best_checkpoint(t
     data = DataConfig(source=Source.python_stdlib, encoding=Encoding.bytes, test_fraction=0.2)
     test = Corpus.of(text, data, context=32).test
     assert test is not None
-    best = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.pt").decoder()
+    best = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.safetensors").decoder()
     runtime = choose_runtime(RuntimeConfig(device=Device.cpu))
     assert summary["test_loss"] == pytest.approx(evaluate(best, test, runtime), rel=1e-5)

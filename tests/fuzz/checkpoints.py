@@ -10,7 +10,7 @@ from data.lines import fingerprints
 from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 from training.checkpoint import Checkpoint
-from training.state import TrainingState
+from training.progress import TrainingState
 
 
 def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) -> Checkpoint:
@@ -23,6 +23,7 @@ def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) ->
         corpus_sha256="0" * 64,
         training_lines=None if lines is None else torch.from_numpy(fingerprints(lines)),
         run={"settings": {"seed": 0}, "ran_on": {"device": "cpu"}},
+        optimizer_state={"adamw.exp_avg.embedding.weight": torch.zeros(len(vocabulary), config.width)},
     )
 
 

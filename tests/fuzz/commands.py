@@ -17,7 +17,7 @@ from cli.claim import LOCK
 from cli.command import Decorator, Main
 
 ROOT = Path(__file__).parents[2]
-RUN = Path("runs/laptop/earlier/checkpoints/last.pt")  # is there before each command
+RUN = Path("runs/laptop/earlier/checkpoints/last.safetensors")  # is there before each command
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cli.mistakes import GROUPS, names_of
 from conf.schema import COMMANDS
 from tests.fuzz.commands import StopReason, run
-from training.plain import plain
+from training.config import to_dict
 
 SIGNS = [*"[]{}()'\"\\,:=~+@ \n\t#%$*;|&<>\x1b", "${", "${oc.env:HOME}", "${name}", "${now:%Y}", "${oc.nope:}", "???"]
 WORDS = "null true nan -inf 0x10 1_000 1e400 -0 a é 😀 [single] {a:1} choice(1,2) range(1,4) sort(2,1) int(3.5) glob(*)"
@@ -74,7 +74,7 @@ def check(command: str, ended: StopReason) -> None:
     for config in ended.configs:
         assert config.problems() == []
         if command == "train":  # whose checkpoints have place for 64 bits
-            assert all(abs(number) < 2**63 for number in whole_numbers(plain(config)))
+            assert all(abs(number) < 2**63 for number in whole_numbers(to_dict(config)))
     assert all(file.startswith("here/") for file in ended.left)
     if ended.errors.startswith("usage: "):  # argparse said it, of a flag
         assert ended.code == 2

@@ -40,12 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     train_all(folder / "1", RUNS | KINDS, None)
     spread(4, folder / "4")
-    spread(2, folder / "2", folder / "4" / "muon" / "checkpoints" / "last.pt")
+    spread(2, folder / "2", folder / "4" / "muon" / "checkpoints" / "last.safetensors")
     return folder
 
 
 def last(folder: Path, count: int, name: str) -> Checkpoint:
-    return load_checkpoint(folder / str(count) / name / "checkpoints" / "last.pt")
+    return load_checkpoint(folder / str(count) / name / "checkpoints" / "last.safetensors")
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -74,7 +74,7 @@ def test_several_processes_learn_what_one_does(folder: Path, count: int, name: s
 def test_what_four_processes_began_fewer_go_on_with(folder: Path, tmp_path: Path, count: int) -> None:
     if count == 1:
         train(tmp_path, decoder(seed=9), last=last(folder, 4, "muon"), steps=LONGER)
-        found = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+        found = load_checkpoint(tmp_path / "checkpoints" / "last.safetensors")
     else:
         found = last(folder, count, "longer")
     _, alone = train(tmp_path / "alone", last=last(folder, 1, "muon"), steps=LONGER)
