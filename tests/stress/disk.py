@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE
 
-SIZE = "4m"  # with room for the run, its old checkpoints and new ones
-
 
 class UnavailableError(Exception):
     """Why this machine has no disk for a test."""
@@ -21,7 +19,8 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        keep = f'mount -t tmpfs -o size={SIZE} none "$0" && echo mounted && exec cat'
+        # With room for a run, its old checkpoints and new ones.
+        keep = 'mount -t tmpfs -o size=4m none "$0" && echo mounted && exec cat'
         try:
             self._keeper = subprocess.Popen(
                 ["unshare", "--mount", "sh", "-c", keep, str(folder)], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True

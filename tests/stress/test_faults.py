@@ -46,43 +46,26 @@ def leave_unfinished(file: Path) -> None:
     file.rename(file.with_name(f".{file.name}.0123abcd.tmp"))
 
 
-def assert_refused_once(
-    reference: Reference, disk: Disk, refuse: Callable[[Disk], None], relent: Callable[[Disk], None] | None
+@pytest.mark.parametrize("refuse", [Disk.fill, Disk.protect], ids=["full", "read-only"])
+@pytest.mark.parametrize("passes", [True, False], ids=["for a while", "to the end"])
+def test_a_disk_that_refuses_is_reported_once_and_costs_no_checkpoint(
+    undisturbed: Reference, disk: Disk, refuse: Callable[[Disk], None], passes: bool
 ) -> None:
-    run = disk.folder
-    process = reference.start_and_evaluate(run, disk.within)
+    process = undisturbed.start_and_evaluate(disk.folder, disk.within)
     refuse(disk)
     process.wait_for("not saved")
     assert unloadable(disk.seen) == []
-    if relent:
-        relent(disk)
+    if passes:
+        disk.empty() if refuse is Disk.fill else disk.release()
         process.wait_for("saved again")
-    process.assert_ends(0 if relent else 2)
-    for message in ("not saved", "not written"):
-        assert process.output().count(message) == 1, process.output()[-500:]
+    process.assert_ends(0 if passes else 2)
+    assert [process.output().count(message) for message in ("not saved", "not written")] == [1, 1]
     assert unloadable(disk.seen) == []
+    if passes:
+        assert differences(disk.seen, undisturbed.run) == []
 
 
-@pytest.mark.parametrize(
-    ("refuse", "relent"), [(Disk.fill, Disk.empty), (Disk.protect, Disk.release)], ids=["full", "read-only"]
-)
-def test_a_disk_that_is_full_or_read_only_for_a_while_costs_nothing(
-    undisturbed: Reference, disk: Disk, refuse: Callable[[Disk], None], relent: Callable[[Disk], None]
-) -> None:
-    assert_refused_once(undisturbed, disk, refuse, relent)
-    assert differences(disk.seen, undisturbed.run) == []
-
-
-@pytest.mark.parametrize("refuse", [Disk.fill, Disk.protect], ids=["full", "read-only"])
-def test_a_disk_that_stays_full_or_read_only_is_exit_code_2_and_the_old_checkpoints_load(
-    undisturbed: Reference, disk: Disk, refuse: Callable[[Disk], None]
-) -> None:
-    assert_refused_once(undisturbed, disk, refuse, None)
-
-
-def test_a_disk_that_is_read_only_from_the_start_is_exit_code_2_with_the_reason(
-    undisturbed: Reference, disk: Disk
-) -> None:
+def test_a_disk_read_only_from_the_start_is_exit_code_2_with_the_reason(undisturbed: Reference, disk: Disk) -> None:
     disk.protect()
     process = undisturbed.start(disk.folder, disk.within)
     process.assert_ends(2)
@@ -104,9 +87,7 @@ def test_a_second_process_in_the_folder_is_refused_and_the_first_undisturbed(und
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_tells_how_to_resume_and_resumes_exactly(
-    undisturbed: Reference, run: Path, number: signal.Signals
-) -> None:
+def test_an_interrupted_run_resumes_exactly(undisturbed: Reference, run: Path, number: signal.Signals) -> None:
     process = undisturbed.start_and_evaluate(run)
     process.popen.send_signal(number)
     process.assert_ends(128 + number)

@@ -41,28 +41,19 @@ def kill(process: Process, run: Path, undisturbed: Reference, chance: random.Ran
     return process.kill()
 
 
-@pytest.mark.parametrize(
-    ("setup", "kills", "steps"),
-    [
-        pytest.param("Muon, rotary, dropout, bf16", 2, ["training.steps=300"], marks=pytest.mark.slow, id="short"),
-        *(
-            # Together they are KILLS.
-            pytest.param(setup, -(-(KILLS - number) // len(SETUPS)), [], marks=pytest.mark.stress, id=setup)
-            for number, setup in enumerate(SETUPS)
-        ),
-    ],
-)
+SHORT = pytest.param("Muon, rotary, dropout, bf16", 2, "training.steps=300", marks=pytest.mark.slow, id="short")
+LONG = [  # KILLS together
+    pytest.param(setup, -(-(KILLS - number) // len(SETUPS)), "", marks=pytest.mark.stress, id=setup)
+    for number, setup in enumerate(SETUPS)
+]
+
+
+@pytest.mark.parametrize(("setup", "kills", "steps"), [SHORT, *LONG])
 def test_a_run_killed_at_random_moments_loses_nothing(
-    setup: str,
-    kills: int,
-    steps: list[str],
-    text: Path,
-    tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    setup: str, kills: int, steps: str, text: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     chance, killed, differ, broken = random.Random(setup), 0, list[str](), list[str]()
-    settings = [f"data.path={text}", *SETUPS[setup].split(), *steps]
-    with reference(settings, tmp_path / "reference") as undisturbed:
+    with reference([f"data.path={text}", *f"{SETUPS[setup]} {steps}".split()], tmp_path / "reference") as undisturbed:
         for number in count():
             run, step = tmp_path / f"run_{number}", -1  # of the last checkpoint
             while killed < kills:
@@ -80,6 +71,7 @@ def test_a_run_killed_at_random_moments_loses_nothing(
             differ += differences(run, undisturbed.run)
             if killed == kills:
                 break
-    for name, value in (("kills", killed), ("differences", len(differ)), ("unloadable checkpoints", len(broken))):
-        record_property(name, value)
+    record_property("kills", killed)
+    record_property("differences", len(differ))
+    record_property("unloadable checkpoints", len(broken))
     assert (differ, broken) == ([], [])
