@@ -44,7 +44,7 @@ def bounded(seconds: float, memory: int) -> Iterator[None]:
 def bound_and_count(request: pytest.FixtureRequest) -> Iterator[None]:
     """Bound each example of a property, and record how many have held."""
     handle, held = getattr(request.function, "hypothesis", None), 0
-    if handle is None:
+    if handle is None:  # a test of one example
         yield
         return
     test = handle.inner_test

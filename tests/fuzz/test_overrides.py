@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cli.mistakes import GROUPS, names_of
 from conf.schema import COMMANDS
-from tests.fuzz.commands import StopReason, run
+from tests.fuzz.commands import Ended, run
 from training.config import to_dict
 
 SIGNS = [*"[]{}()'\"\\,:=~+@ \n\t#%$*;|&<>\x1b", "${", "${oc.env:HOME}", "${name}", "${now:%Y}", "${oc.nope:}", "???"]
@@ -21,15 +21,12 @@ HYDRA = "hydra hydra.nope hydra.job.name hydra.job.chdir hydra.verbose hydra.mod
 UNKNOWN = ["", "modle.width", "model", "steps", "a b", "é", "data.path.x", "model.", ".", "/", "\x1b"]
 # Hydra makes the folder that it is told to: these are all within.
 FOLDERS = f"in . a/b null runs/laptop/earlier ${{name}} ${{oc.env:HOME}}/in ${{nope}} [] {300 * 'x'}"
-FREE_TEXT = {
-    "train": ["data.path", "init_from", "board.probe"],
-    "sample": ["checkpoint", "prompt", "prompt_file", "output", "stop"],
-}
+FREE_TEXT = {"train": ["data.path", "init_from", "board.probe"]}
+FREE_TEXT |= {"sample": ["checkpoint", "prompt", "prompt_file", "output", "stop"]}
 
-# What an argument can hold: no zero byte, and of lone surrogates those that stand for undecodable bytes.
-characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.characters(
-    min_codepoint=0xDC80, max_codepoint=0xDCFF
-)
+# An argument holds no zero byte, and of lone surrogates those that stand for undecodable bytes.
+undecodable = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | undecodable
 pieces = st.sampled_from(SIGNS + WORDS.split())
 texts = st.one_of(
     st.text(characters),
@@ -67,7 +64,7 @@ def whole_numbers(value: Any) -> list[int]:
     return []
 
 
-def check(command: str, ended: StopReason) -> None:
+def check(command: str, ended: Ended) -> None:
     """Exit code 0, or 2 with one line and nothing written; whatever main got is sound and can be kept."""
     *lines, rest = ended.errors.split("\n")
     assert ended.code in (0, 2)
@@ -85,16 +82,11 @@ def check(command: str, ended: StopReason) -> None:
         assert (ended.configs, ended.left) == ([], set())
 
 
+@pytest.mark.parametrize("command", ["train", "sample"])
 @few
-@given(st.lists(overrides("train"), max_size=4))
-def test_training_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
-    check("train", run("train", arguments))
-
-
-@few
-@given(st.lists(overrides("sample"), max_size=4))
-def test_sampling_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
-    check("sample", run("sample", arguments))
+@given(data=st.data())
+def test_a_command_gets_a_sound_configuration_or_says_one_line(command: str, data: st.DataObject) -> None:
+    check(command, run(command, data.draw(st.lists(overrides(command), max_size=4))))
 
 
 @pytest.mark.parametrize("command", ["train", "sample"])
