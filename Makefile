@@ -1,10 +1,13 @@
-# make train | test | fuzz | lint | sample | board | lint-js: each from a fresh clone, with nothing installed but Python 3.11 to
-# 3.13 and, for the last, npm.
+# make train | sample | board | test | test-all | fuzz | stress | lint | lint-js: each from a fresh clone, with nothing installed
+# but Python 3.11 to 3.13 and, for the last, npm.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train sample board test fuzz lint lint-js clean
+# Many tests start a command and wait for it, so that two at once take little more than half the time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+.PHONY: train sample board test test-all fuzz stress lint lint-js clean
 
 train: .venv/run
 	$(BIN)/python train.py
@@ -16,10 +19,18 @@ board: .venv/run
 	$(BIN)/tensorboard --logdir runs
 
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not slow and not stress"
 
+test-all: .venv/dev
+	$(PYTEST)
+
+# 10,000 random examples of the properties in tests/fuzz.
 fuzz: .venv/dev
-	$(BIN)/python -m bench.fuzz
+	HYPOTHESIS_PROFILE=fuzz $(PYTEST) --dist worksteal tests/fuzz
+
+# 100 kills, faults of disks, 50,000 steps with all logging on. Fewer: make stress KILLS=10 STEPS=5000
+stress: .venv/dev
+	$(PYTEST) --dist worksteal -m stress tests/stress
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
@@ -42,7 +53,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,oracles,bench,export,joblib,submitit,optuna]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,oracles,bench,joblib,submitit,optuna]'
 	touch $@
 
 .venv/bin/python:

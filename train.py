@@ -16,10 +16,10 @@ from training.run import Job, Run, prepare_run
 
 def compare_runs(folder: Path) -> None:
     """Print the runs of a sweep side by side, if any finished, and write the table beside them."""
-    from training.comparison import compare, keep, table
+    from training.comparison import compare, save_comparison, table
 
     if rows := compare(folder):
-        keep(rows, folder)
+        save_comparison(rows, folder)
         file = relative(folder / "comparison.md")
         print(f"\n{table(rows)}\n\nwritten to {file}, with what it comes from in comparison.json")
 
@@ -36,7 +36,9 @@ def main(config: TrainConfig, job: Job) -> float:
     ended = run.last.step == run.record.config.training.steps
     hint = "; a larger training.steps would go on" if ended else ", as patience has ended"
     print(f"finished: {relative(run.directory)}, at step {run.last.step}{hint}")
-    return run.last.state.best_validation_loss
+    best = run.last.state.best_validation_loss
+    assert best is not None  # what is finished has been evaluated
+    return best
 
 
 def train(run: Run) -> float:
@@ -48,15 +50,13 @@ def train(run: Run) -> float:
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
-    from training.allocator import keep_freed_memory
-    from training.device import changes, choose_runtime
+    from training.checkpoint import transfer
+    from training.config import to_dict
+    from training.device import changes, choose_runtime, explain_out_of_memory, keep_freed_memory
     from training.distributed import current_ranks
     from training.finish import explain_interruption, finish
     from training.folder import CheckpointFolder
     from training.loop import fit
-    from training.memory import explain_out_of_memory
-    from training.plain import plain
-    from training.transfer import transfer
 
     keep_freed_memory()
     record, config, last, ranks = run.record, run.record.config, run.last, current_ranks()
@@ -92,12 +92,12 @@ def train(run: Run) -> float:
         if last:
             changed = visible(changes(last.run["ran_on"], record.ran_on))
             print(f"resumed  at step {last.step} of {training.steps}{changed}")
-        stored = vocabulary.characters, corpus.sha256, corpus.training_lines, plain(record), ranks
+        stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
         shown = run.directory, config.board, vocabulary.characters, probes, opening, end
         with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else no_board()) as board:
             if not last:
-                board.begin(json.dumps(plain(config), indent=2, ensure_ascii=False))
+                board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
             outcome = fit(decoder, batches, corpus.validation, training, runtime, board, checkpoints, last)
             results = {name: value for name, value in asdict(outcome).items() if name != "compiled"}
             board.finish(outcome.steps, record.settings, results)

@@ -32,8 +32,7 @@ from cli.compose import register
 from conf.schema import CONF, TrainConfig
 from data.batches import Batches, Windows
 from model.decoder import Decoder
-from training.allocator import keep_freed_memory
-from training.device import choose_runtime, machine
+from training.device import choose_runtime, keep_freed_memory, machine
 from training.folder import CheckpointFolder
 from training.loop import READ_EVERY, fit
 

@@ -8,8 +8,8 @@ from statistics import linear_regression
 import torch
 
 from bench.machine import Protocol, Step, median_seconds
+from bench.memory import peak_bytes
 from bench.operations import OPERATIONS
-from training.memory import peak_bytes
 
 FITTED = 8  # an exponent is fitted to sizes of at least the largest divided by this
 

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 from bench.machine import peak_in_use, seconds_of
+from bench.memory import peak_bytes
 from bench.ours import Shape
 from bench.peers import commit
 from bench.report import Row, keep, table, where
@@ -24,8 +25,7 @@ from bench.step import TrainingStep
 from bench.stopwatch import ROOT, RunFailedError
 from bench.workers import Answer, Ready, Worker
 from training.device import machine
-from training.loop import step_bytes
-from training.memory import peak_bytes
+from training.evaluate import summed_loss
 
 LARGE = Shape("large", layers=14, heads=12, width=768, context=1024, batch=8)
 QUICK = Shape("quick", layers=1, heads=1, width=8, context=8, batch=4)
@@ -89,7 +89,9 @@ def get_ready(windows: int, shape: Shape, device: torch.device) -> tuple[Ready, 
         states = (leaf for optimizer in ours.optimizers for leaf in tree_leaves(optimizer.state_dict()["state"]))
         kept = [*ours.decoder.parameters(), *(leaf for leaf in states if isinstance(leaf, torch.Tensor))]
         whole = peak_bytes(step.take)
-        taken = step_bytes(ours.decoder, step.batch, ours.config, ours.runtime)
+        ours.decoder.zero_grad(set_to_none=True)
+        micro_batch = next(step.batch.split(ours.config.micro_batch_size or len(step.batch.inputs)))
+        taken = peak_bytes(lambda: summed_loss(ours.decoder, micro_batch, ours.runtime).backward())
         return Steps(seconds, sum(tensor.nbytes for tensor in kept), taken, whole, in_use)
 
     return Ready(ours.decoder.parameter_count(), ours.described()), answer

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from data.batches import Batch
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
-from training.allocator import keep_freed_memory
-from training.compilation import compiled
 from training.config import Compile, Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
-from training.device import Runtime, choose_runtime
-from training.loop import summed_loss, train_step
+from training.device import Runtime, choose_runtime, compiled, keep_freed_memory
+from training.evaluate import summed_loss
+from training.loop import train_step
 from training.optimizer import make_optimizers
 
 VOCABULARY_SIZE = 65  # of tiny Shakespeare

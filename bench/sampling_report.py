@@ -9,7 +9,7 @@ from bench.report import where
 from bench.throughput import ratio
 from bench.throughput_report import OUR_COLOUR, PEER_COLOUR, Spread, told
 from bench.workers import Ready
-from training.comparison import MEGABYTE, markdown_table
+from training.comparison import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -181,7 +181,7 @@ def section(contest: Contest) -> str:
             told(scaled(result.first_seconds, 1e3), ".2f"),
             told(result.filling_speed, ",.0f"),
             told(result.whole_speed, ",.0f"),
-            f"{result.growth / MEGABYTE:,.1f}",
+            f"{result.growth / 10**6:,.1f}",
         ]
         for result in contest.results
     ]
@@ -210,8 +210,8 @@ def alone(found: Findings) -> str:
     rows += [[f"ms an id, {ids}", figure] for ids, figure in zip((early_ids, late_ids), milliseconds, strict=True)]
     rows += [
         ["late / early", told(late.ratio, ".2f")],
-        ["weights read for an id, MB", f"{limit.weight_bytes / MEGABYTE:,.2f}"],
-        ["keys and values of a full context, MB", f"{limit.cache_bytes / MEGABYTE:,.2f}"],
+        ["weights read for an id, MB", f"{limit.weight_bytes / 10**6:,.2f}"],
+        ["keys and values of a full context, MB", f"{limit.cache_bytes / 10**6:,.2f}"],
         ["reading, GB/s", f"{limit.bytes_per_second / 1e9:,.1f}"],
         ["ids/s at best", f"{limit.ids_per_second:,.0f}"],
         ["share of it reached", "not known without batch 1" if share is None else f"{share:.0%}"],

@@ -17,7 +17,7 @@ from bench.machine import Protocol, finish, seconds_of
 from bench.ours import VOCABULARY_SIZE, Ours, Shape
 from data.batches import Batch
 from training.config import OptimizerKind
-from training.loop import summed_loss
+from training.evaluate import summed_loss
 
 EVERYTHING_ELSE = "everything else"
 OPTIMIZER = "optimizer"

@@ -13,6 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from attention_tab.format import Snapshot
+from board.config import BoardConfig
 from board.head_metrics import attention_maps
 from board.pictures import attention_grid, enlarged, heat_map
 from board.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take, write
@@ -20,7 +21,6 @@ from board.writer import LastingWriter
 from model.decoder import Decoder
 from model.position import LearnedPosition, SinusoidalPosition
 from sampling.completion import complete
-from training.config import BoardConfig
 from training.progress import Reading
 
 SNAPSHOTS = 40  # in a run at the most, unless the user asks for more or fewer

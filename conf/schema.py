@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from board.config import BoardConfig
 from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
-from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
-from training.plain import plain
+from training.config import Device, Precision, RuntimeConfig, TrainingConfig
 
 CONF = str(Path(__file__).parent)
 LARGEST_SEED = 2**63 - 2
@@ -41,7 +41,7 @@ class TrainConfig:
         ]
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
-        found += [f"{name}: expected less than 2^63, got {value}" for name, value in _too_large(plain(self))]
+        found += [f"{name}: expected less than 2^63, got {value}" for name, value in _too_large(to_dict(self))]
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()
 
 

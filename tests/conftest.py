@@ -1,15 +1,23 @@
-"""What tests of several rooms share."""
+"""Fixtures and settings of all tests."""
 
+import os
+import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
-# The same cases each time, however slow the machine: a failure is then a fault of the code.
-settings.register_profile("charscope", deadline=None, derandomize=True)
-settings.load_profile("charscope")
+# By default the same few examples each time; the profile fuzz (`make fuzz`) draws many new ones.
+COMMON = settings(deadline=None, database=None, phases=[Phase.explicit, Phase.generate, Phase.shrink])
+settings.register_profile("charscope", COMMON, derandomize=True)
+settings.register_profile("fuzz", COMMON, max_examples=750, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "charscope"))
+
+# A shell lets what it starts in the background ignore SIGINT, and every child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 SHAKESPEARE = ROOT.parent / "shared" / "corpora" / "tiny_shakespeare.txt"
@@ -17,7 +25,7 @@ SHAKESPEARE = ROOT.parent / "shared" / "corpora" / "tiny_shakespeare.txt"
 
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """As many as before, afterwards: sampling takes one for small models."""
+    """Restore the number of threads: sampling takes one for small models."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -29,3 +37,18 @@ def shakespeare() -> str:
     if not SHAKESPEARE.exists():
         pytest.skip("tiny Shakespeare is not at ../shared/corpora/tiny_shakespeare.txt")
     return SHAKESPEARE.read_text(encoding="utf-8")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests passed to `record_property`: the sum of numbers, and each text."""
+    totals: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "teardown":
+                for name, value in report.user_properties:
+                    if isinstance(value, int):
+                        totals[name] += value
+                    else:
+                        terminalreporter.write_line(f"{name}: {value}")
+    if totals:
+        terminalreporter.write_line(", ".join(f"{total:,} {name}" for name, total in totals.items()))

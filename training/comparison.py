@@ -1,4 +1,4 @@
-"""What a sweep found: its runs side by side, those that differ in their seeds alone as one."""
+"""The table of a sweep: its runs side by side, those that differ only in their seeds as one row."""
 
 import json
 from collections.abc import Sequence
@@ -9,12 +9,10 @@ from typing import Any
 
 from files import replacing
 
-MEGABYTE = 10**6
 COLUMNS = (
     "runs",
     "validation loss, nats/char (lowest to highest)",
     "characters/s",
-    "memory of a step, MB",
     "parameters",
 )
 
@@ -26,7 +24,6 @@ class Row:
     settings: dict[str, Any]  # those that differ between rows
     losses: list[float]  # the best of each run, nats/char
     characters_per_second: float  # median
-    step_bytes: int
     parameters: int
     runs: list[dict[str, Any]]  # their summaries: the text, the machine and versions are in them
 
@@ -34,8 +31,8 @@ class Row:
         losses = f"{mean(self.losses):.4f}"
         if len(self.losses) > 1:
             losses += f" ({min(self.losses):.4f} to {max(self.losses):.4f})"
-        speed, memory = f"{self.characters_per_second:,.0f}", f"{self.step_bytes / MEGABYTE:,.1f}"
-        return [*map(str, self.settings.values()), str(len(self.losses)), losses, speed, memory, f"{self.parameters:,}"]
+        numbers = str(len(self.losses)), losses, f"{self.characters_per_second:,.0f}", f"{self.parameters:,}"
+        return [*map(str, self.settings.values()), *numbers]
 
 
 def compare(folder: Path) -> list[Row]:
@@ -43,7 +40,7 @@ def compare(folder: Path) -> list[Row]:
     summaries = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/summary.json"))]
     names = dict.fromkeys(name for summary in summaries for name in summary["settings"] if name != "seed")
     varied = [name for name in names if len({str(summary["settings"].get(name)) for summary in summaries}) > 1]
-    varied = varied or [*names]  # of a sweep that stopped early, too, it should be seen what was tried
+    varied = varied or [*names]  # a sweep that stopped early should show, too, what was tried
     groups: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
         groups.setdefault(str([summary["settings"].get(name) for name in varied]), []).append(summary)
@@ -56,7 +53,6 @@ def _row(group: Sequence[dict[str, Any]], varied: Sequence[str]) -> Row:
         settings={name: group[0]["settings"].get(name) for name in varied},
         losses=[summary["best_validation_loss"] for summary in group],
         characters_per_second=median(summary["characters_per_second"] for summary in group),
-        step_bytes=max(summary["step_bytes"] for summary in group),
         parameters=group[0]["parameters"],
         runs=list(group),
     )
@@ -77,7 +73,7 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
 
 
-def keep(rows: Sequence[Row], folder: Path) -> None:
+def save_comparison(rows: Sequence[Row], folder: Path) -> None:
     """Write `comparison.md` and `comparison.json` into the folder of the sweep."""
     content = json.dumps([vars(row) for row in rows], indent=2, ensure_ascii=False)
     for name, text in (("comparison.json", content), ("comparison.md", table(rows))):

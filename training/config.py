@@ -1,9 +1,15 @@
-"""How a run proceeds, where, and what it shows. Free of heavy imports, so that help and completion are instant."""
+"""Configuration of training, and typed configuration as JSON. Without heavy imports: help and completion are fast."""
 
+import json
 import math
 import re
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
+from types import UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
 
 
 class Device(StrEnum):
@@ -96,24 +102,47 @@ class RuntimeConfig:
     compile: Compile = Compile.auto
 
 
-@dataclass(kw_only=True, slots=True)
-class BoardConfig:
-    """What TensorBoard gets besides curves."""
+def to_dict(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON has them: enums are their values."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return values
 
-    probe: list[str] = field(default_factory=list)  # texts whose attention is shown, besides one that was held out
-    attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 40 in a run
-    pictures_every: int | None = None  # steps between attention maps in the Images tab; by default at each evaluation
-    sample_length: int = 200  # characters written at each evaluation
 
-    def problems(self) -> list[str]:
-        found = []
-        if "" in self.probe:
-            found.append("board.probe: expected at least one character, got none")
-        found += [
-            f"board.{name}: expected at least 1, got {value}"
-            for name in ("attention_every", "pictures_every")
-            if (value := getattr(self, name)) is not None and value < 1
-        ]
-        if self.sample_length < 0:
-            found.append(f"board.sample_length: expected at least 0, got {self.sample_length}")
-        return found
+def from_dict(cls: type[T], values: object, name: str) -> T:
+    """The dataclass `cls` of which `to_dict` made `values`, without trust in them: OmegaConf would resolve `${...}`.
+
+    Raises ValueError for anything else; it says where, from `name` on.
+    """
+    names = [each.name for each in fields(cls)]  # type: ignore[arg-type] # a dataclass
+    if not isinstance(values, dict) or set(values) != set(names):
+        raise ValueError(f"{name}: expected {', '.join(names)}, got {_shown(values)}")
+    types = get_type_hints(cls)
+    return cls(**{field: _typed(types[field], values[field], f"{name}.{field}") for field in names})
+
+
+def _typed(kind: Any, value: Any, name: str) -> Any:
+    """`value` if JSON has it for what is annotated as `kind`."""
+    arguments = get_args(kind)
+    if isinstance(kind, UnionType):
+        for each in arguments:
+            with suppress(ValueError):
+                return _typed(each, value, name)
+    elif get_origin(kind) is list and isinstance(value, list):
+        return [_typed(arguments[0], each, name) for each in value]
+    elif get_origin(kind) is dict and isinstance(value, dict):
+        return {_typed(arguments[0], key, name): _typed(arguments[1], each, name) for key, each in value.items()}
+    elif is_dataclass(kind):
+        return from_dict(cast(type, kind), value, name)
+    elif isinstance(kind, type) and issubclass(kind, StrEnum) and value in list(kind):
+        return kind(value)
+    elif kind is float and isinstance(value, int | float) and abs(value) < math.inf:
+        return float(value)
+    elif (kind is not int and isinstance(kind, type) and isinstance(value, kind)) or (
+        kind is int and isinstance(value, int) and abs(value) < 2**63
+    ):
+        return value
+    raise ValueError(f"{name}: expected {getattr(kind, '__name__', kind)}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} {str(value)[:50]!r}"

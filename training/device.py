@@ -1,20 +1,26 @@
-"""Where a run computes, how precisely and whether compiled, chosen with a reason that is printed."""
+"""Device, precision and compilation of a run, chosen with a reason that is printed; and errors of too little memory."""
 
+import ctypes
 import os
 import platform
 import shutil
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import Tensor, nn
 
 from errors import UserError
+from model.config import DecoderConfig
 from model.decoder import Decoder
 from sampling.packing import packed
+from terminal import visible
 from training.config import Compile, Device, Precision, RuntimeConfig
 from training.distributed import SINGLE_PROCESS, Ranks
 
@@ -23,6 +29,12 @@ if TYPE_CHECKING:
 
 COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
+GIB = 2**30
+BYTES_PER_WEIGHT = 12  # itself, its gradient and at least one number of the optimizer's, in fp32
+# Of RuntimeErrors, as torch has no type for a CPU that is out of memory: on Linux and macOS, and on Windows.
+OUT_OF_MEMORY = "can't allocate memory", "not enough memory"
+# Parameters of glibc's mallopt, from its malloc.h, and the largest size that is not returned when freed.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_KEPT = -1, -3, 2**30
 
 
 @dataclass(frozen=True)
@@ -39,8 +51,8 @@ class Runtime:
         return torch.autocast(self.device.type, DTYPES[self.precision], enabled=enabled)
 
     def seed(self, seed: int) -> None:
-        """Let `seed` decide what the device's default generator gives next, which serves dropout and nothing else."""
-        match self.device.type:  # torch.manual_seed asks every kind of device, which takes ten times as long
+        """Seed the device's default generator, which serves dropout and nothing else."""
+        match self.device.type:  # torch.manual_seed seeds every kind of device, which takes ten times as long
             case "cuda":
                 torch.cuda.manual_seed(seed)
             case "mps":
@@ -60,15 +72,15 @@ def machine(device: torch.device) -> dict[str, str | int]:
     }
 
 
-def changes(then: dict[str, str | int], now: dict[str, str | int]) -> str:
-    """In words, what of the machine is not as it was."""
-    names = sorted(name for name in {*then, *now} - {"date"} if then.get(name) != now.get(name))
-    told = ", ".join(f"{name} {now.get(name)} (was {then.get(name)})" for name in names)
-    return f"; not to the last digit as without interruption: {told}" if told else ""
+def changes(before: dict[str, str | int], now: dict[str, str | int]) -> str:
+    """In words, what differs between two machines, of which `before` may be a stranger's."""
+    names = sorted(name for name in {*before, *now} - {"date"} if before.get(name) != now.get(name))
+    listed = ", ".join(f"{name} {now.get(name)} (was {before.get(name)})" for name in names)
+    return f"; not to the last digit as without interruption: {' '.join(visible(listed).split())}" if listed else ""
 
 
 def hardware(device: torch.device) -> str:
-    """What `device` is, in its maker's words where they can be had."""
+    """The name of `device`, as its maker gives it where that can be read."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")  # Linux alone has it, and there platform knows no more than the architecture
@@ -80,13 +92,13 @@ def hardware(device: torch.device) -> str:
 def choose_runtime(
     config: RuntimeConfig, flop: float = 0.0, one_shape: bool = True, ranks: Ranks = SINGLE_PROCESS
 ) -> Runtime:
-    """Settle `auto`. Raises UserError if what was asked for is not there.
+    """Resolve `auto`. Raises UserError if what was asked for is not available.
 
-    `flop`: how many floating-point operations the run is to take, roughly. `one_shape`: whether all batches have one.
+    `flop`: floating-point operations of the whole run, roughly. `one_shape`: whether all batches have one.
     """
     device, why_device = choose_device(config.device)
     if ranks.world_size > 1:
-        device = _own_device(device, ranks)
+        device = _rank_device(device, ranks)
         why_device += f", {ranks.world_size} processes"
     if device.type == "cpu":
         why_device += f"; {torch.get_num_threads()} threads"
@@ -98,28 +110,22 @@ def choose_runtime(
 
 
 def choose_device(wanted: Device) -> tuple[torch.device, str]:
-    """Settle `auto`, and why. Raises UserError if what was asked for is not there."""
-    there = {Device.cuda: torch.cuda.is_available(), Device.mps: torch.backends.mps.is_available()}
-    match wanted:
-        case Device.auto:
-            for kind, available in there.items():
-                if available:
-                    return torch.device(kind.value), "a GPU was found"
-            return torch.device("cpu"), "no GPU was found"
-        case Device.cpu:
-            return torch.device("cpu"), "as asked"
-        case Device.cuda | Device.mps:
-            if not there[wanted]:
-                raise UserError(f"runtime.device: expected {wanted}, got a machine without it; try auto or cpu")
-            return torch.device(wanted.value), "as asked"
+    """Resolve `auto`, with the reason. Raises UserError if what was asked for is not available."""
+    available = {Device.cuda: torch.cuda.is_available(), Device.mps: torch.backends.mps.is_available()}
+    if wanted is Device.auto:
+        found = [device for device in available if available[device]]
+        return (torch.device(found[0]), "a GPU was found") if found else (torch.device("cpu"), "no GPU was found")
+    if not available.get(wanted, True):
+        raise UserError(f"runtime.device: expected {wanted}, got a machine without it; try auto or cpu")
+    return torch.device(wanted.value), "as asked"
 
 
-def _own_device(device: torch.device, ranks: Ranks) -> torch.device:
-    """That of one of several processes. Raises UserError if there is none for it."""
+def _rank_device(device: torch.device, ranks: Ranks) -> torch.device:
+    """The device of one of several ranks. Raises UserError if there is none for it."""
     match device.type:
         case "cuda":
-            if ranks.local_rank >= (there := torch.cuda.device_count()):
-                raise UserError(f"expected at most one process for each of {there} GPUs, got {ranks.local_rank + 1}")
+            if ranks.local_rank >= (count := torch.cuda.device_count()):
+                raise UserError(f"expected at most one process for each of {count} GPUs, got {ranks.local_rank + 1}")
             torch.cuda.set_device(ranks.local_rank)
             return torch.device("cuda", ranks.local_rank)
         case "mps":
@@ -128,7 +134,7 @@ def _own_device(device: torch.device, ranks: Ranks) -> torch.device:
 
 
 def choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision, str]:
-    """Settle `auto`, and why."""
+    """Resolve `auto`, with the reason."""
     if wanted is not Precision.auto:
         return wanted, "as asked"
     match device.type:
@@ -174,6 +180,88 @@ def _missing_for_compiling(device: torch.device) -> str | None:
         return None if find_spec("triton") else "triton"
     compilers = os.environ.get("CXX"), "g++", "clang++", "cl"
     return None if any(compiler and shutil.which(compiler) for compiler in compilers) else "C++ compiler"
+
+
+def compiled(
+    model: nn.Module, loss: Callable[[nn.Module], Tensor], runtime: Runtime, say: Callable[[str], None]
+) -> nn.Module:
+    """`model`, or its compiled twin with the same weights, for training steps to call.
+
+    The twin is compiled here, by one `loss` and its gradients, which are discarded. Where it cannot be, `say` gets the
+    reason. Raises UserError instead if `runtime.compile` is on.
+    """
+    if runtime.compile is Compile.off:
+        return model
+    started = time.perf_counter()
+    try:
+        torch.compiler.reset()  # or the runs of a sweep would share one allowance of compilations
+        twin = cast(nn.Module, torch.compile(model))
+        loss(twin).backward()
+    except Exception as error:  # a compiler can fail in any way
+        if is_out_of_memory(error):
+            raise
+        reason = f"torch.compile failed: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        if runtime.compile is Compile.on:
+            raise UserError(f"runtime.compile: expected training steps to compile, but {reason}; try off") from error
+        say(f"not compiled: {reason}")
+        return model
+    finally:
+        model.zero_grad(set_to_none=True)
+    say(f"compiled in {time.perf_counter() - started:.0f} s")
+    return twin
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that a step frees for the next one, instead of fetching fresh pages each time.
+
+    Saves an eighth of a step on a CPU (bench/LOG.md). With another C library, or a glibc that does not admit so large a
+    size, all stays as it was: trimming alone would make it worse.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        if library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT):
+            library.mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT)
+
+
+@contextmanager
+def explain_out_of_memory(model: DecoderConfig, characters: int, device: torch.device) -> Iterator[None]:
+    """Raise UserError, with numbers and what to turn down, where memory does not suffice.
+
+    Before anything is allocated, if the weights of `model` alone are too many; `characters`: in a training step.
+    """
+    weights = model.block_parameter_count()
+    needed = f"{weights:,} weights in the blocks ({BYTES_PER_WEIGHT * weights / GIB:.1f} GiB at least in training)"
+    hint = "try a smaller model.width, model.layers or model.context, or training.micro_batch_size below"
+    total = total_memory(device)
+    if BYTES_PER_WEIGHT * weights > total:
+        raise UserError(f"model: expected one that fits in the {total / GIB:.1f} GiB of {device}, got {needed}; {hint}")
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise UserError(
+            f"out of memory: expected {needed} and steps of {characters:,} characters at once to fit in the "
+            f"{total / GIB:.1f} GiB of {device}, got: {reason}; {hint}"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is of a device or a host without enough memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def total_memory(device: torch.device) -> float:
+    """Bytes of `device`, or infinity where they are not known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):  # Windows
+        return float("inf")
 
 
 # Thresholds for sampling on a CPU, measured (bench/LOG.md):

@@ -1,4 +1,4 @@
-"""What becomes of a run whose loss or gradients are no longer finite."""
+"""Divergence: loss or gradients that are no longer finite, and the way back to the last checkpoint."""
 
 import json
 import math
@@ -10,17 +10,17 @@ from errors import UserError
 from files import replacing
 from training.config import OnDivergence, OptimizerKind, TrainingConfig
 from training.folder import CheckpointFolder
-from training.learner import Learner
-from training.progress import Progress
-from training.state import TrainingState
+from training.optimizer import Learner
+from training.progress import Progress, TrainingState
 
 STREAK = 20  # steps skipped in a row that are no bad luck; the scale of fp16 takes a few to settle
 ROLLBACKS = 3  # in a run
 
 
 def has_diverged(state: TrainingState, evaluated: bool) -> bool:
-    """Whether training has. `evaluated`: whether the validation loss is of this step."""
-    return state.skipped_in_a_row >= STREAK or (evaluated and not math.isfinite(state.validation_loss))
+    """Whether training has diverged. `evaluated`: whether the validation loss is of this step."""
+    loss = state.validation_loss
+    return state.skipped_in_a_row >= STREAK or (evaluated and loss is not None and not math.isfinite(loss))
 
 
 def roll_back(
@@ -31,37 +31,38 @@ def roll_back(
     checkpoints: CheckpointFolder,
     progress: Progress,
 ) -> TrainingState:
-    """Take up the last checkpoint again, with smaller learning rates. Returns the state that training is in then.
+    """Resume from the last checkpoint, with halved learning rates. Returns the new state.
 
-    Keeps the batch that was the first to go wrong. Raises UserError if the run is to stop, or has gone back too often.
+    Writes the first batch that was not finite to a file. Raises UserError if the run is to stop, or was rolled back too
+    often.
     """
-    state = progress.settle()
+    state = progress.update_state()
     first = state.step - max(state.skipped_in_a_row, 1)
-    kept = ""
+    file = ""
     if checkpoints.ranks.is_first:
         try:
-            kept = str(keep_batch(batches, first, checkpoints.vocabulary, checkpoints.directory.parent / "diverged"))
+            file = str(save_batch(batches, first, checkpoints.vocabulary, checkpoints.directory.parent / "diverged"))
         except OSError as error:
-            kept = f"not kept, {error.strerror}"
-    what = f"the loss is not finite any more from step {first + 1} on (its batch: {kept})"
+            file = f"not saved, {error.strerror}"
+    what = f"the loss is not finite any more from step {first + 1} on (its batch: {file})"
     if config.on_divergence is OnDivergence.stop or state.rollbacks == ROLLBACKS:
         names, rates = "training.learning_rate", f"{config.learning_rate}"
         if config.optimizer is OptimizerKind.muon:
             names, rates = f"{names}, training.muon_learning_rate", f"{rates} and {config.muon_learning_rate}"
         after = f", after {state.rollbacks} rollbacks" if state.rollbacks else ""
         raise UserError(f"{names}: expected rates that training survives, got {rates}{after}: {what}")
-    back = checkpoints.take_up(learner)
+    back = checkpoints.restore_last(learner)
     back.rollbacks, back.skipped_in_a_row = state.rollbacks + 1, 0
     back.seconds = state.seconds
-    back.skipped = state.skipped - sum(map(math.isnan, back.losses))  # those are counted when they are read
+    back.skipped = state.skipped - back.losses.count(None)  # those are counted when they are read
     board.roll_back_to(back.step)
-    progress.go_on_from(back)
-    progress.say(f"diverged: {what}; back to step {back.step} with learning rates halved")
+    progress.restart(back)
+    progress.print(f"diverged: {what}; back to step {back.step} with learning rates halved")
     return back
 
 
-def keep_batch(batches: Batches, number: int, vocabulary: str, folder: Path) -> Path:
-    """Write the texts of batch `number`, each with the character after its end, for somebody to look at."""
+def save_batch(batches: Batches, number: int, vocabulary: str, folder: Path) -> Path:
+    """Write the texts of batch `number`, each with the character after its end, for a person to look at."""
     batch = batches.sequences.batch(batches.chosen(number))
     lens = [batch.inputs.shape[1]] * len(batch.inputs) if batch.valid_lens is None else batch.valid_lens.tolist()
     texts = [

@@ -13,9 +13,8 @@ from data.corpus import Corpus
 from files import replacing
 from terminal import command_line, relative
 from training.device import Runtime
-from training.ending import best_kept, tested, write_samples
-from training.interruption import Interrupted
-from training.loop import Outcome
+from training.evaluate import evaluate_test, load_best, print_samples
+from training.loop import Interrupted, Outcome
 from training.run import Run
 
 
@@ -31,12 +30,12 @@ def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime:
         **run.record.ran_on,
     }
     _write(summary, directory / "summary.json")
-    best = best_kept(directory / "checkpoints")
+    best = load_best(directory / "checkpoints")
     if corpus.test:
-        summary |= tested(best, corpus.test, runtime)
+        summary |= evaluate_test(best, corpus.test, runtime)
         _write(summary, directory / "summary.json")
     opening = vocabulary.encode(vocabulary.opening).tolist()
-    write_samples(best, opening, opening[0] if run.record.config.data.unit is Unit.line else None, seed)
+    print_samples(best, opening, opening[0] if run.record.config.data.unit is Unit.line else None, seed)
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     if corpus.test:
         bits = summary["test_bits_per_character"]

@@ -1,45 +1,40 @@
 """The training loop: read `fit` from top to bottom and you know how training works."""
 
 import math
-from collections.abc import Sequence
-from contextlib import closing
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from signal import SIG_IGN, SIGINT, SIGTERM, Signals, getsignal, signal
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from board.board import Board
-from data.batches import NO_TARGET, Batch, Batches, Sequences
-from model.decoder import Decoder, inference
+from data.batches import Batch, Batches, Sequences
+from model.decoder import Decoder
 from training.checkpoint import BEST, LAST, Checkpoint
-from training.compilation import compiled
 from training.config import TrainingConfig
-from training.device import Runtime
+from training.device import Runtime, compiled
 from training.divergence import has_diverged, roll_back
+from training.evaluate import evaluate, summed_loss
 from training.folder import CheckpointFolder
-from training.interruption import Interrupted, noted_signals
-from training.learner import Learner
-from training.memory import peak_bytes
-from training.optimizer import set_learning_rates
-from training.progress import Progress
-from training.state import TrainingState
+from training.optimizer import Learner, set_learning_rates, step_if_finite
+from training.progress import Progress, TrainingState
 
 READ_EVERY = 10  # steps between readings of the loss: each makes the host wait for the device
-EVALUATION_LOGITS = 2**24  # in one forward pass of the evaluation, which bounds its memory
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to. Losses are in nats/char over the whole validation split."""
+    """The results of a run. Losses are in nats/char over the whole validation split."""
 
     steps: int
     characters: int  # trained on, repetitions counted
     seconds: float  # of the whole loop, with evaluation and logging
     characters_per_second: float  # of the training steps alone
-    step_bytes: int  # the most that the activations and gradients of a plain step take at once
     compiled: bool  # whether training steps were
     skipped_steps: int  # because loss or gradient was not finite
     best_validation_loss: float
@@ -58,12 +53,12 @@ def fit(
 ) -> Outcome:
     """Train `decoder` on `batches`; evaluate on `validation`, log and save as often as `config` says.
 
-    Goes on from the `last` checkpoint, if there is one, as if nothing had happened. Raises Interrupted when asked to
-    end early, and UserError when training has diverged or its end could not be saved.
+    Resumes from the `last` checkpoint, if there is one, as if there had been no interruption. Raises Interrupted after
+    a signal, and UserError when training has diverged or its end could not be saved.
     """
-    learner, state = Learner.of(decoder, config, runtime), TrainingState()
+    learner, state = Learner.create(decoder, config, runtime), TrainingState()
     if last:
-        learner.take_up(last)
+        last.restore(learner)
         state = last.state
         board.roll_back_to(state.step)
     decoder.train()
@@ -75,59 +70,60 @@ def fit(
                     board.pictures(0, decoder)
                 board.positions(0, decoder)
                 board.flush()
-                checkpoints.save(LAST, learner, progress.settle(), progress.say)
+                checkpoints.save(LAST, learner, progress.update_state(), progress.print)
             first = next(batches(0).split(config.micro_batch_size or config.batch_size))
             plain = runtime.ranks.wrap_ddp(decoder)
-            model = compiled(plain, lambda model: summed_loss(model, first, runtime), runtime, progress.say)
+            model = compiled(plain, lambda model: summed_loss(model, first, runtime), runtime, progress.print)
         saved_at = progress.seconds()
         while not is_finished(state, config):
             rate = set_learning_rates(learner.optimizers, state.step, config, state.rollbacks)
             batch = batches(state.step)
             loss, norm = train_step(model, learner.optimizers, learner.scaler, batch, config, runtime)
             progress.stepped(loss, norm, batch.whole)
-            step, wish = state.step, runtime.ranks.any_signal(signals.come)
+            step, interruption = state.step, runtime.ranks.any_signal(signals.received)
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
                 board.training(step, progress.read(), rate)
             if evaluation_due:
                 with progress.paused():
-                    state.validation_loss = evaluate(decoder, validation, runtime)
+                    state.validation_loss = validation_loss = evaluate(decoder, validation, runtime)
             if has_diverged(state, evaluated=evaluation_due):
                 state = roll_back(learner, batches, config, board, checkpoints, progress)
                 continue
             if evaluation_due:
                 with progress.paused():
-                    state.evaluated()
-                    board.validation(step, state.validation_loss, decoder)
+                    state.compare_with_best()
+                    board.validation(step, validation_loss, decoder)
                     if state.evaluations_since_best == 0:
-                        checkpoints.save(BEST, learner, progress.settle(), progress.say)
-                    progress.evaluated()
+                        checkpoints.save(BEST, learner, progress.update_state(), progress.print)
+                    progress.print_evaluation(validation_loss)
             if board.pictures_due(step, evaluation_due):
                 with progress.paused(), runtime.autocast():
                     board.pictures(step, decoder)
             if is_finished(state, config) or board.attention_due(step, config.steps):
                 with progress.paused(), runtime.autocast():
                     board.attention(step, decoder)
-            # Last, and when all of this step can be read on the disk: who goes on from here does none of it again.
-            save_due = config.checkpoint_due(step, progress.seconds() - saved_at) and progress.latest_was_taken()
-            if evaluation_due or wish or save_due:
+            # Last, and when all of this step is in the event file: a run resumed from here does none of it again.
+            save_due = config.checkpoint_due(step, progress.seconds() - saved_at) and progress.last_was_taken()
+            if evaluation_due or interruption or save_due:
                 with progress.paused():
                     board.flush()
-                    checkpoints.save(LAST, learner, progress.settle(), progress.say)
+                    checkpoints.save(LAST, learner, progress.update_state(), progress.print)
                 saved_at = progress.seconds()
-            if wish:
+            if interruption:
                 checkpoints.check_saved()
-                raise Interrupted(wish)
+                raise Interrupted(interruption)
         if state.step < config.steps:
-            progress.say(f"stopped: no better validation loss in the last {config.patience} evaluations")
-        progress.settle()
+            progress.print(f"stopped: no better validation loss in the last {config.patience} evaluations")
+        progress.update_state()
     checkpoints.check_saved()
+    assert state.validation_loss is not None
+    assert state.best_validation_loss is not None
     return Outcome(
         steps=state.step,
         characters=state.characters,
         seconds=state.seconds,
         characters_per_second=state.characters / state.training_seconds,
-        step_bytes=step_bytes(decoder, batches(state.step - 1), config, runtime),
         compiled=model is not plain,
         skipped_steps=state.skipped,
         best_validation_loss=state.best_validation_loss,
@@ -140,15 +136,6 @@ def is_finished(state: TrainingState, config: TrainingConfig) -> bool:
     return state.step >= config.steps or state.evaluations_since_best == config.patience
 
 
-def step_bytes(decoder: Decoder, batch: Batch, config: TrainingConfig, runtime: Runtime) -> int:
-    """The most bytes that the forward and backward pass of a step take at once, beside weights and optimizer state."""
-    decoder.zero_grad(set_to_none=True)
-    micro_batch = next(batch.split(config.micro_batch_size or len(batch.inputs)))
-    taken = peak_bytes(lambda: summed_loss(decoder, micro_batch, runtime).backward())
-    decoder.zero_grad(set_to_none=True)
-    return taken
-
-
 def train_step(
     model: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
@@ -157,9 +144,9 @@ def train_step(
     config: TrainingConfig,
     runtime: Runtime,
 ) -> tuple[Tensor, Tensor]:
-    """One step of every optimizer on one batch, accumulated over micro-batches and processes, each with its part.
+    """One step of every optimizer on one batch, its gradient accumulated over micro-batches and averaged over ranks.
 
-    What is not finite never reaches the weights: then no optimizer steps, as the clipping has mixed all gradients.
+    If the loss or a gradient is not finite, no optimizer steps, as clipping by norm has mixed all gradients.
     Returns the mean loss in nats/char, NaN if the step was skipped, and the gradient's norm before clipping, both still
     on the device.
     """
@@ -169,7 +156,7 @@ def train_step(
     for micro_batch in micro_batches:
         runtime.seed(micro_batch.seed)
         with ranks.no_sync(model, micro_batch is micro_batches[-1]):
-            # Each micro-batch counts by its share, as the last may be smaller; of the processes' sums, the mean counts.
+            # Micro-batches are weighted by size, as the last may be smaller; ranks' sums are averaged, not summed.
             loss = summed_loss(model, micro_batch, runtime) / (batch.whole / ranks.world_size)
             scaler.scale(loss).backward()
         total += loss.detach()
@@ -177,35 +164,46 @@ def train_step(
     for optimizer in optimizers:
         scaler.unscale_(optimizer)
     norm = clip_grad_norm_(model.parameters(), config.gradient_clip)
-    usable = (total + norm).isfinite()
+    finite = (total + norm).isfinite()
     for optimizer in optimizers:
-        optimizer.found_inf = 1.0 - usable.float()  # type: ignore[attr-defined] # torch reads it, but has no type for it
-        optimizer.step()
+        step_if_finite(optimizer, finite)
     scaler.update()
-    return total.where(usable, math.nan), norm
+    return total.where(finite, math.nan), norm
 
 
-def evaluate(decoder: Decoder, validation: Sequences, runtime: Runtime) -> float:
-    """Mean loss in nats/char over all characters held out but the first, each scored once.
+class Interrupted(Exception):  # noqa: N818 - nothing has gone wrong
+    """A run was asked to end, and has been saved."""
 
-    A text is read in windows of one context that do not overlap, so a character has between one and `context`
-    characters before it to go by: the same protocol as the mean over random windows that peers report. A line is read
-    from its beginning, and its end is one of the characters scored.
-    """
-    context, vocabulary_size = decoder.config.context, decoder.output.out_features
-    batch_size = min(256, max(1, EVALUATION_LOGITS // (context * vocabulary_size)))
-    read, ranks = torch.zeros(2, dtype=torch.float64), runtime.ranks  # nats and characters
-    with inference(decoder):
-        for batch in islice(validation.sequential(batch_size), ranks.rank, None, ranks.world_size):
-            read += torch.tensor([summed_loss(decoder, batch, runtime), batch.characters], dtype=torch.float64)
-    nats, characters = ranks.mean(read).tolist()
-    return nats / characters
+    def __init__(self, received: Signals) -> None:
+        super().__init__(received.name)
+        self.exit_code = 128 + received  # as shells have it
 
 
-def summed_loss(model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
-    """Cross-entropy in nats, summed over the targets that there are."""
-    batch = batch.to(runtime.device)
-    with runtime.autocast():
-        logits = model(batch.inputs, batch.valid_lens)
-    targets = batch.targets.flatten()
-    return F.cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=NO_TARGET, reduction="sum")
+class NotedSignals:
+    """The signal that was received, if any."""
+
+    received: Signals | None = None
+
+
+@contextmanager
+def noted_signals() -> Iterator[NotedSignals]:
+    """Inside, the first SIGINT or SIGTERM is only noted, the second acts as before. In the main thread only."""
+    noted = NotedSignals()
+
+    def note(number: int, _: FrameType | None) -> None:
+        noted.received = Signals(number)
+        text = f"\n{noted.received.name}: finishing this step, then saving; once more to stop at once\n"
+        os.write(2, text.encode())  # print could be in the middle of its own work
+        restore()
+
+    def restore() -> None:
+        for each, handler in before.items():
+            signal(each, handler)
+
+    # A signal that is ignored, as by nohup, stays so; None is a handler that is not Python's.
+    handled = [each for each in (SIGINT, SIGTERM) if getsignal(each) not in (SIG_IGN, None)]
+    before = {each: signal(each, note) for each in handled}
+    try:
+        yield noted
+    finally:
+        restore()

@@ -1,24 +1,51 @@
-"""What a run tells its user while it trains, and how fast it goes."""
+"""How far a run has come: its state, which checkpoints hold, and the progress bar."""
 
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from training.state import TrainingState
-
 # In a terminal; a log file gets the line of each evaluation alone.
 BAR = "step {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
 
 
+@dataclass(kw_only=True)
+class TrainingState:
+    """All counts are since the beginning of the run, however often it was interrupted. Losses are in nats/char."""
+
+    step: int = 0  # optimizer steps taken
+    characters: int = 0  # trained on, repetitions counted
+    seconds: float = 0.0  # of the whole loop, with evaluation and logging
+    training_seconds: float = 0.0  # of the training steps alone
+    losses: list[float | None] = field(default_factory=list)  # of the steps since the last reading; None if skipped
+    validation_loss: float | None = None  # the latest
+    best_validation_loss: float | None = None
+    evaluations_since_best: int = 0
+    skipped: int = 0  # steps whose loss or gradient was not finite
+    skipped_in_a_row: int = 0  # up to the last reading
+    rollbacks: int = 0  # each has halved the learning rates
+
+    def compare_with_best(self) -> None:
+        """Let the latest validation loss be the best if it is."""
+        self.evaluations_since_best += 1
+        assert self.validation_loss is not None
+        if self.best_validation_loss is None or self.validation_loss < self.best_validation_loss:
+            self.best_validation_loss, self.evaluations_since_best = self.validation_loss, 0
+
+    def problems(self) -> list[str]:
+        """What no run can have come to."""
+        counts = {each.name: getattr(self, each.name) for each in fields(self) if each.type is int}
+        return [f"state.{name}: expected at least 0, got {count}" for name, count in counts.items() if count < 0]
+
+
 @dataclass(frozen=True)
 class Reading:
-    """How training went since the reading before."""
+    """Training since the last reading."""
 
     loss: float  # mean over the steps that were not skipped, nats/char; NaN if all were
     gradient_norm: float  # of the last step, before clipping
@@ -26,30 +53,28 @@ class Reading:
 
 
 class Progress:
-    """A progress bar, and a clock that keeps training apart from all else; to be closed.
-
-    It keeps the account of characters, losses, skipped steps and time in the run's state.
-    """
+    """The progress bar, and a clock that tells training from all else; to be closed. It updates the run's state."""
 
     def __init__(self, steps: int, state: TrainingState) -> None:
         self._steps = steps
         self._bar = tqdm(total=steps, initial=state.step, bar_format=BAR, dynamic_ncols=True, disable=None)
-        self.go_on_from(state)
+        self.restart(state)
 
-    def go_on_from(self, state: TrainingState) -> None:
+    def restart(self, state: TrainingState) -> None:
         """Count on from `state`."""
         self.state = state
         # On the device until they are read; NaN for a step that was skipped.
-        self._losses = [torch.tensor(loss, dtype=torch.float32) for loss in state.losses]
+        losses = [math.nan if loss is None else loss for loss in state.losses]
+        self._losses = [torch.tensor(loss, dtype=torch.float32) for loss in losses]
         self._norm = torch.zeros(())
         self._reading = Reading(math.nan, math.nan, math.nan)
         self._started = time.perf_counter() - state.seconds
         self._paused_seconds = state.seconds - state.training_seconds
-        self._read_at = state.training_seconds, state.characters  # at the last reading
+        self._read_at = state.training_seconds, state.characters
         self._bar.n = state.step
 
     def stepped(self, loss: Tensor, norm: Tensor, characters: int) -> None:
-        """Note one training step without waiting for the device."""
+        """Count one training step without waiting for the device."""
         self.state.step += 1
         self.state.characters += characters
         self._losses.append(loss)
@@ -57,51 +82,51 @@ class Progress:
         self._bar.update()
 
     def read(self) -> Reading:
-        """The reading of the steps since the last one, at least one. Waits for the device."""
-        losses, norm = self._known_losses(), self._norm.item()
+        """The reading of the steps since the last one, of which there is at least one. Waits for the device."""
+        losses, norm = self._losses_on_cpu(), self._norm.item()
         taken = losses.isfinite()
         skipped = len(losses) - int(taken.sum())
         self.state.skipped += skipped
         last_taken = int(taken.nonzero().max()) if taken.any() else -1
         streak = len(losses) - 1 - last_taken
         self.state.skipped_in_a_row = streak if taken.any() else self.state.skipped_in_a_row + streak
-        now, (then, characters) = self.training_seconds(), self._read_at
-        speed = (self.state.characters - characters) / (now - then)
+        now, (before, characters) = self.training_seconds(), self._read_at
+        speed = (self.state.characters - characters) / (now - before)
         self._read_at = now, self.state.characters
         self._losses.clear()
         self._reading = Reading(losses[taken].mean().item(), norm, speed)
         best = self.state.best_validation_loss
-        shown = f"loss {self._reading.loss:.3f}" + (f", best validation {best:.3f}" if best < math.inf else "")
+        shown = f"loss {self._reading.loss:.3f}" + ("" if best is None else f", best validation {best:.3f}")
         shown += f", {self.state.skipped} steps skipped" if self.state.skipped else ""
         self._bar.set_postfix_str(f"{shown}, {speed:,.0f} characters/s", refresh=False)
         return self._reading
 
-    def latest_was_taken(self) -> bool:
-        """Whether the latest step was not skipped. Waits for the device."""
+    def last_was_taken(self) -> bool:
+        """Whether the last step was not skipped. Waits for the device."""
         return bool(self._losses[-1].isfinite()) if self._losses else self.state.skipped_in_a_row == 0
 
-    def settle(self) -> TrainingState:
-        """The run's state, brought up to this moment. Waits for the device."""
-        self.state.losses = self._known_losses().tolist()
+    def update_state(self) -> TrainingState:
+        """The run's state at this moment. Waits for the device."""
+        self.state.losses = [loss if math.isfinite(loss) else None for loss in self._losses_on_cpu().tolist()]
         self.state.seconds, self.state.training_seconds = self.seconds(), self.training_seconds()
         return self.state
 
-    def evaluated(self) -> None:
-        """Print a line that stays."""
-        step, validation = self.state.step, self.state.validation_loss
+    def print_evaluation(self, validation: float) -> None:
+        """Print a line that stays; `validation`: the loss in nats/char."""
+        step = self.state.step
         left = self.seconds() / step * (self._steps - step)
-        self.say(
+        self.print(
             f"step {step:>{len(str(self._steps))}}/{self._steps}  loss {self._reading.loss:.4f}  "
             f"validation {validation:.4f} nats/char ({validation / math.log(2):.4f} bits)  "
             f"{self._reading.characters_per_second:,.0f} characters/s  {tqdm.format_interval(left)} left"
         )
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         self._bar.write(line)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens inside is not training. Waits first for the training that the device has yet to finish."""
+        """Time inside is not training's. Waits first for the steps that the device has yet to finish."""
         if self._losses:
             self._losses[-1].item()
         start = time.perf_counter()
@@ -117,6 +142,6 @@ class Progress:
     def close(self) -> None:
         self._bar.close()
 
-    def _known_losses(self) -> Tensor:
-        """Those since the last reading (n,), on the CPU."""
+    def _losses_on_cpu(self) -> Tensor:
+        """Losses since the last reading (n,)."""
         return torch.stack([loss.cpu() for loss in self._losses]) if self._losses else torch.empty(0)

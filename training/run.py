@@ -75,13 +75,13 @@ class Record(_Details):
     @classmethod
     def restore(cls, values: Any, config_class: "type[TrainConfig]") -> "Record":
         """The record of which a checkpoint holds the `values`. Raises ValueError if they are none."""
-        from training.plain import from_plain
+        from training.config import from_dict
 
         if not isinstance(values, dict):
             raise ValueError("no record of a run")
         details = {name: value for name, value in values.items() if name != "config"}
-        config = from_plain(config_class, values.get("config"), "run.config")
-        return cls(config=config, **vars(from_plain(_Details, details, "run")))
+        config = from_dict(config_class, values.get("config"), "run.config")
+        return cls(config=config, **vars(from_dict(_Details, details, "run")))
 
     def set_machine(self, runtime: "Runtime") -> None:
         """Record where the run computes now."""

@@ -13,7 +13,7 @@ from data.corpus import Corpus
 from model.decoder import Decoder
 from tests.bench.helpers import TEXT
 from tests.training.helpers import CPU, IDS, decoder
-from training.loop import evaluate
+from training.evaluate import evaluate
 
 
 def corpus(text: str = TEXT) -> Corpus:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from bench.curves import Case, doubling, exponent, prepare
+from bench.memory import peak_bytes
 from bench.operations import OPERATIONS, Pass
 from bench.scaling import LAYERS, SCORING, main
 from bench.scaling_steps import ADAMW, CASES, MICRO_BATCHES, training_step
-from training.memory import peak_bytes
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from tests.sampling.helpers import DECODER, VOCABULARY
 
 def test_the_maps_of_every_context_and_their_texts_are_written_beside_the_run(tmp_path: Path) -> None:
     texts = [VOCABULARY.encode("abcdeabcdeab").tolist(), VOCABULARY.encode("ed").tolist()]
-    folder = write_maps(texts, DECODER, VOCABULARY, tmp_path / "run" / "checkpoints" / "best.pt")
+    folder = write_maps(texts, DECODER, VOCABULARY, tmp_path / "run" / "checkpoints" / "best.safetensors")
     assert folder.parent == tmp_path / "run" / "samples"
     events = EventAccumulator(str(folder)).Reload()
     shown = [
@@ -34,11 +34,11 @@ def test_the_maps_of_every_context_and_their_texts_are_written_beside_the_run(tm
 def test_more_weights_than_a_snapshot_holds_are_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("board.sampled_text.largest_text", lambda heads: 9 - heads)
     with pytest.raises(UserError, match="inspect: expected a context of at most 7 with 2 heads, got 8"):
-        write_maps([[1, 2]], DECODER, VOCABULARY, tmp_path / "last.pt")
+        write_maps([[1, 2]], DECODER, VOCABULARY, tmp_path / "last.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_two_inspections_at_once_keep_apart(tmp_path: Path) -> None:
-    folders = {write_maps([[1, 2]], DECODER, VOCABULARY, tmp_path / "last.pt") for _ in range(2)}
+    folders = {write_maps([[1, 2]], DECODER, VOCABULARY, tmp_path / "last.safetensors") for _ in range(2)}
     assert len(folders) == 2
     assert all(folder.parent == tmp_path / "samples" for folder in folders)

@@ -16,7 +16,7 @@ from tests.commands.helpers import SMALL, TEXT, TINY, call
 from training.checkpoint import BEST, LAST, load_checkpoint
 from training.config import Device, RuntimeConfig
 from training.device import choose_runtime
-from training.loop import evaluate
+from training.evaluate import evaluate
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:
@@ -162,6 +162,6 @@ def test_the_summary_is_there_before_what_can_fail_at_the_end(tmp_path: Path, mo
     def fail(_: Path) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("training.finish.best_kept", fail)
+    monkeypatch.setattr("training.finish.load_best", fail)
     assert call(*TINY, "hydra.run.dir=run", folder=tmp_path).returncode == 1
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 2

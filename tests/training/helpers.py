@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from board.board import Board, no_board
+from board.config import BoardConfig
 from data.batches import Batches, Sequences, Windows
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.checkpoint import Checkpoint
-from training.config import BoardConfig, Device, Precision, RuntimeConfig, TrainingConfig
+from training.config import Device, Precision, RuntimeConfig, TrainingConfig
 from training.device import choose_runtime
 from training.distributed import current_ranks
 from training.folder import CheckpointFolder

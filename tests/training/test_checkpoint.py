@@ -12,20 +12,21 @@ from training.checkpoint import FORMAT, find_checkpoint, load_checkpoint
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:
     model, outcome = train(tmp_path, decoder(attention=["single", "multi"], dropout=0.1))
-    checkpoint = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    checkpoint = load_checkpoint(tmp_path / "checkpoints" / "last.safetensors")
     ids = torch.arange(8)[None]
     assert torch.equal(checkpoint.decoder()(ids), model.eval()(ids))
     assert checkpoint.model == model.config
     assert (checkpoint.vocabulary, checkpoint.step, checkpoint.state.characters) == (CHARACTERS, 40, outcome.characters)
     assert checkpoint.state.best_validation_loss == outcome.best_validation_loss
-    assert sum(map(len, checkpoint.optimizers)) == len(list(model.parameters()))
+    for name, _ in model.named_parameters():
+        assert any(key.endswith(f".{name}") for key in checkpoint.optimizer_state)
 
 
 def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([3.0, 1.0, 2.0, 1.0])
     monkeypatch.setattr(loop, "evaluate", lambda *_: next(losses))
     _, outcome = train(tmp_path, steps=40, evaluate_every=10)
-    best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in ("best.pt", "last.pt"))
+    best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in ("best.safetensors", "last.safetensors"))
     assert (outcome.best_validation_loss, outcome.final_validation_loss) == (1.0, 1.0)
     assert (best.step, best.state.evaluations_since_best) == (20, 0)
     assert (last.step, last.state.evaluations_since_best) == (40, 2)
@@ -34,7 +35,7 @@ def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path, monkeypatch:
 
 def test_a_file_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
     train(tmp_path)
-    whole = (tmp_path / "checkpoints" / "last.pt").read_bytes()
+    whole = (tmp_path / "checkpoints" / "last.safetensors").read_bytes()
     torch.save(print, tmp_path / "code.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"format": FORMAT + 1}, tmp_path / "newer.pt")
@@ -53,7 +54,7 @@ def test_a_file_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path)
-    file = tmp_path / "checkpoints" / "last.pt"
+    file = tmp_path / "checkpoints" / "last.safetensors"
     before = file.read_bytes()
 
     def no_space(*_: object) -> None:
@@ -63,21 +64,21 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match="no space left"):
         load_checkpoint(file).save(file)
     assert file.read_bytes() == before
-    assert {other.name for other in file.parent.iterdir()} == {"last.pt", "best.pt"}
+    assert {other.name for other in file.parent.iterdir()} == {"last.safetensors", "best.safetensors"}
 
 
 def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
     for age, run in enumerate(["b", "a", "sweep/0"]):
-        file = tmp_path / "runs" / run / "checkpoints" / "best.pt"
+        file = tmp_path / "runs" / run / "checkpoints" / "best.safetensors"
         file.parent.mkdir(parents=True)
         file.touch()
         os.utime(file, (1e9 - age, 1e9 - age))
-    newest = tmp_path / "runs" / "b" / "checkpoints" / "best.pt"
+    newest = tmp_path / "runs" / "b" / "checkpoints" / "best.safetensors"
     assert find_checkpoint(None, tmp_path / "runs") == find_checkpoint("best", tmp_path / "runs") == newest
     assert find_checkpoint(str(tmp_path / "runs")) == newest
-    newest.with_name("last.pt").touch()
-    assert find_checkpoint("last", tmp_path / "runs") == newest.with_name("last.pt")
-    assert find_checkpoint(str(tmp_path / "runs" / "a")) == tmp_path / "runs" / "a" / "checkpoints" / "best.pt"
+    newest.with_name("last.safetensors").touch()
+    assert find_checkpoint("last", tmp_path / "runs") == newest.with_name("last.safetensors")
+    assert find_checkpoint(str(tmp_path / "runs" / "a")) == tmp_path / "runs" / "a" / "checkpoints" / "best.safetensors"
     assert find_checkpoint(str(file)) == file
 
 

@@ -52,7 +52,7 @@ def test_after_a_streak_training_goes_back_with_halved_rates(
     assert "back to step 20 with learning rates halved" in capsys.readouterr().out
     assert (outcome.steps, outcome.skipped_steps, len(rates)) == (60, STREAK, 70)
     assert rates[30] == pytest.approx(rates[20] / 2)
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").state.rollbacks == 1
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").state.rollbacks == 1
     assert [step for step, _ in curves(tmp_path)["loss/training"]] == [10, 20, 30, 40, 50, 60]
 
 
@@ -62,7 +62,7 @@ def test_while_steps_are_skipped_no_checkpoint_takes_the_place_of_a_good_one(
     break_steps(monkeypatch, range(11, 1000))
     with pytest.raises(UserError):
         train(tmp_path, evaluate_every=1000, checkpoint_every="1", steps=1000, on_divergence=OnDivergence.stop)
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 10
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").step == 10
 
 
 def test_an_interruption_at_a_skipped_step_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

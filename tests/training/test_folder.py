@@ -39,7 +39,7 @@ def test_a_full_disk_is_said_once_and_tried_again(
     lines = [line for line in capsys.readouterr().out.splitlines() if "saved" in line]
     folder = tmp_path / "other" / "checkpoints"
     assert lines == [
-        f"not saved: No space left on device: {folder / 'best.pt'}; trying again at the next checkpoint",
+        f"not saved: No space left on device: {folder / 'best.safetensors'}; trying again at the next checkpoint",
         f"saved again: {folder}",
     ]
     assert_same_run(tmp_path / "whole", tmp_path / "other")
@@ -52,7 +52,7 @@ def test_a_best_that_could_not_be_saved_is_not_lost_to_later_steps(
     monkeypatch.setattr(loop, "evaluate", lambda *_: next(losses))
     full_disk(monkeypatch, range(3, 5))  # of step 20, best and last
     train(tmp_path, steps=40, evaluate_every=10)
-    best = load_checkpoint(tmp_path / "checkpoints" / "best.pt")
+    best = load_checkpoint(tmp_path / "checkpoints" / "best.safetensors")
     assert (best.step, best.state.best_validation_loss) == (20, 1.0)
 
 
@@ -62,7 +62,7 @@ def test_a_run_whose_end_was_not_saved_fails_and_leaves_the_old_checkpoint(
     full_disk(monkeypatch, range(3, 1000))
     with pytest.raises(UserError, match=r"expected to save best\.pt, last\.pt in .*, got: No space left on device"):
         train(tmp_path)
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 20
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").step == 20
 
 
 def test_a_folder_that_vanishes_is_made_anew(
@@ -79,13 +79,13 @@ def test_a_folder_that_vanishes_is_made_anew(
 
     monkeypatch.setattr(loop, "train_step", vanishing)
     _, outcome = train(tmp_path / "run", patience=None)
-    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt").step == outcome.steps == 40
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").step == outcome.steps == 40
     assert "vanished" in capsys.readouterr().out
 
 
 def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()
-    (folder / ".last.pt.0123abcd.tmp").write_bytes(b"half of a checkp")
+    (folder / ".last.safetensors.0123abcd.tmp").write_bytes(b"half of a checkp")
     train(tmp_path)
-    assert {file.name for file in folder.iterdir()} == {"last.pt", "best.pt"}
+    assert {file.name for file in folder.iterdir()} == {"last.safetensors", "best.safetensors"}

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from board.config import BoardConfig
 from board.head_metrics import attention_maps
 from data.batches import Windows
 from model.config import PositionKind, ScoringKind
 from model.decoder import Decoder
 from tests.training.helpers import CPU, IDS, decoder, train
 from training.checkpoint import load_checkpoint
-from training.config import BoardConfig, Device, Precision, RuntimeConfig
-from training.loop import evaluate
+from training.config import Device, Precision, RuntimeConfig
+from training.evaluate import evaluate
 
 
 def same_weights(left: Decoder, right: Decoder) -> bool:
@@ -77,7 +78,7 @@ def test_every_scoring_learns_with_every_position(
     untrained = evaluate(model, Windows(IDS[255:], 8), CPU)
     _, outcome = train(tmp_path, model, steps=20, evaluate_every=20)
     assert outcome.best_validation_loss < untrained - 0.5
-    again = load_checkpoint(tmp_path / "checkpoints" / "last.pt").decoder()
+    again = load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").decoder()
     model.eval()
     ids = torch.from_numpy(IDS[None, :8].astype(np.int64))
     assert torch.equal(again(ids), model(ids))

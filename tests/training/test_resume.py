@@ -12,13 +12,14 @@ import torch
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
+from board.config import BoardConfig
 from model.config import PositionKind, ScoringKind
 from tests.training.helpers import decoder, train
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import BoardConfig, Device, Precision, RuntimeConfig
+from training.config import Device, Precision, RuntimeConfig
 from training.folder import CheckpointFolder
-from training.interruption import Interrupted
+from training.loop import Interrupted
 
 TIMED = ("seconds", "training_seconds")
 
@@ -48,12 +49,12 @@ def train_with_interruptions(directory: Path, **settings: Any) -> list[int]:
     stops: list[int] = []
     shape = settings.pop("shape", {})
     while True:
-        last = load_checkpoint(directory / "checkpoints" / "last.pt") if stops else None
+        last = load_checkpoint(directory / "checkpoints" / "last.safetensors") if stops else None
         try:
             train(directory, decoder(seed=len(stops), **shape), last=last, **settings)
             return stops
         except Interrupted:
-            stops.append(load_checkpoint(directory / "checkpoints" / "last.pt").step)
+            stops.append(load_checkpoint(directory / "checkpoints" / "last.safetensors").step)
 
 
 def leaves(tree: Any, name: str = "") -> dict[str, Any]:
@@ -81,7 +82,7 @@ def curves(directory: Path) -> dict[str, list[tuple[int, Any]]]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("last.pt", "best.pt"):
+    for name in ("last.safetensors", "best.safetensors"):
         kept, expected = (content(load_checkpoint(run / "checkpoints" / name)) for run in (other, one))
         assert kept == expected
     assert curves(one) == curves(other)
@@ -132,7 +133,7 @@ def test_patience_counts_on(compared: Callable[..., None], tmp_path: Path) -> No
     # So small a learning rate changes nothing in float32: no evaluation is better than the first.
     still = {"learning_rate": 1e-30, "muon_learning_rate": 1e-30, "weight_decay": 0.0}
     compared(5, evaluate_every=2, patience=3, **still)
-    assert load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.pt").step == 8
+    assert load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.safetensors").step == 8
 
 
 def test_what_was_lost_since_the_last_checkpoint_is_learned_again(
@@ -151,7 +152,7 @@ def test_what_was_lost_since_the_last_checkpoint_is_learned_again(
     monkeypatch.setattr(loop, "train_step", fall)
     with pytest.raises(MemoryError):
         train(tmp_path / "parted", checkpoint_every="7")
-    last = load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.pt")
+    last = load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.safetensors")
     assert last.step == 21
     train(tmp_path / "parted", decoder(seed=5), last=last, checkpoint_every="7")
     assert_same_run(tmp_path / "whole", tmp_path / "parted")
@@ -186,7 +187,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(loop, "train_step", twice)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path)
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 0
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").step == 0
 
 
 def test_sigterm_is_heard_and_handlers_are_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +201,7 @@ def test_sigterm_is_heard_and_handlers_are_put_back(tmp_path: Path, monkeypatch:
 
 def test_a_run_that_was_finished_may_be_given_more_steps(tmp_path: Path) -> None:
     _, outcome = train(tmp_path)
-    last = load_checkpoint(tmp_path / "checkpoints" / "last.pt")
+    last = load_checkpoint(tmp_path / "checkpoints" / "last.safetensors")
     _, longer = train(tmp_path, last=last, steps=60)
     assert (longer.steps, longer.characters) == (60, 60 * 4 * 8)
     assert longer.seconds > outcome.seconds
@@ -210,7 +211,7 @@ def test_a_run_that_was_finished_may_be_given_more_steps(tmp_path: Path) -> None
 
 def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
     _, outcome = train(tmp_path)
-    before = content(load_checkpoint(tmp_path / "checkpoints" / "last.pt"))
-    _, again = train(tmp_path, last=load_checkpoint(tmp_path / "checkpoints" / "last.pt"))
+    before = content(load_checkpoint(tmp_path / "checkpoints" / "last.safetensors"))
+    _, again = train(tmp_path, last=load_checkpoint(tmp_path / "checkpoints" / "last.safetensors"))
     assert again.final_validation_loss == outcome.final_validation_loss
-    assert content(load_checkpoint(tmp_path / "checkpoints" / "last.pt")) == before
+    assert content(load_checkpoint(tmp_path / "checkpoints" / "last.safetensors")) == before

@@ -1,4 +1,4 @@
-"""A small disk that can be filled and protected, for `bench.faults`."""
+"""A small disk that can be filled and made read-only."""
 
 import subprocess
 import time
@@ -6,22 +6,21 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE
 
-SIZE = "4m"  # with room for the run, its old checkpoints and new ones
-
 
 class UnavailableError(Exception):
-    """Why this machine does not let a fault happen."""
+    """Why this machine has no disk for a test."""
 
 
 class Disk:
-    """A small disk, mounted on a new folder for itself and the processes that are started `within`; to be closed.
+    """A tmpfs mounted on a new folder, for itself and the processes that are started `within`; to be closed.
 
     Raises UnavailableError if the system does not allow it. Linux does, to root.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        keep = f'mount -t tmpfs -o size={SIZE} none "$0" && echo mounted && exec cat'
+        # With room for a run, its old checkpoints and new ones.
+        keep = 'mount -t tmpfs -o size=4m none "$0" && echo mounted && exec cat'
         try:
             self._keeper = subprocess.Popen(
                 ["unshare", "--mount", "sh", "-c", keep, str(folder)], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True
@@ -31,12 +30,12 @@ class Disk:
         assert self._keeper.stdout
         if not self._keeper.stdout.readline():
             raise UnavailableError(self._keeper.communicate()[1].strip())
-        self._folder, keeper = folder, f"/proc/{self._keeper.pid}"
+        self.folder, keeper = folder, f"/proc/{self._keeper.pid}"
         self.within = ("nsenter", f"--mount={keeper}/ns/mnt")
         self.seen = Path(f"{keeper}/root{folder}")  # from outside
 
     def fill(self) -> None:
-        """Until nothing more fits, nor what is being written and removed meanwhile."""
+        """Write until nothing more fits, nor what is being written and removed meanwhile."""
         for _ in range(5):
             with suppress(OSError), open(self.seen / "filler", "ab", buffering=0) as stream:
                 while stream.write(bytes(4096)):
@@ -47,12 +46,12 @@ class Disk:
         (self.seen / "filler").unlink()
 
     def protect(self) -> None:
-        """Let nothing be written: by a mount over itself, since the run's lock keeps the disk busy."""
-        self._do("mount", "--bind", str(self._folder), str(self._folder))
-        self._do("mount", "-o", "remount,bind,ro", str(self._folder))
+        """Make it read-only, by a mount over itself: the run's lock keeps the disk busy."""
+        self._do("mount", "--bind", str(self.folder), str(self.folder))
+        self._do("mount", "-o", "remount,bind,ro", str(self.folder))
 
     def release(self) -> None:
-        self._do("umount", str(self._folder))
+        self._do("umount", str(self.folder))
 
     def close(self) -> None:
         self._keeper.kill()  # and with the last process within, its mounts are gone
