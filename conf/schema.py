@@ -10,7 +10,7 @@ from typing import Any
 from board.config import BoardConfig
 from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
-from training.config import Device, Precision, RuntimeConfig, TrainingConfig
+from training.config import Device, Precision, RuntimeConfig, TrainingConfig, to_dict
 
 CONF = str(Path(__file__).parent)
 LARGEST_SEED = 2**63 - 2
