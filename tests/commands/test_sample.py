@@ -81,7 +81,7 @@ SAMPLING_MISTAKES = {
     "no prompt file": (["prompt_file=missing.txt"], "prompt_file: expected UTF-8 text in missing.txt"),
     "binary prompt file": (["prompt_file=latin"], "prompt_file: expected UTF-8 text in latin.* 0xe9"),
     "sweep": (["-m", "seed=1,2"], "expected one set of values, got a sweep"),
-    "another command's": (["model.heads=2"], "model: there is no such name; did you mean checkpoint, "),
+    "another command's": (["model.heads=2"], "model: there is no such name; all names: python sample.py --cfg job"),
     "empty prompt": (["prompt_file=-"], "prompt_file: expected at least one character in -, got none"),
 }
 
