@@ -8,6 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from files import replacing
+from terminal import relative
 
 MEGABYTE = 10**6
 COLUMNS = (
@@ -83,3 +84,11 @@ def keep(rows: Sequence[Row], folder: Path) -> None:
     for name, text in (("comparison.json", content), ("comparison.md", table(rows))):
         with replacing(folder / name) as stream:
             stream.write(text.encode() + b"\n")
+
+
+def compare_runs(folder: Path) -> None:
+    """Print the runs of a sweep side by side, if any finished, and write the table beside them."""
+    if rows := compare(folder):
+        keep(rows, folder)
+        file = relative(folder / "comparison.md")
+        print(f"\n{table(rows)}\n\nwritten to {file}, with what it comes from in comparison.json")

@@ -51,9 +51,9 @@ def call(*arguments: str, folder: Path, stdin: str = "") -> subprocess.Completed
     code: object = 0
     with chdir(folder), patch.dict(os.environ), argv, given, redirect_stdout(out), redirect_stderr(err):
         try:
-            train.main()  # type: ignore[call-arg] # it is a command now
+            train.main()
         except SystemExit as end:
             code = end.code
-    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
     assert isinstance(code, int)
     return subprocess.CompletedProcess(arguments, code, *texts)

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import cli.command
 from cli.command import Decorator, Main
-from training.run import LOCK
+from training.run_folder import LOCK
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("runs/laptop/earlier/checkpoints/last.pt")  # is there before each command
