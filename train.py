@@ -13,14 +13,10 @@ from terminal import relative, visible
 from training.comparison import compare_runs
 from training.run import Job, Run, prepare_run
 
+FREE_TEXT, FREE_TEXTS = ("data.path", "resume", "init_from"), ("board.probe",)  # taken as they are typed
 
-@command(
-    "train",
-    free_text=("data.path", "resume", "init_from"),
-    free_texts=("board.probe",),
-    trains=True,
-    after_sweep=compare_runs,
-)
+
+@command("train", free_text=FREE_TEXT, free_texts=FREE_TEXTS, trains=True, after_sweep=compare_runs)
 def main(config: TrainConfig, job: Job) -> float:
     """Train as `config` says, as one of the ranks of a run. Returns the best validation loss in nats/char."""
     from training.distributed import current_ranks  # imported here, so that help need not wait for torch
@@ -66,12 +62,10 @@ def train(run: Run) -> float:
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
     opening = vocabulary.encode(vocabulary.opening).tolist()
-    end = opening[0] if lines else None
     probes = choose_probes(corpus, config.board.probe, model.context, model.all_heads(), lines)
 
     print(visible(f"text     {corpus.described}, from {config.data.path or config.data.source}"))
-    part = -(-batch_size // world_size)
-    characters = min(training.micro_batch_size or part, part) * model.context
+    characters = min(training.micro_batch_size or batch_size, -(-batch_size // world_size)) * model.context
     with explain_out_of_memory(model, characters, runtime.device):
         decoder = Decoder(model, len(vocabulary), torch.Generator().manual_seed(config.seed)).to(runtime.device)
         batches = Batches(corpus.training.on(runtime.device), batch_size, config.seed, ranks.rank, world_size)
@@ -82,11 +76,12 @@ def train(run: Run) -> float:
             print(f"         begun with {config.init_from}: {transfer(run.initial, decoder, vocabulary.characters)}")
         print(f"runs on  {runtime.reason}\nfolder   {run.directory}", flush=True)
         if last:
-            changed = visible(changes(last.run["ran_on"], record.ran_on))
-            print(f"resumed  at step {last.step} of {training.steps}{changed}")
+            print(
+                visible(f"resumed  at step {last.step} of {training.steps}{changes(last.run['ran_on'], record.ran_on)}")
+            )
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, plain(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
-        shown = run.directory, config.board, vocabulary.characters, probes, opening, end
+        shown = run.directory, config.board, vocabulary.characters, probes, opening, opening[0] if lines else None
         with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else no_board()) as board:
             if not last:
                 board.begin(json.dumps(plain(config), indent=2, ensure_ascii=False))

@@ -129,9 +129,7 @@ def _finished(directory: Path, last: "Checkpoint", record: Record) -> str:
     except (OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
         return ""
     all_steps = last.step == record.config.training.steps
-    return f"at step {last.step}" + (
-        "; a larger training.steps would go on" if all_steps else ", as patience has ended"
-    )
+    return f"at step {last.step}{'; a larger training.steps would go on' if all_steps else ', as patience has ended'}"
 
 
 def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -> Record:
