@@ -1,6 +1,5 @@
 """What a terminal is given to show: never what it would obey."""
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -46,7 +45,7 @@ def command_line(program: str, *arguments: str) -> str:
     file = Path(sys.executable).parent / program
     found = shutil.which(program)
     words = [program if found and Path(found) == file else str(relative(file)), *arguments]
-    return shlex.join(words) if os.name == "posix" else subprocess.list2cmdline(words)
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def relative(path: Path) -> Path:

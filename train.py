@@ -1,9 +1,9 @@
 """Launch a training run: `python train.py --help`."""
 
 import json
+import math
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 
 from cli.command import command
 from conf.schema import TrainConfig
@@ -11,34 +11,23 @@ from data.config import Unit
 from errors import UserError
 from model.config import PositionKind, ScoringKind
 from terminal import relative, visible
+from training.comparison import compare_runs
 from training.run import Job, Run, prepare_run
 
-
-def compare_runs(folder: Path) -> None:
-    """Print the runs of a sweep side by side, if any finished, and write the table beside them."""
-    from training.comparison import compare, save_comparison, table
-
-    if rows := compare(folder):
-        save_comparison(rows, folder)
-        file = relative(folder / "comparison.md")
-        print(f"\n{table(rows)}\n\nwritten to {file}, with what it comes from in comparison.json")
+FREE_TEXT, FREE_TEXTS = ("data.path", "resume", "init_from"), ("board.probe",)  # taken as they are typed
 
 
-@command("train", ("data.path", "resume", "init_from"), ("board.probe",), trains=True, after_sweep=compare_runs)
+@command("train", free_text=FREE_TEXT, free_texts=FREE_TEXTS, trains=True, after_sweep=compare_runs)
 def main(config: TrainConfig, job: Job) -> float:
     """Train as `config` says, as one of the ranks of a run. Returns the best validation loss in nats/char."""
     from training.distributed import current_ranks  # imported here, so that help need not wait for torch
 
     ranks = current_ranks()
     run = ranks.broadcast(prepare_run(config, job) if ranks.is_first else None)
-    if not run.last or not run.is_finished():
-        return train(run)
-    ended = run.last.step == run.record.config.training.steps
-    hint = "; a larger training.steps would go on" if ended else ", as patience has ended"
-    print(f"finished: {relative(run.directory)}, at step {run.last.step}{hint}")
-    best = run.last.state.best_validation_loss
-    assert best is not None  # what is finished has been evaluated
-    return best
+    if run.last and run.finished:
+        print(f"finished: {relative(run.directory)}, {run.finished}")
+        return run.last.state.best_validation_loss or math.inf
+    return train(run)
 
 
 def train(run: Run) -> float:
@@ -61,11 +50,10 @@ def train(run: Run) -> float:
     keep_freed_memory()
     record, config, last, ranks = run.record, run.record.config, run.last, current_ranks()
     model, training, lines = config.model, config.training, config.data.unit is Unit.line
-    if training.batch_size < (world_size := ranks.world_size):
-        raise UserError(
-            f"training.batch_size: expected a part for each of {world_size} processes, got {training.batch_size}"
-        )
-    flop = 6 * model.block_parameter_count() * training.steps * training.batch_size * model.context
+    batch_size, world_size = training.batch_size, ranks.world_size
+    if batch_size < world_size:
+        raise UserError(f"training.batch_size: expected a part for each of {world_size} processes, got {batch_size}")
+    flop = 6 * model.block_parameter_count() * training.steps * batch_size * model.context
     runtime = choose_runtime(config.runtime, flop, not lines, ranks)
     record.set_machine(runtime)
     corpus = ranks.in_turn(lambda: Corpus.load(config.data, model.context))
@@ -73,16 +61,13 @@ def train(run: Run) -> float:
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
     opening = vocabulary.encode(vocabulary.opening).tolist()
-    end = opening[0] if lines else None
     probes = choose_probes(corpus, config.board.probe, model.context, model.all_heads(), lines)
 
     print(visible(f"text     {corpus.description}, from {config.data.path or config.data.source}"))
-    part = -(-training.batch_size // world_size)
-    characters = min(training.micro_batch_size or part, part) * model.context
+    characters = min(training.micro_batch_size or batch_size, -(-batch_size // world_size)) * model.context
     with explain_out_of_memory(model, characters, runtime.device):
         decoder = Decoder(model, len(vocabulary), torch.Generator().manual_seed(config.seed)).to(runtime.device)
-        text = corpus.training.on(runtime.device)
-        batches = Batches(text, training.batch_size, config.seed, ranks.rank, world_size)
+        batches = Batches(corpus.training.on(runtime.device), batch_size, config.seed, ranks.rank, world_size)
         print(f"decoder  {decoder.parameter_count():,} parameters")
         if (model.scoring, model.position) == (ScoringKind.mean, PositionKind.rotary):
             print("         mean scoring has no queries to rotate: the causal mask alone tells positions apart")
@@ -90,11 +75,12 @@ def train(run: Run) -> float:
             print(f"         begun with {config.init_from}: {transfer(run.initial, decoder, vocabulary.characters)}")
         print(f"runs on  {runtime.reason}\nfolder   {run.directory}", flush=True)
         if last:
-            changed = visible(changes(last.run["ran_on"], record.ran_on))
-            print(f"resumed  at step {last.step} of {training.steps}{changed}")
+            print(
+                visible(f"resumed  at step {last.step} of {training.steps}{changes(last.run['ran_on'], record.ran_on)}")
+            )
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
-        shown = run.directory, config.board, vocabulary.characters, probes, opening, end
+        shown = run.directory, config.board, vocabulary.characters, probes, opening, opening[0] if lines else None
         with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else no_board()) as board:
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))

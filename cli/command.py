@@ -25,7 +25,8 @@ from cli.sweep import FLAGS, is_sweep, prepare_jobs, sweep_problems, take_failur
 from conf.schema import CONF
 from errors import UserError
 from terminal import visible
-from training.run import Job, claimed
+from training.run import Job
+from training.run_folder import claimed
 
 Main = Callable[[Any, Job], Any]
 Decorator = Callable[[Main], Callable[[], None]]

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from cli.mistakes import composing
 from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
 from errors import UserError
-from training.run import AUTO, has_run, newest_run
+from training.run import AUTO
+from training.run_folder import has_run, newest_run
 
 
 def register() -> None:

@@ -8,6 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from files import replacing
+from terminal import relative
 
 COLUMNS = (
     "runs",
@@ -79,3 +80,11 @@ def save_comparison(rows: Sequence[Row], folder: Path) -> None:
     for name, text in (("comparison.json", content), ("comparison.md", table(rows))):
         with replacing(folder / name) as stream:
             stream.write(text.encode() + b"\n")
+
+
+def compare_runs(folder: Path) -> None:
+    """Print the runs of a sweep side by side, if any finished, and write the table beside them."""
+    if rows := compare(folder):
+        save_comparison(rows, folder)
+        file = relative(folder / "comparison.md")
+        print(f"\n{table(rows)}\n\nwritten to {file}, with what it comes from in comparison.json")

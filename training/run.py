@@ -1,20 +1,16 @@
-"""A run's folder, claimed by a lock, and its record: what it was started with, which its checkpoints store."""
+"""A run before it trains: its record, which its checkpoints store, and what may differ on resume."""
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from errors import UserError
-from files import remove_unfinished
 from model.config import DecoderConfig, PositionKind
+from training.run_folder import has_run
 
 if TYPE_CHECKING:
     from conf.schema import TrainConfig
@@ -22,20 +18,11 @@ if TYPE_CHECKING:
     from training.device import Runtime
 
 AUTO = "auto"  # resume the newest run of the same name if there is one, else start one
-LOCK = ".lock"
-HYDRA = ".hydra"
-OLD_LAST, LAST_COMMIT_FOR_OLD = "last.pt", "1b08082"  # a checkpoint that this version cannot read
 # Where the text lies, where and how the run computes and what becomes of it may change on resume; what is learned may
 # not. Whether the text is the same is known once it has been read.
 MAY_CHANGE = (
-    "resume",
-    "data.path",
-    "data.source",
-    "runtime.device",
-    "runtime.precision",
-    "runtime.compile",
-    "training.checkpoint_every",
-    "training.on_divergence",
+    *("resume", "data.path", "data.source", "runtime.device", "runtime.precision", "runtime.compile"),
+    *("training.checkpoint_every", "training.on_divergence"),
 )
 MAY_GROW = "training.steps"
 
@@ -87,12 +74,8 @@ class Record(_Details):
         """Record where the run computes now."""
         from training.device import machine
 
-        self.ran_on = machine(runtime.device) | {
-            "device": str(runtime.device),
-            "precision": str(runtime.precision),
-            "compile": str(runtime.compile),
-            "processes": runtime.ranks.world_size,
-        }
+        chosen = {name: str(getattr(runtime, name)) for name in ("device", "precision", "compile")}
+        self.ran_on = machine(runtime.device) | chosen | {"processes": runtime.ranks.world_size}
 
 
 @dataclass(frozen=True)
@@ -104,17 +87,7 @@ class Run:
     last: "Checkpoint | None" = None  # to resume from
     initial: "Checkpoint | None" = None  # whose weights a new run begins with
 
-    def is_finished(self) -> bool:
-        """Whether there is nothing left to train, and the summary says so."""
-        from training.loop import is_finished
-
-        if not self.last or not is_finished(self.last.state, self.record.config.training):
-            return False
-        try:
-            summary = json.loads((self.directory / "summary.json").read_text(encoding="utf-8"))
-            return bool(summary["steps"] == self.last.step)
-        except (OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
-            return False
+    finished: str = ""  # where it ended, if there is nothing left to train
 
 
 def prepare_run(config: "TrainConfig", job: Job) -> Run:
@@ -131,7 +104,8 @@ def prepare_run(config: "TrainConfig", job: Job) -> Run:
                 raise ValueError("; ".join(saved.config.problems()) or "a record of another model")
         except ValueError as error:
             raise UserError(f"resume: expected the checkpoint of a run in {file}, got: {error}") from error
-        return Run(job.directory, merge_for_resume(saved, record, job.overrides), last=last)
+        record = merge_for_resume(saved, record, job.overrides)
+        return Run(job.directory, record, last=last, finished=_finished(job.directory, last, record))
     if config.resume not in (None, AUTO):
         raise UserError(f"resume: expected auto or a run's folder, got {config.resume} for {job.directory}")
     if not config.init_from:
@@ -141,6 +115,21 @@ def prepare_run(config: "TrainConfig", job: Job) -> Run:
     if problems := config.problems():  # the weights' shape beside the other settings of this command line
         raise UserError("; ".join(problems))
     return Run(job.directory, record, initial=initial)
+
+
+def _finished(directory: Path, last: "Checkpoint", record: Record) -> str:
+    from training.loop import is_finished
+
+    if not is_finished(last.state, record.config.training):
+        return ""
+    try:
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        if summary["steps"] != last.step:
+            return ""
+    except (OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
+        return ""
+    all_steps = last.step == record.config.training.steps
+    return f"at step {last.step}{'; a larger training.steps would go on' if all_steps else ', as patience has ended'}"
 
 
 def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -> Record:
@@ -190,71 +179,6 @@ def init_from_config(initial: DecoderConfig, current: DecoderConfig, overrides: 
     if conflicts:
         raise UserError(f"init_from: expected the shape of its weights, got {', '.join(conflicts)}")
     return model
-
-
-def has_run(directory: Path) -> bool:
-    """Whether `directory` holds a run that can be resumed. Raises UserError at one of an older version."""
-    from training.checkpoint import LAST
-
-    checkpoints = directory / "checkpoints"
-    if (checkpoints / LAST).is_file():
-        return True
-    if (checkpoints / OLD_LAST).is_file():
-        raise UserError(
-            f"resume: expected a checkpoint {LAST}, got {checkpoints / OLD_LAST} of an older version, which commit "
-            f"{LAST_COMMIT_FOR_OLD} was the last to read; start another run by another name="
-        )
-    return False
-
-
-def newest_run(folder: Path, below: str) -> Path | None:
-    """The folder of the newest run in `folder`, as deep as the pattern `below`. Raises UserError if it is too old."""
-    from training.checkpoint import LAST
-
-    files = {file for name in (LAST, OLD_LAST) for file in folder.glob(f"{below}/checkpoints/{name}")}
-    if not files:
-        return None
-    newest = max(files, key=lambda file: file.stat().st_mtime).parents[1]
-    has_run(newest)
-    return newest
-
-
-@contextmanager
-def claimed(directory: Path, resume: bool, composed: Mapping[str, Any]) -> Iterator[None]:
-    """Lock `directory` and write what was `composed` to its `.hydra`. What is in it is overwritten by nothing.
-
-    Raises UserError if another process trains in it, or if it holds a run and this is not to `resume` it. After a
-    UserError that left nothing else behind, the folder is as before.
-    """
-    from filelock import FileLock, Timeout  # which has much to import
-
-    hydra, lock, nothing_came_of_it = directory / HYDRA, FileLock(directory / LOCK, blocking=False), False
-    try:
-        lock.acquire()  # the system frees the lock of a process that ended, however it did
-    except Timeout as error:
-        raise UserError(f"hydra.run.dir: expected a folder that no other process trains in, got {directory}") from error
-    try:
-        # With resume=auto, what was started here and never saved is started again.
-        if not resume and (hydra.exists() or has_run(directory)):
-            raise UserError(
-                f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again, give another "
-                "name=, or go on with it by resume="
-            )
-        if hydra.exists():
-            remove_unfinished(directory)
-        if not has_run(directory):
-            hydra.mkdir(exist_ok=True)
-            for name, content in composed.items():
-                OmegaConf.save(content, hydra / f"{name}.yaml")
-        yield
-    except UserError:
-        nothing_came_of_it = set(directory.iterdir()) <= {hydra, directory / LOCK} if directory.exists() else False
-        raise
-    finally:
-        lock.release()
-        if nothing_came_of_it:
-            shutil.rmtree(hydra, ignore_errors=True)
-            (directory / LOCK).unlink(missing_ok=True)
 
 
 def _scalar(setting: object) -> int | float | str:

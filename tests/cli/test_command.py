@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from cli.compose import quote
+from terminal import command_line
 from tests.commands.helpers import ROOT, TINY
 
 COMMANDS = {
@@ -63,6 +64,12 @@ def test_a_command_whose_output_nobody_reads_ends_as_it_would(tmp_path: Path, ca
         process.stderr.close()
         assert process.wait(60) == (2 if case == "failing run" else 0)
         assert errors.count(b"\n") == (1 if case == "failing run" else 0), errors
+
+
+def test_commands_to_copy_are_quoted_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command_line("python", "resume=it's a run").endswith("""python 'resume=it'"'"'s a run'""")
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert command_line("python", "resume=it's a run").endswith('python "resume=it\'s a run"')
 
 
 def test_an_error_of_the_program_keeps_its_traceback(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
@@ -41,17 +42,15 @@ def run(command: str, *arguments: str, folder: Path, stdin: str = "") -> subproc
     )
 
 
-def call(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """`python train.py`, but in this process, which need not start. Any exception but an exit passes."""
-    import train
-
+def call(*arguments: str, folder: Path, stdin: str = "", command: str = "train") -> subprocess.CompletedProcess[str]:
+    """`run` in this process, which need not start. Any exception but an exit passes."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    argv = patch.object(sys, "argv", ["train.py", *arguments])
+    argv = patch.object(sys, "argv", [f"{command}.py", *arguments])
     given = patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
     code: object = 0
     with chdir(folder), patch.dict(os.environ), argv, given, redirect_stdout(out), redirect_stderr(err):
         try:
-            train.main()
+            import_module(command).main()
         except SystemExit as end:
             code = end.code
     texts = [stream.buffer.getvalue().decode() for stream in (out, err)]

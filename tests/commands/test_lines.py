@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.lines import fingerprints, split
-from tests.commands.helpers import run
+from tests.commands.helpers import call
 from training.checkpoint import find_checkpoint, load_checkpoint
 
 NAMES = [first + middle + last for first in "bdfkl" for middle in ("a", "ee", "ou") for last in ("n", "na", "ris")]
@@ -20,8 +20,8 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with names and a run that has learned them."""
     folder = tmp_path_factory.mktemp("names")
     (folder / "names.txt").write_text("\n".join(NAMES))
-    done = run("train", *SMALL, "board.probe=bana", folder=folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = call(*SMALL, "board.probe=bana", folder=folder)
+    assert done.returncode == 0, done.stderr
     assert "text     45 lines, 14 distinct characters, from names.txt\n" in done.stdout
     return folder
 
@@ -45,7 +45,7 @@ def test_the_probe_and_ten_lines_are_shown_in_tensorboard(names: Path) -> None:
 
 
 def test_sampling_gives_lines_and_marks_those_of_the_training_set(names: Path) -> None:
-    done = run("sample", "count=40", "temperature=1.5", folder=names)
+    done = call("count=40", "temperature=1.5", command="sample", folder=names)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 40
@@ -59,26 +59,26 @@ def test_sampling_gives_lines_and_marks_those_of_the_training_set(names: Path) -
 
 
 def test_a_prompt_is_the_beginning_of_a_line(names: Path) -> None:
-    given = run("sample", "prompt=kou", "count=5", folder=names)
+    given = call("prompt=kou", "count=5", command="sample", folder=names)
     assert given.returncode == 0, given.stderr
     assert all(line.startswith("kou") for line in given.stdout.splitlines())
-    piped = run("sample", "prompt_file=-", "count=5", folder=names, stdin="kou\n")
+    piped = call("prompt_file=-", "count=5", command="sample", folder=names, stdin="kou\n")
     assert piped.stdout == given.stdout
 
 
 @pytest.mark.parametrize("prompt", ["a\nb", "bananas!"])
 def test_a_prompt_that_is_no_beginning_of_a_line_is_a_clear_error(names: Path, prompt: str) -> None:
-    done = run("sample", "prompt_file=-", folder=names, stdin=prompt)
+    done = call("prompt_file=-", command="sample", folder=names, stdin=prompt)
     assert (done.returncode, done.stdout) == (2, "")
     assert "prompt: expected the beginning of one line, at most model.context - 1 = 7 characters, got" in done.stderr
 
 
 def test_long_lines_are_an_error_that_counts_them_or_what_the_user_says(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join([*NAMES, "maximilian"]))
-    done = run("train", *SMALL, folder=tmp_path)
+    done = call(*SMALL, folder=tmp_path)
     assert done.returncode == 2
     assert "at most model.context - 1 = 7 characters, got 1 of 46 lines that are longer" in done.stderr
-    done = run("train", *SMALL, "data.long_lines=skip", "training.steps=1", folder=tmp_path)
+    done = call(*SMALL, "data.long_lines=skip", "training.steps=1", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "45 lines, 14 distinct characters; 1 of 46 lines were skipped, as they are too long" in done.stdout
 

@@ -13,7 +13,8 @@ from data.config import Source
 from errors import UserError
 from model.config import PositionKind
 from training.config import Device
-from training.run import Job, Record, claimed, has_run, init_from_config, merge_for_resume, newest_run
+from training.run import Job, Record, init_from_config, merge_for_resume
+from training.run_folder import claimed, has_run, newest_run
 
 
 def record(*overrides: str) -> Record:
