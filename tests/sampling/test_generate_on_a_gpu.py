@@ -1,4 +1,4 @@
-"""Writing on a GPU, where one is."""
+"""Sampling on a GPU."""
 
 from itertools import islice, product
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 
 
 @pytest.mark.parametrize(("scoring", "position"), list(product(ScoringKind, PositionKind)))
-def test_the_graph_writes_what_the_cpu_writes(scoring: ScoringKind, position: PositionKind) -> None:
+def test_a_cuda_graph_samples_what_the_cpu_samples(scoring: ScoringKind, position: PositionKind) -> None:
     model = decoder(scoring, position, BOTH_KINDS).double()
     on_cpu = list(islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30))
     for expected, step in zip(on_cpu, generate_batch(model.cuda(), PROMPTS, SamplingParams(), [0, 1, 2]), strict=False):
@@ -31,7 +31,7 @@ def test_ids_fetched_together_are_those_fetched_one_by_one() -> None:
     assert together == one_by_one
 
 
-def test_a_packed_decoder_writes_in_bf16() -> None:
+def test_a_packed_decoder_samples_in_bf16() -> None:
     model = decoder().cuda()
     both = (model, packed(model, torch.bfloat16, 1))
     exact, found = (next(generate_batch(each, [[1, 2]], SamplingParams(), [0])).logits.clone() for each in both)

@@ -47,7 +47,7 @@ def sampled(out: io.StringIO, form: Formatter | None) -> str:
 
 
 @pytest.mark.parametrize("form", [None, format_text, format_line], ids=["streamed", "text", "line"])
-def test_nothing_that_a_model_writes_is_obeyed_by_a_terminal(form: Formatter | None) -> None:
+def test_a_terminal_never_gets_control_characters_from_a_model(form: Formatter | None) -> None:
     written, shown = sampled(io.StringIO(newline=""), form), sampled(Terminal(), form)
     assert {"\r", "\x1b", "\x9b"} < {*written}
     assert shown == visible(written)
