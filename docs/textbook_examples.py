@@ -27,7 +27,7 @@ def queries_keys_values(query_size: int = KEY_SIZE) -> tuple[Tensor, Tensor, Ten
     return normal(2, 1, 1, query_size, seed=1), normal(2, 1, 10, KEY_SIZE, seed=2), normal(2, 1, 10, 4, seed=3)
 
 
-def maps_to_hidden() -> tuple[nn.Linear, nn.Linear]:
+def hidden_projections() -> tuple[nn.Linear, nn.Linear]:
     """Additive attention's W_q and W_k, as the projections that they are in this project."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)

@@ -22,8 +22,8 @@ from docs.textbook_examples import (
     KEY_SIZE,
     LENGTHS,
     OTHER_QUERY_SIZE,
+    hidden_projections,
     lecture_head,
-    maps_to_hidden,
     normal,
     queries_keys_values,
     two_heads,
@@ -86,7 +86,7 @@ def masking() -> Figure:
 
 def scoring_functions() -> Figure:
     same, other = queries_keys_values(), queries_keys_values(OTHER_QUERY_SIZE)
-    to_query, to_key = maps_to_hidden()
+    to_query, to_key = hidden_projections()
     torch.manual_seed(0)  # of the weights of the two that learn
     examples: dict[str, tuple[Scoring, Tensor, Tensor]] = {
         "dot product": (DotProduct(), *same[:2]),

@@ -52,10 +52,10 @@ def complete_stepwise(
     decoder: Decoder,
     prompt: Ids,
     length: int | None,
-    *,
-    stops: Sequence[Ids] = (),
-    params: SamplingParams | None = None,
     seeds: Sequence[int] = (0,),
+    params: SamplingParams | None = None,
+    stops: Sequence[Ids] = (),
+    *,
     steps_per_fetch: int | None = None,
 ) -> Iterator[list[Completion]]:
     """Yield the completions of a prompt, one for each seed, after every step until all are finished.
@@ -98,7 +98,7 @@ def complete(
     found: list[list[int]] = []
     with inference(decoder):
         for seeds in seed_batches(decoder, count, seed):
-            *_, completions = complete_stepwise(decoder, prompt, length, stops=stops, params=params, seeds=seeds)
+            *_, completions = complete_stepwise(decoder, prompt, length, seeds, params, stops)
             found += [each.ids for each in completions]
     return found
 

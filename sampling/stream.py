@@ -36,15 +36,8 @@ class SamplingRequest:
 
     def steps(self, seeds: Sequence[int], steps_per_fetch: int | None = None) -> Iterator[list[Completion]]:
         """Samples with these seeds, after every step."""
-        return complete_stepwise(
-            self.decoder,
-            self.ids,
-            self.length,
-            stops=self.stops,
-            params=self.params,
-            seeds=seeds,
-            steps_per_fetch=steps_per_fetch,
-        )
+        arguments = self.decoder, self.ids, self.length, seeds, self.params, self.stops
+        return complete_stepwise(*arguments, steps_per_fetch=steps_per_fetch)
 
     def decode(self, sample: Completion) -> str:
         return self.vocabulary.decode(sample.ids)
@@ -91,11 +84,11 @@ def write_samples(request: SamplingRequest, output: str | None) -> list[Completi
     as_json = output is not None and output.endswith(".jsonl")
     streamed = request.count == 1 and request.training_lines is None and not as_json
     total = None if request.length is None else request.length * request.count
-    hidden = streamed and output is None  # the text itself shows the progress
+    no_bar = streamed and output is None  # the text itself shows the progress
     try:
         with (
             open_output(output, streamed) as out,
-            tqdm(total=total, unit=" characters", leave=bool(output), disable=hidden or None) as bar,
+            tqdm(total=total, unit=" characters", leave=bool(output), disable=no_bar or None) as bar,
         ):
             if streamed:
                 stream(request, out, bar, completions)

@@ -16,8 +16,8 @@ from docs.textbook_examples import (
     KEY_SIZE,
     LENGTHS,
     OTHER_QUERY_SIZE,
+    hidden_projections,
     lecture_head,
-    maps_to_hidden,
     normal,
     queries_keys_values,
     two_heads,
@@ -115,7 +115,7 @@ def test_scaled_dot_products_weigh_nothing_beyond_the_second_and_the_sixth_key()
 
 def test_additive_attention_weighs_nothing_beyond_the_second_and_the_sixth_key() -> None:
     query, key, value = queries_keys_values(OTHER_QUERY_SIZE)
-    to_query, to_key = maps_to_hidden()
+    to_query, to_key = hidden_projections()
     pooling = AttentionPooling(Additive(1, HIDDEN).double(), causal=False, dropout=0.1)
     check_pooling_of_the_example(pooling, to_query(query), to_key(key), value)
 
@@ -135,7 +135,7 @@ def check_each_score(
 
 def test_additive_scores_are_a_small_network_of_query_and_key() -> None:
     query, key, _ = queries_keys_values(OTHER_QUERY_SIZE)
-    to_query, to_key = maps_to_hidden()
+    to_query, to_key = hidden_projections()
     scoring = Additive(1, HIDDEN).double()
     rows = list(zip(to_query.weight.tolist(), to_key.weight.tolist(), strict=True))
 
@@ -182,7 +182,7 @@ def test_bilinear_attention_scores_queries_and_keys_of_different_sizes() -> None
     check_pooling_of_the_example(AttentionPooling(scoring, causal=False), query, key, value)
 
 
-def test_inner_products_divide_by_the_root_of_the_size_unless_told_otherwise() -> None:
+def test_inner_products_divide_by_the_root_of_the_size_by_default() -> None:
     key = normal(1, 1, 3, 16)
     assert [scoring.scale_for(key) for scoring in (DotProduct(), Distance(), Bilinear(1, 20, 16))] == [1 / 4] * 3
     assert [scoring.scale_for(key) for scoring in (DotProduct(1), Distance(1), Bilinear(1, 20, 16, 1))] == [1] * 3
@@ -197,7 +197,7 @@ def test_self_attention_keeps_the_shape_and_sees_three_and_two_of_four_character
     output, weights = attention(x, valid_lens), attention.weights(x, valid_lens)
     assert output.shape == (2, 4, 100)
     for text, length in enumerate(valid_lens.tolist()):
-        # Equal inputs are told apart by nothing, so each of those in sight gets the same.
+        # Equal inputs cannot be distinguished, so each visible one gets the same.
         row = torch.tensor([1 / length] * length + [0] * (4 - length))
         torch.testing.assert_close(weights[text], row.expand(5, 4, 4))
         torch.testing.assert_close(output[text], output[text, :1].expand(4, 100))
@@ -209,38 +209,38 @@ def test_self_attention_without_positions_follows_any_new_order_of_its_inputs() 
     torch.testing.assert_close(attention(x[:, order]), attention(x)[:, order])
 
 
-# Positions: Zhang et al. 2023, Dive into Deep Learning, section 11.6.3, on 60 places and 32 columns.
+# Positions: Zhang et al. 2023, Dive into Deep Learning, section 11.6.3, on 60 positions and 32 columns.
 # That the table is its formula for any size is held in tests/model/test_position.py.
 
-PLACES, COLUMNS = 60, 32
+POSITIONS, COLUMNS = 60, 32
 
 
 def test_the_sinusoidal_layer_adds_the_table_that_the_book_computes() -> None:
-    angle = torch.arange(PLACES)[:, None] / torch.pow(10_000, torch.arange(0, COLUMNS, 2) / COLUMNS)
-    table = torch.zeros(PLACES, COLUMNS)
+    angle = torch.arange(POSITIONS)[:, None] / torch.pow(10_000, torch.arange(0, COLUMNS, 2) / COLUMNS)
+    table = torch.zeros(POSITIONS, COLUMNS)
     table[:, 0::2], table[:, 1::2] = angle.sin(), angle.cos()
-    x = normal(2, PLACES, COLUMNS).float()
-    # The book divides in single precision, which costs some exactness at far places.
-    torch.testing.assert_close(SinusoidalPosition(PLACES, COLUMNS)(x), x + table, rtol=0, atol=1e-5)
+    x = normal(2, POSITIONS, COLUMNS).float()
+    # The book divides in single precision, which costs some exactness at far positions.
+    torch.testing.assert_close(SinusoidalPosition(POSITIONS, COLUMNS)(x), x + table, rtol=0, atol=1e-5)
 
 
 def test_columns_six_and_seven_wave_faster_than_eight_and_nine() -> None:
-    above = sinusoidal_encoding(PLACES, COLUMNS)[1:, 6:10] > 0  # from place 1 on, as a sine starts at zero itself
+    above = sinusoidal_encoding(POSITIONS, COLUMNS)[1:, 6:10] > 0  # from position 1 on, as a sine starts at zero itself
     crossings = (above[1:] != above[:-1]).sum(0)
     assert crossings.tolist() == [3, 3, 1, 2]
 
 
 def test_frequencies_fall_from_each_pair_of_columns_to_the_next() -> None:
-    sine, cosine = sinusoidal_encoding(PLACES, COLUMNS)[1].view(-1, 2).unbind(-1)
-    frequency = torch.atan2(sine, cosine)  # radians from one place to the next
+    sine, cosine = sinusoidal_encoding(POSITIONS, COLUMNS)[1].view(-1, 2).unbind(-1)
+    frequency = torch.atan2(sine, cosine)  # radians from one position to the next
     assert (frequency.diff() < 0).all()
     torch.testing.assert_close(frequency[3] / frequency[4], torch.tensor(10_000 ** (2 / COLUMNS)))
 
 
 @pytest.mark.parametrize("delta", [1, 7, 40])
 def test_one_rotation_of_each_pair_moves_every_row_of_the_table_by_delta(delta: int) -> None:
-    table = sinusoidal_encoding(PLACES + delta, COLUMNS).double()
-    rows, moved = table[:PLACES], table[delta:]
+    table = sinusoidal_encoding(POSITIONS + delta, COLUMNS).double()
+    rows, moved = table[:POSITIONS], table[delta:]
     frequency = angles(2, COLUMNS)[1]
     turn = delta * frequency
     torch.testing.assert_close(rotate(rows, cosine_sine(-turn)), moved, rtol=0, atol=1e-6)
@@ -254,7 +254,7 @@ def test_one_rotation_of_each_pair_moves_every_row_of_the_table_by_delta(delta: 
 # A learned position is exercise 2 of section 11.6 (Gehring et al. 2017, section 3.1).
 
 
-def test_a_learned_position_learns_for_the_places_in_use_and_for_no_others() -> None:
+def test_a_learned_position_has_gradients_for_the_positions_in_use_alone() -> None:
     position = LearnedPosition(8, 4)
     position(normal(2, 5, 4).float()).square().sum().backward()
     assert position.table.grad is not None
@@ -272,8 +272,10 @@ def change_by_swapping_earlier_characters(position: PositionKind, scoring: Scori
 
 @pytest.mark.parametrize("scoring", ScoringKind)
 @pytest.mark.parametrize("position", [PositionKind.sinusoidal, PositionKind.learned, PositionKind.rotary])
-def test_positions_tell_the_order_of_earlier_characters(position: PositionKind, scoring: ScoringKind) -> None:
-    blind = position is PositionKind.rotary and scoring is ScoringKind.mean  # there are no queries and keys to turn
+def test_positional_encodings_make_the_order_of_earlier_characters_matter(
+    position: PositionKind, scoring: ScoringKind
+) -> None:
+    blind = position is PositionKind.rotary and scoring is ScoringKind.mean  # there are no queries and keys to rotate
     change = change_by_swapping_earlier_characters(position, scoring)
     assert change < 1e-12 if blind else change > 1e-2
 
@@ -325,7 +327,7 @@ def test_two_heads_with_another_scale_do_not_give_the_true_values(scale: float) 
     assert (distance_of_each_input_from_the_true_values(pooling) > 100 * ROUNDING).all()
 
 
-# One causal head: Karpathy's lecture "Let's build GPT", as retold in a notebook on self-attention.
+# One causal head: Karpathy's lecture "Let's build GPT", as repeated in a notebook on self-attention.
 
 LECTURE_WEIGHTS = torch.tensor(
     [

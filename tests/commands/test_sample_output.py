@@ -95,7 +95,7 @@ def test_looking_whether_a_file_can_be_written_changes_nothing(tmp_path: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_is_told_as_the_files_error() -> None:
+def test_a_full_disk_is_the_files_error() -> None:
     expected = pytest.raises(UserError, match=r"output: expected a file that can be written, .*No space")
     with expected, open_output("/dev/full", streamed=True) as out:
         out.write("a")

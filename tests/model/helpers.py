@@ -1,4 +1,4 @@
-"""What tests of attention share."""
+"""Scorings that tests of attention share."""
 
 from collections.abc import Callable
 from functools import partial

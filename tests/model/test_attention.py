@@ -36,7 +36,7 @@ def test_multi_head_is_its_heads_one_by_one_concatenated_and_projected(
 
 
 @pytest.mark.parametrize("valid_lens", [None, torch.tensor([3, 5])])
-def test_multi_head_agrees_with_torchs_own(valid_lens: Tensor | None) -> None:
+def test_multi_head_agrees_with_pytorch(valid_lens: Tensor | None) -> None:
     C, T = 12, 7
     ours, theirs = MultiHeadAttention(C, H, bias=True).double(), nn.MultiheadAttention(C, H, batch_first=True)
     theirs = theirs.double()
@@ -56,6 +56,7 @@ def test_multi_head_agrees_with_torchs_own(valid_lens: Tensor | None) -> None:
     torch.testing.assert_close(ours.weights(x, valid_lens), weights)
 
 
+@pytest.mark.slow
 def test_multi_head_agrees_with_the_attention_of_gpt_2_in_transformers() -> None:
     pytest.importorskip("transformers", reason="the oracles extra is not installed")
     from transformers import GPT2Config
@@ -68,7 +69,7 @@ def test_multi_head_agrees_with_the_attention_of_gpt_2_in_transformers() -> None
     ours = MultiHeadAttention(C, H, bias=True).double()
     ours.load_state_dict(
         {
-            "query_key_value.weight": theirs.c_attn.weight.T,  # their maps are stored transposed
+            "query_key_value.weight": theirs.c_attn.weight.T,  # stored transposed
             "query_key_value.bias": theirs.c_attn.bias,
             "output.weight": theirs.c_proj.weight.T,
             "output.bias": theirs.c_proj.bias,
@@ -81,7 +82,7 @@ def test_multi_head_agrees_with_the_attention_of_gpt_2_in_transformers() -> None
     torch.testing.assert_close(ours.weights(x), weights)
 
 
-def test_a_single_head_has_no_bias_and_nothing_after_it() -> None:
+def test_a_single_head_has_no_bias_and_no_output_projection() -> None:
     head = SingleHeadAttention(12, head_size=5)
     assert {name: tuple(p.shape) for name, p in head.named_parameters()} == dict.fromkeys(
         ("key.weight", "query.weight", "value.weight"), (5, 12)

@@ -51,18 +51,20 @@ def test_every_parameter_learns(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
-def test_nothing_attends_to_padding_not_even_padding(changes: dict[str, Any]) -> None:
+def test_no_position_attends_to_padding_not_even_padding(changes: dict[str, Any]) -> None:
     model, before, lens = decoder(**changes).double(), ids(2, 9), torch.tensor([3, 9])
     after = before.clone()
     after[0, 5] = (after[0, 5] + 1) % V
     elsewhere = torch.arange(9) != 5
     torch.testing.assert_close(model(after, lens)[:, elsewhere], model(before, lens)[:, elsewhere], rtol=0, atol=0)
-    assert not torch.allclose(model(after)[:, elsewhere], model(before)[:, elsewhere])  # places 6 to 8, without lengths
+    assert not torch.allclose(
+        model(after)[:, elsewhere], model(before)[:, elsewhere]
+    )  # positions 6 to 8, without lengths
 
 
 @pytest.mark.parametrize("position", PositionKind)
-def test_the_order_of_what_came_before_matters_if_positions_are_told(position: PositionKind) -> None:
-    # In one layer: from the second on, the causal mask alone tells places apart.
+def test_the_order_of_earlier_characters_matters_with_a_positional_encoding(position: PositionKind) -> None:
+    # In one layer: from the second on, the causal mask alone distinguishes positions.
     model, x = decoder(layers=1, position=position).double(), ids(1, 9)
     swapped = x.clone()
     swapped[0, [0, 1]] = torch.tensor([3, 4])
@@ -72,7 +74,7 @@ def test_the_order_of_what_came_before_matters_if_positions_are_told(position: P
 
 
 @pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS)
-def test_padding_changes_nothing_for_what_is_there(changes: dict[str, Any]) -> None:
+def test_padding_does_not_change_the_logits_of_a_sequence(changes: dict[str, Any]) -> None:
     model, x, lens = decoder(**changes).double(), ids(3, 9), torch.tensor([4, 9, 1])
     together = model(x, lens)
     for i, length in enumerate(lens):
@@ -102,13 +104,13 @@ def test_initial_logits_are_of_unit_size() -> None:
     assert 0.5 < logits.std() < 2
 
 
-def test_the_encoding_follows_the_decoder_but_is_not_saved() -> None:
+def test_the_encoding_moves_with_the_decoder_but_is_not_in_its_state_dict() -> None:
     model = decoder()
     assert not any("position" in name for name in model.state_dict())
     assert model.to("meta").get_buffer("position.table").device.type == "meta"
 
 
-def test_dropout_acts_in_training_only_and_inference_puts_the_mode_back() -> None:
+def test_dropout_acts_in_training_only_and_inference_restores_the_mode() -> None:
     model, x = decoder(dropout=0.5), ids(2, 9)
     assert not torch.equal(model(x), model(x))
     with inference(model):
@@ -142,7 +144,7 @@ def test_every_problem_of_a_config_is_named_at_once() -> None:
         ({"position": PositionKind.rotary, "heads": 16}, "model.position: expected heads of at least two columns"),
     ],
 )
-def test_what_does_not_go_together_is_named(changes: dict[str, Any], problem: str) -> None:
+def test_incompatible_values_are_named(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         decoder(**changes)
 
@@ -154,7 +156,7 @@ def test_parameters_are_counted() -> None:
 
 @pytest.mark.parametrize("scoring", ScoringKind)
 @pytest.mark.parametrize("feed_forward", [None, 20])
-def test_the_config_knows_how_many_weights_the_maps_hold(scoring: ScoringKind, feed_forward: int | None) -> None:
+def test_the_config_counts_the_weights_of_the_linear_layers(scoring: ScoringKind, feed_forward: int | None) -> None:
     kinds = [AttentionKind.single, AttentionKind.multi]
     config = DecoderConfig(
         layers=2, heads=2, width=8, context=4, attention=kinds, scoring=scoring, feed_forward=feed_forward

@@ -34,36 +34,36 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def turned(x: Tensor) -> Tensor:
-    """Each row by its place, in float64 throughout."""
+def rotated(x: Tensor) -> Tensor:
+    """Each row rotated by its position, in float64."""
     angle = angles(x.shape[-2], x.shape[-1])[:, : x.shape[-1] // 2]
     return rotate(x, cosine_sine(angle))
 
 
-def test_turning_is_multiplying_by_a_complex_number_of_length_one() -> None:
+def test_rotation_is_multiplication_by_a_complex_number_of_length_one() -> None:
     x = random(2, 3, T, D)
     numbers = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
     expected = torch.view_as_real(numbers * torch.exp(1j * angles(T, D))).flatten(-2)
-    torch.testing.assert_close(turned(x), expected)
+    torch.testing.assert_close(rotated(x), expected)
     torch.testing.assert_close(RotaryPosition(T + 1, D)(x.float()), expected.float(), rtol=0, atol=1e-5)
 
 
-def test_turning_keeps_every_norm() -> None:
+def test_rotation_keeps_every_norm() -> None:
     x = random(2, 3, T, D)
-    torch.testing.assert_close(turned(x).norm(dim=-1), x.norm(dim=-1))
+    torch.testing.assert_close(rotated(x).norm(dim=-1), x.norm(dim=-1))
 
 
 @pytest.mark.parametrize("size", [1, 5])
-def test_turning_leaves_an_odd_last_column_as_it_is(size: int) -> None:
+def test_rotation_leaves_an_odd_last_column_as_it_is(size: int) -> None:
     x = random(2, 3, T, size)
-    assert torch.equal(turned(x)[..., -1], x[..., -1])
-    assert torch.equal(turned(x)[..., 0, :], x[..., 0, :])  # the first place is turned by nothing
-    assert (turned(x)[..., 1:, : size - 1] != x[..., 1:, : size - 1]).all()
+    assert torch.equal(rotated(x)[..., -1], x[..., -1])
+    assert torch.equal(rotated(x)[..., 0, :], x[..., 0, :])  # the first position has angle zero
+    assert (rotated(x)[..., 1:, : size - 1] != x[..., 1:, : size - 1]).all()
 
 
-def test_the_product_of_a_turned_query_and_key_depends_on_their_distance_alone() -> None:
+def test_the_product_of_a_rotated_query_and_key_depends_on_their_distance_alone() -> None:
     query, key = random(2, D)
-    products = turned(query.expand(T, D)) @ turned(key.expand(T, D)).T  # (m, n)
+    products = rotated(query.expand(T, D)) @ rotated(key.expand(T, D)).T  # (m, n)
     for offset in range(-T + 1, T):
         along = products.diagonal(offset)
         torch.testing.assert_close(along, along[:1].expand_as(along))
@@ -79,29 +79,31 @@ def test_the_product_of_a_turned_query_and_key_depends_on_their_distance_alone()
         pytest.param(Bilinear(1, D, D), False, id="bilinear"),
     ],
 )
-def test_turning_makes_dot_products_and_distances_relative_but_not_the_others(scoring: Scoring, relative: bool) -> None:
-    query, key = turned(random(2, 1, 1, 1, D).expand(2, 1, 1, T, D))
+def test_rotation_makes_dot_products_and_distances_relative_but_not_the_others(
+    scoring: Scoring, relative: bool
+) -> None:
+    query, key = rotated(random(2, 1, 1, 1, D).expand(2, 1, 1, T, D))
     scores = scoring.double().scores(query, key)[0, 0]
     change = (scores[1:, 1:] - scores[:-1, :-1]).abs().max().item()
     assert change < 1e-12 if relative else change > 1e-2
 
 
-def test_a_mean_takes_no_notice_of_turning() -> None:
+def test_a_mean_ignores_rotation() -> None:
     query, key, value = random(3, 1, 1, T, D)
     poolings = [AttentionPooling(Mean(), rotary=rotary) for rotary in (None, RotaryPosition(T, D))]
     assert torch.equal(*(pooling.weights(query, key) for pooling in poolings))
     assert torch.equal(*(pooling(query, key, value) for pooling in poolings))
 
 
-def test_turning_takes_rows_that_begin_anywhere() -> None:
+def test_rotation_works_at_any_storage_offset() -> None:
     rows = torch.randn(3, 1, 1, 1, 5, generator=torch.Generator().manual_seed(0))
-    turn = angles(1, 5)[:, :2].float()
+    cos_sin = angles(1, 5)[:, :2].float()
     for row in rows:
-        torch.testing.assert_close(rotate(row, cosine_sine(turn)), rotate(row.clone(), cosine_sine(turn)))
+        torch.testing.assert_close(rotate(row, cosine_sine(cos_sin)), rotate(row.clone(), cosine_sine(cos_sin)))
 
 
 @pytest.mark.parametrize("size", [4, 5])
-def test_turning_by_complex_numbers_is_turning_by_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_by_complex_numbers_agrees_with_rotation_by_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(2, 3, 7, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     angle = angles(7, size)[:, : size // 2]
     by_numbers = rotate(x, cosine_sine(angle))

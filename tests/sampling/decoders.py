@@ -1,4 +1,4 @@
-"""What tests of writing share."""
+"""Decoders that tests of sampling share."""
 
 from collections.abc import Sequence
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Ways to choose, each with what it must leave by its definition, in float64 and one probability at a time."""
+"""Filters by their definitions, in float64 and one probability at a time."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sampling.filters import SamplingParams
 
-# What to ask for, which ids stay of all probabilities, and the temperature of these.
+# Parameters, which probabilities stay, and the temperature of these.
 FILTERS: dict[str, tuple[SamplingParams, Callable[[Tensor], Tensor], float]] = {
     "temperature 1": (SamplingParams(), lambda p: p > 0, 1.0),
     "hot": (SamplingParams(temperature=1.7), lambda p: p > 0, 1.7),
@@ -20,12 +20,12 @@ FILTERS: dict[str, tuple[SamplingParams, Callable[[Tensor], Tensor], float]] = {
 CRITICAL = {1: 10.8, 2: 13.8, 3: 16.3, 4: 18.5, 5: 20.5, 6: 22.5}
 
 
-def least_of_smallest_set(probabilities: Tensor, share: float) -> float:
-    """The least probability among the fewest likeliest that have `share` together."""
-    together = 0.0
+def least_of_smallest_set(probabilities: Tensor, total: float) -> float:
+    """The least probability among the fewest likeliest that sum to `total`."""
+    so_far = 0.0
     for probability in sorted(probabilities.tolist(), reverse=True):
-        together += probability
-        if together >= share:
+        so_far += probability
+        if so_far >= total:
             return float(probability)
     raise AssertionError
 
@@ -34,8 +34,8 @@ def exact(name: str, logits: Tensor) -> Tensor:
     """The probabilities that a filter must leave of logits (V,)."""
     _, stays, temperature = FILTERS[name]
     probabilities = (logits.double() / temperature).softmax(0)
-    kept = probabilities * stays(probabilities)
-    return kept / kept.sum()
+    filtered = probabilities * stays(probabilities)
+    return filtered / filtered.sum()
 
 
 def assert_drawn_from(drawn: Tensor, probabilities: Tensor) -> None:

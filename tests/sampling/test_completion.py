@@ -5,15 +5,15 @@ from sampling.completion import Completion, FinishReason, complete, complete_ste
 from tests.sampling.decoders import CONTEXT, MODEL, ids_of
 
 
-def test_continuations_are_what_is_generated() -> None:
+def test_completions_are_what_is_generated() -> None:
     assert complete(MODEL, [1, 2], 40, count=3, seed=5) == ids_of(40, count=3, seed=5)
 
 
-def test_no_length_is_no_continuation() -> None:
+def test_length_zero_is_no_completion() -> None:
     assert complete(MODEL, [1, 2], 0, count=2) == [[], []]
 
 
-def test_many_continuations_are_written_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_completions_are_sampled_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = complete(MODEL, [1, 2], 20, count=5, seed=5)
     each = 2 * 2 * 16 * CONTEXT * 4  # bytes of keys and values in two layers
     monkeypatch.setattr(sampling.completion, "CACHE_BYTES", 2 * each)
@@ -24,8 +24,8 @@ def test_many_continuations_are_written_some_at_a_time(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("end", range(7))
-def test_a_continuation_goes_up_to_its_end_or_as_far_as_the_context(end: int) -> None:
-    everything = ids_of(11, count=40, seed=5)  # twelve places, two of them taken: the eleventh id needs no place
+def test_a_completion_goes_up_to_its_end_or_as_far_as_the_context(end: int) -> None:
+    everything = ids_of(11, count=40, seed=5)  # of twelve positions the prompt takes two; the eleventh id needs none
     expected = [ids[: ids.index(end)] if end in ids else ids for ids in everything]
     assert any(end in ids for ids in everything)
     assert complete(MODEL, [1, 2], 40, end=end, count=40, seed=5) == expected
@@ -33,7 +33,7 @@ def test_a_continuation_goes_up_to_its_end_or_as_far_as_the_context(end: int) ->
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 50])
-def test_writing_fetches_ids_one_by_one_or_together_and_stops_where_it_should(at_once: int) -> None:
+def test_the_number_of_steps_per_fetch_changes_nothing(at_once: int) -> None:
     *_, written = complete_stepwise(MODEL, [1, 2], 30, stops=[[3, 4], [6]], seeds=range(8), steps_per_fetch=at_once)
     for each, ids in zip(written, ids_of(30, count=8), strict=True):
         stops = [n for n in range(30) if ids[n] == 6 or ids[n - 1 : n + 1] == [3, 4]]
@@ -44,13 +44,13 @@ def test_writing_fetches_ids_one_by_one_or_together_and_stops_where_it_should(at
         assert len(each.ids) == len(each.log_probabilities) == each.final
 
 
-def test_what_may_become_a_stop_is_not_settled() -> None:
+def test_a_partial_stop_sequence_is_not_final() -> None:
     sample = Completion()
-    settled = []
+    final = []
     for one in [5, 1, 1, 2, 1, 2, 3, 1]:
         sample.append(one, -1.0, [[1, 2, 3, 4], [2, 9]], None)
-        settled.append(sample.final)
-    assert settled == [1, 1, 2, 2, 4, 4, 4, 7]
+        final.append(sample.final)
+    assert final == [1, 1, 2, 2, 4, 4, 4, 7]
     for one in [2, 3]:
         sample.append(one, -1.0, [[1, 2, 3, 4], [2, 9]], None)
     assert sample.final == 7

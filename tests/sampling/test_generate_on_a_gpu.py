@@ -1,4 +1,4 @@
-"""Writing on a GPU, where one is."""
+"""Sampling on a GPU."""
 
 from itertools import islice, product
 
@@ -15,11 +15,15 @@ from tests.sampling.decoders import BOTH_KINDS, PROMPTS, decoder
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 
 
+@pytest.mark.parametrize("prompts", [PROMPTS, PROMPTS[1:]], ids=["full", "growing"])
 @pytest.mark.parametrize(("scoring", "position"), list(product(ScoringKind, PositionKind)))
-def test_the_graph_writes_what_the_cpu_writes(scoring: ScoringKind, position: PositionKind) -> None:
-    model = decoder(scoring, position, BOTH_KINDS).double()
-    on_cpu = list(islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30))
-    for expected, step in zip(on_cpu, generate_batch(model.cuda(), PROMPTS, SamplingParams(), [0, 1, 2]), strict=False):
+def test_a_cuda_graph_samples_what_the_cpu_samples(
+    scoring: ScoringKind, position: PositionKind, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampling.generate.INITIAL_SIZE", 1)
+    model, seeds = decoder(scoring, position, BOTH_KINDS).double(), range(len(prompts))
+    on_cpu = list(islice(generate_batch(model, prompts, SamplingParams(), seeds), 30))
+    for expected, step in zip(on_cpu, generate_batch(model.cuda(), prompts, SamplingParams(), seeds), strict=False):
         assert step.ids.tolist() == expected.ids.tolist()
         torch.testing.assert_close(step.logits.cpu(), expected.logits, rtol=0, atol=1e-10)
 
@@ -31,7 +35,7 @@ def test_ids_fetched_together_are_those_fetched_one_by_one() -> None:
     assert together == one_by_one
 
 
-def test_a_packed_decoder_writes_in_bf16() -> None:
+def test_a_packed_decoder_samples_in_bf16() -> None:
     model = decoder().cuda()
     both = (model, packed(model, torch.bfloat16, 1))
     exact, found = (next(generate_batch(each, [[1, 2]], SamplingParams(), [0])).logits.clone() for each in both)

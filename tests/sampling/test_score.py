@@ -13,7 +13,7 @@ def exact(text: str) -> list[float]:
     """Log-probabilities of a text that fits into the context, character by character behind a line break."""
     ids = VOCABULARY.encode("\n" + text).tolist()
     logits = DECODER(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
-    return [logits[place, one].item() for place, one in enumerate(ids[1:])]
+    return [logits[i, one].item() for i, one in enumerate(ids[1:])]
 
 
 def scored(text: str, lines: bool) -> Score:
@@ -46,7 +46,7 @@ def test_a_character_beyond_the_vocabulary_is_named() -> None:
         scored("az", lines=False)
 
 
-def test_the_most_surprising_places_are_marked_among_their_neighbours() -> None:
+def test_the_most_surprising_characters_are_marked_in_their_context() -> None:
     text = "ab\ncd\te" * 5
     nats = [-0.1] * len(text)
     nats[4], nats[11] = -7.0, -5.0  # d in the second line, d in the third

@@ -46,13 +46,13 @@ def written(given: SamplingRequest, form: Formatter) -> str:
 
 
 def text_of(given: SamplingRequest) -> str:
-    """What the engine writes, as text."""
+    """The sample as text."""
     assert given.length is not None
     (ids,) = complete(given.decoder, given.ids, given.length, params=given.params, seed=given.seed)
     return given.vocabulary.decode(ids)
 
 
-def test_characters_appear_one_by_one_behind_the_prompt() -> None:
+def test_characters_appear_one_by_one_after_the_prompt() -> None:
     screen = streamed(request())
     text = "ab" + text_of(request())
     assert screen.flushed == [*(text[:end] for end in range(2, 33)), text + "\n"]
@@ -66,7 +66,7 @@ def test_nothing_of_a_stop_is_ever_shown() -> None:
     assert all(("ab" + text).startswith(shown) for shown in screen.flushed[:-1])
 
 
-def test_what_looked_like_a_stop_is_shown_once_it_is_none() -> None:
+def test_a_partial_stop_is_shown_once_it_does_not_complete() -> None:
     text = text_of(request())
     never = text[4:8] + ("a" if text[8] != "a" else "b")
     assert never not in text
@@ -112,7 +112,7 @@ def test_several_samples_have_titles() -> None:
     assert written(request(count=2), format_text) == "".join(expected)
 
 
-def test_lines_are_marked_where_they_were_learned_or_cut() -> None:
+def test_lines_are_marked_if_they_are_known_or_cut_off() -> None:
     given = request(prompt="", ids=[0], stops=[[0]], length=3, count=40)
     lines = [VOCABULARY.decode(ids) for ids in complete(DECODER, [0], 3, end=0, count=40, seed=3)]
     known = next(line for line in lines if 0 < len(line) < 3)
@@ -134,7 +134,7 @@ def test_json_has_everything_of_a_sample() -> None:
 
 
 @pytest.mark.parametrize(("known", "expected"), [(lambda line: [line], True), (lambda _: ["zzz"], False)])
-def test_json_says_of_lines_whether_they_were_learned(known: Callable[[str], list[str]], expected: bool) -> None:
+def test_json_says_whether_a_line_is_known(known: Callable[[str], list[str]], expected: bool) -> None:
     whole_lines = (seed for seed in range(99) if len(complete(DECODER, [0], 8, end=0, seed=seed)[0]) < 8)
     seed = next(whole_lines)
     (ids,) = complete(DECODER, [0], 8, end=0, seed=seed)
