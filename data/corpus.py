@@ -13,6 +13,8 @@ from data.sources import PIECE, find_text, load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
 
+ANOTHER_FRACTION = "another data.validation_fraction or data.test_fraction"
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -53,8 +55,7 @@ class Corpus:
             if characters < context + 1 and (part != "test" or config.test_fraction):
                 raise UserError(
                     f"expected at least model.context + 1 = {context + 1} characters in the {part} split, got "
-                    f"{characters} of {length}; give more text, a smaller model.context or another "
-                    f"{_fraction_for(part)}"
+                    f"{characters} of {length}; give more text, a smaller model.context or {ANOTHER_FRACTION}"
                 )
         start, end = lengths["training"], length - test
         return cls(
@@ -78,7 +79,7 @@ class Corpus:
             if not found and fractions.get(part, 1):
                 raise UserError(
                     f"expected at least one line in the {part} split, got none of {len(lines)}"
-                    f"{remark and f' ({remark})'}; give more text or another {_fraction_for(part)}"
+                    f"{remark and f' ({remark})'}; give more text or {ANOTHER_FRACTION}"
                 )
         vocabulary = _encode(join(lines), config).vocabulary
         line_break = int(vocabulary.encode(LINE_BREAK)[0])
@@ -96,7 +97,3 @@ class Corpus:
 
 def _encode(text: str, config: DataConfig) -> Encoded:
     return encode((text[start : start + PIECE] for start in range(0, len(text), PIECE)), config.max_vocabulary)
-
-
-def _fraction_for(part: str) -> str:
-    return f"data.{'test' if part == 'test' else 'validation'}_fraction"
