@@ -86,7 +86,7 @@ def find_text(config: DataConfig) -> Text:
         files = [_stream("standard input", lambda: nullcontext(sys.stdin.buffer))]
     elif config.path is not None:
         files = [_file(path) for path in _paths(config.path)]
-    elif config.source is Source.python_stdlib:
+    elif config.source == Source.python_stdlib:
         library = python_stdlib(Path(sysconfig.get_path("stdlib"))).encode()
         files = [TextFile("Python's standard library", lambda: BytesIO(library))]
     else:
