@@ -9,9 +9,11 @@ from data.batches import Lines, Sequences, Windows
 from data.config import DataConfig, Unit
 from data.encode import Encoded, encode, encode_once
 from data.lines import LINE_BREAK, fingerprints, join, split, usable_lines
-from data.sources import PIECE, find_text, load_text
+from data.sources import find_text, load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
+
+ANOTHER_FRACTION = "another data.validation_fraction or data.test_fraction"
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,16 @@ class Corpus:
 
         Raises UserError if there is no such text, and as `of` does.
         """
-        if config.unit is Unit.line:
+        if config.unit == Unit.line:
             return cls._of_lines(load_text(config), config, context)
         return cls._of_windows(encode_once(find_text(config), config), config, context)
 
     @classmethod
     def of(cls, text: str, config: DataConfig, context: int) -> "Corpus":
         """Encode and split `text`. Raises UserError if any part is too short for one context, or has no line."""
-        if config.unit is Unit.line:
+        if config.unit == Unit.line:
             return cls._of_lines(text, config, context)
-        return cls._of_windows(_encode(text, config), config, context)
+        return cls._of_windows(encode(text, config.max_vocabulary), config, context)
 
     @classmethod
     def _of_windows(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
@@ -53,8 +55,7 @@ class Corpus:
             if characters < context + 1 and (part != "test" or config.test_fraction):
                 raise UserError(
                     f"expected at least model.context + 1 = {context + 1} characters in the {part} split, got "
-                    f"{characters} of {length}; give more text, a smaller model.context or another "
-                    f"{_fraction_for(part)}"
+                    f"{characters} of {length}; give more text, a smaller model.context or {ANOTHER_FRACTION}"
                 )
         start, end = lengths["training"], length - test
         return cls(
@@ -78,9 +79,9 @@ class Corpus:
             if not found and fractions.get(part, 1):
                 raise UserError(
                     f"expected at least one line in the {part} split, got none of {len(lines)}"
-                    f"{remark and f' ({remark})'}; give more text or another {_fraction_for(part)}"
+                    f"{remark and f' ({remark})'}; give more text or {ANOTHER_FRACTION}"
                 )
-        vocabulary = _encode(join(lines), config).vocabulary
+        vocabulary = encode(join(lines), config.max_vocabulary).vocabulary
         line_break = int(vocabulary.encode(LINE_BREAK)[0])
         training, validation, test = (Lines(vocabulary.encode(join(part)), context, line_break) for part in parts)
         return cls(
@@ -92,11 +93,3 @@ class Corpus:
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             description=f"{len(lines):,} lines, {len(vocabulary)} distinct characters" + (remark and f"; {remark}"),
         )
-
-
-def _encode(text: str, config: DataConfig) -> Encoded:
-    return encode((text[start : start + PIECE] for start in range(0, len(text), PIECE)), config.max_vocabulary)
-
-
-def _fraction_for(part: str) -> str:
-    return f"data.{'test' if part == 'test' else 'validation'}_fraction"

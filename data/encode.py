@@ -82,10 +82,10 @@ class Scan:
         return vocabulary, (id_of.take(piece, mode="clip") for piece in numbers)
 
 
-def encode(pieces: Iterable[str], max_vocabulary: int) -> Encoded:
+def encode(text: str, max_vocabulary: int) -> Encoded:
     """Encode in memory. Raises UserError if there is no text, or too many distinct characters."""
     scan = Scan(max_vocabulary)
-    return _in_memory(scan, list(scan.read(pieces)))
+    return _in_memory(scan, list(scan.read(text[start : start + PIECE] for start in range(0, len(text), PIECE))))
 
 
 def encode_once(text: Text, config: DataConfig) -> Encoded:

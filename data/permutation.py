@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -15,33 +16,28 @@ def shuffled(length: int, random: np.random.Generator) -> Order:
     """The integers below `length` in random order."""
     if length <= LARGEST_TABLE:
         return random.permutation(length).take
-    return Permutation(length, random.integers(2**64, size=ROUNDS, dtype=np.uint64))
+    return partial(permuted, length=length, keys=random.integers(2**64, size=ROUNDS, dtype=np.uint64))
 
 
-class Permutation:
-    """The integers below `length` in an order that the keys fix, one for each round.
+def permuted(indices: np.ndarray, length: int, keys: np.ndarray) -> np.ndarray:
+    """`indices` (integers of any shape below `length`) in the permutation that `keys` fix, one for each round, int64.
 
     A Feistel network on pairs of digits, with sums instead of exclusive-or (Black and Rogaway 2002, section 6),
     permutes the integers below a square. What falls beyond `length` is permuted again until it does not (cycle walking,
     their section 5).
     """
+    side = np.uint64(math.isqrt(length - 1) + 1)  # of the smallest square of at least `length`
 
-    def __init__(self, length: int, keys: np.ndarray) -> None:
-        self.length, self._keys = length, keys
-        self._side = np.uint64(math.isqrt(length - 1) + 1)  # of the smallest square of at least `length`
+    def in_square(numbers: np.ndarray) -> np.ndarray:
+        left, right = np.divmod(numbers, side)
+        for key in keys:
+            left, right = right, (left + _hash(right ^ key)) % side
+        return left * side + right
 
-    def __call__(self, indices: np.ndarray) -> np.ndarray:
-        """The permuted `indices` (integers of any shape, each below `length`), int64."""
-        found = self._permuted(indices.astype(np.uint64))
-        while (beyond := found >= self.length).any():
-            found[beyond] = self._permuted(found[beyond])
-        return found.astype(np.int64)
-
-    def _permuted(self, numbers: np.ndarray) -> np.ndarray:
-        left, right = np.divmod(numbers, self._side)
-        for key in self._keys:
-            left, right = right, (left + _hash(right ^ key)) % self._side
-        return left * self._side + right
+    found = in_square(indices.astype(np.uint64))
+    while (beyond := found >= length).any():
+        found[beyond] = in_square(found[beyond])
+    return found.astype(np.int64)
 
 
 def _hash(numbers: np.ndarray) -> np.ndarray:

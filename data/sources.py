@@ -83,10 +83,10 @@ class Text:
 def find_text(config: DataConfig) -> Text:
     """The text that `config` names, not read yet. Raises UserError if there is none."""
     if config.path == STANDARD_INPUT:
-        files = [_read_once(TextFile("standard input", lambda: nullcontext(sys.stdin.buffer)))]
+        files = [_stream("standard input", lambda: nullcontext(sys.stdin.buffer))]
     elif config.path is not None:
         files = [_file(path) for path in _paths(config.path)]
-    elif config.source is Source.python_stdlib:
+    elif config.source == Source.python_stdlib:
         library = python_stdlib(Path(sysconfig.get_path("stdlib"))).encode()
         files = [TextFile("Python's standard library", lambda: BytesIO(library))]
     else:
@@ -133,13 +133,13 @@ def _paths(path: str) -> list[Path]:
 def _file(path: Path) -> TextFile:
     if path.is_file():
         return TextFile(str(path), partial(open_file, path), path)
-    return _read_once(TextFile(str(path), partial(open_file, path)))  # a pipe or a device
+    return _stream(str(path), partial(open_file, path))  # a pipe or a device
 
 
-def _read_once(file: TextFile) -> TextFile:
+def _stream(name: str, open_once: Callable[[], AbstractContextManager[IO[bytes]]]) -> TextFile:
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
-        raise UserError(f"data.path: expected a file that each of {processes} processes can read, got {file.name}")
-    return file
+        raise UserError(f"data.path: expected a file that each of {processes} processes can read, got {name}")
+    return TextFile(name, open_once)
 
 
 def open_file(path: Path) -> IO[bytes]:

@@ -68,10 +68,10 @@ class Vocabulary:
         With `Unknown.error` they stay, for `encode` to raise. Raises UserError if there is nothing to replace them by.
         """
         missing = sorted(set(text) - set(self.characters))
-        if not missing or unknown is Unknown.error:
+        if not missing or unknown == Unknown.error:
             return text, ""
         replacement, done = "", "left out"
-        if unknown is Unknown.replace:
+        if unknown == Unknown.replace:
             replacement = next((known for known in REPLACEMENTS if known in self.characters), "")
             if not replacement:
                 raise UserError(f"unknown: expected one of {REPLACEMENTS!r} in the vocabulary, got none; try skip")

@@ -86,7 +86,10 @@ def test_each_line_is_in_one_split() -> None:
     assert [is_among(name, corpus.training_lines) for part in parts for name in part] == [True] * 35 + [False] * 15
     assert corpus.description == "50 lines, 16 distinct characters"
     assert corpus.validation.ids.tolist() == whole.validation.ids.tolist()  # the same lines, with a test or without
-    with pytest.raises(UserError, match=r"in the test split, got none of 50; give more text or another data\.test_"):
+    with pytest.raises(
+        UserError,
+        match=r"in the test split, got none of 50; give more text or another data\.validation_fraction or data\.test_",
+    ):
         Corpus.of(NAMES, config(unit=Unit.line, test_fraction=0.001), context=8)
 
 

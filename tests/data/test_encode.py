@@ -18,7 +18,7 @@ from data import encode as encoding
 from data.batches import Batches, Windows
 from data.config import DataConfig, Encoding, Source
 from data.corpus import Corpus
-from data.encode import Encoded, corpora, encode, encode_once
+from data.encode import Encoded, Scan, corpora, encode, encode_once
 from data.sources import Text, find_text
 from data.vocabulary import Vocabulary
 from errors import UserError
@@ -27,10 +27,11 @@ TEXT = "Größe 漢字, plain words\n" * 40
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
-@given(st.lists(texts, min_size=1, max_size=4))
-def test_pieces_are_encoded_as_their_text_is_at_once(pieces: list[str]) -> None:
-    text = "".join(pieces)
-    found, expected = encode(pieces, max_vocabulary=len(set(text))), Vocabulary.of(text)
+@given(texts, st.integers(1, 9))
+def test_a_text_is_encoded_in_pieces_as_at_once(text: str, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.encode.PIECE", size)
+        found, expected = encode(text, max_vocabulary=len(set(text))), Vocabulary.of(text)
     assert found.vocabulary.characters == expected.characters
     assert found.ids.dtype == expected.dtype
     assert found.ids.tolist() == expected.encode(text).tolist()
@@ -42,17 +43,17 @@ def test_pieces_are_encoded_as_their_text_is_at_once(pieces: list[str]) -> None:
 def test_ids_are_in_the_smallest_type_whatever_the_first_pieces_hold(
     size: int, bytes_each: int, tmp_path: Path
 ) -> None:
-    pieces = ["a" * 10, *("".join(map(chr, range(0x10000, 0x10000 + n))) for n in (200, 40_000, size - 1) if n < size)]
-    (tmp_path / "text").write_bytes("".join(pieces).encode())
-    for found in (encode(pieces, max_vocabulary=size), read(tmp_path / "text", max_vocabulary=size)):
+    text = "a" * 1000 + "".join(map(chr, range(0x10000, 0x10000 + size - 1)))
+    (tmp_path / "text").write_bytes(text.encode())
+    for found in (encode(text, max_vocabulary=size), read(tmp_path / "text", max_vocabulary=size)):
         assert found.ids.itemsize == bytes_each
-        assert text_in(found) == "".join(pieces)
+        assert text_in(found) == text
 
 
 def test_too_many_characters_are_noticed_before_the_rest_is_read() -> None:
     pieces = iter("abcd")
     with pytest.raises(UserError, match=r"at most data\.max_vocabulary=2 distinct characters, got 3 in 3 characters"):
-        encode(pieces, max_vocabulary=2)
+        list(Scan(max_vocabulary=2).read(pieces))
     assert next(pieces) == "d"
 
 
@@ -72,13 +73,9 @@ def file(tmp_path: Path, large: None) -> Path:  # noqa: ARG001
     return file
 
 
-def config(path: Path, **changes: Any) -> DataConfig:
-    return DataConfig(source=Source.python_stdlib, path=str(path), **changes)
-
-
 def read(path: Path, **changes: Any) -> Encoded:
-    settings = config(path, **changes)
-    return encode_once(find_text(settings), settings)
+    config = DataConfig(source=Source.python_stdlib, path=str(path), **changes)
+    return encode_once(find_text(config), config)
 
 
 def text_in(found: Encoded) -> str:
@@ -91,8 +88,8 @@ def kept() -> list[str]:
 
 
 def test_a_large_text_is_what_it_would_be_in_memory(file: Path) -> None:
-    settings = config(file, test_fraction=0.2)
-    large, small = Corpus.load(settings, context=8), Corpus.of(TEXT, settings, context=8)
+    config = DataConfig(source=Source.python_stdlib, path=str(file), test_fraction=0.2)
+    large, small = Corpus.load(config, context=8), Corpus.of(TEXT, config, context=8)
     assert (large.sha256, large.description) == (small.sha256, small.description)
     assert large.vocabulary.characters == small.vocabulary.characters
     for part in ("training", "validation", "test"):

@@ -16,15 +16,12 @@ def test_empty_lines_and_line_ends_are_left_out(text: str) -> None:
     assert usable_lines(text, config(), context=3) == (["ab", "c"], "")
 
 
-def test_a_line_and_the_break_before_it_must_fit_in_the_context() -> None:
+def test_lines_that_do_not_fit_in_the_context_behind_a_break_are_refused_skipped_or_cut_and_counted() -> None:
+    text = "ab\nabc\nabcd"
     with pytest.raises(
         UserError, match=r"at most model\.context - 1 = 2 characters, got 2 of 3 lines .* longest has 4"
     ):
-        usable_lines("ab\nabc\nabcd", config(), context=3)
-
-
-def test_long_lines_are_skipped_or_cut_as_asked_and_counted() -> None:
-    text = "ab\nabc\nabcd"
+        usable_lines(text, config(), context=3)
     skipped, cut = (usable_lines(text, config(kind), context=3) for kind in (LongLines.skip, LongLines.cut))
     assert skipped == (["ab"], "2 of 3 lines were skipped, as they are too long")
     assert cut == (["ab", "abc", "abc"], "2 of 3 lines were cut to their first 3 characters")
@@ -37,6 +34,7 @@ def test_lines_are_split_at_random_but_always_alike() -> None:
     assert len(validation) == 20
     assert not set(validation) <= set(lines[80:])
     assert split(lines, 0.2) == (training, validation)
+    assert join(["a", "bc"]) == "\na\nbc\n"
 
 
 def test_all_copies_of_a_line_are_in_one_part() -> None:
@@ -54,10 +52,6 @@ def test_a_beginning_of_a_line_is_behind_the_break_that_opens_it() -> None:
             line_beginning(wrong, vocabulary, 3, "prompt")
     with pytest.raises(UserError, match=r"prompt: expected characters .* at position 1"):
         line_beginning("az", vocabulary, 3, "prompt")
-
-
-def test_lines_are_joined_between_breaks() -> None:
-    assert join(["a", "bc"]) == "\na\nbc\n"
 
 
 def test_a_line_is_known_by_its_fingerprint() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.batches import Batches, Windows
-from data.permutation import LARGEST_TABLE, ROUNDS, Permutation, shuffled
+from data.permutation import LARGEST_TABLE, ROUNDS, permuted, shuffled
 
 
 def keys(seed: int) -> np.ndarray:
@@ -15,19 +15,19 @@ def keys(seed: int) -> np.ndarray:
 
 @given(st.integers(1, 3000), st.integers(0, 2**32))
 def test_every_integer_comes_exactly_once(length: int, seed: int) -> None:
-    found = Permutation(length, keys(seed))(np.arange(length))
+    found = permuted(np.arange(length), length, keys(seed))
     assert sorted(found.tolist()) == list(range(length))
 
 
 @given(st.integers(10**10, 2**62), st.integers(0, 2**32))
 def test_indices_of_the_longest_texts_are_permuted_one_to_one(length: int, seed: int) -> None:
-    found = Permutation(length, keys(seed))(np.arange(99) * (length // 99))
+    found = permuted(np.arange(99) * (length // 99), length, keys(seed))
     assert len(set(found.tolist())) == 99
     assert 0 <= found.min() <= found.max() < length
 
 
 def test_two_indices_are_permuted_to_any_two_alike_often() -> None:
-    drawn = np.array([Permutation(1000, keys(seed))(np.array([0, 1])) for seed in range(5_000)])
+    drawn = np.array([permuted(np.array([0, 1]), 1000, keys(seed)) for seed in range(5_000)])
     counts = np.zeros((10, 10))
     np.add.at(counts, (drawn[:, 0] // 100, drawn[:, 1] // 100), 1)
     expected = np.full((10, 10), 5_000 / 10 * 100 / 999)  # given the first, 999 numbers are left for the second
