@@ -58,9 +58,7 @@ def test_a_best_checkpoint_that_cannot_be_read_is_replaced_by_the_last(
     assert all(line.endswith("; the last checkpoint takes its place") for line in lines)
 
 
-def test_the_lines_in_the_docs_read_a_checkpoint_without_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_lines_in_the_docs_read_a_checkpoint(tmp_path: Path) -> None:
     model, _ = train(tmp_path / "runs" / "a", steps=2)
     (code,) = re.findall(r"((?: {4}.*\n)+)", (ROOT / "docs" / "runs.md").read_text().split("<!-- read -->")[1])
     file = tmp_path / "runs" / "a" / "checkpoints" / BEST

@@ -47,7 +47,9 @@ def parts(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return json.loads(opened.metadata()[CONTENT]), {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
 
 
-def changed(file: Path, text: str | None = None, tensors: dict[str, Tensor | None] | None = None, **content: Any) -> Path:
+def changed(
+    file: Path, text: str | None = None, tensors: dict[str, Tensor | None] | None = None, **content: Any
+) -> Path:
     """A file beside `file` that differs in this, and whose digest is right. None removes."""
     values, stored = parts(file)
     whole = {name: tensor for name, tensor in (stored | (tensors or {})).items() if tensor is not None}
@@ -72,7 +74,11 @@ def refusal(file: Path) -> str:
 def test_what_was_saved_is_what_is_loaded(file: Path) -> None:
     checkpoint = load_checkpoint(changed(file))  # a file that is changed in nothing is accepted
     assert checkpoint.state == TrainingState(step=40, losses=[1.5, None])
-    assert (checkpoint.run, checkpoint.scaler, checkpoint.vocabulary) == ({"config": {"seed": 0}}, {"scale": 4.0}, CHARACTERS)
+    assert (checkpoint.run, checkpoint.scaler, checkpoint.vocabulary) == (
+        {"config": {"seed": 0}},
+        {"scale": 4.0},
+        CHARACTERS,
+    )
     assert checkpoint.training_lines is not None
     assert checkpoint.training_lines.tolist() == [0, 1, 2]
     assert checkpoint.optimizer_state["adamw.exp_avg.position.table"].eq(1).all()
@@ -228,7 +234,7 @@ def test_claims_of_100_gigabytes_take_no_memory(file: Path) -> None:
         changed(file, model=model | claim).rename(file.with_name(f"{i}.safetensors"))
     # Rotary tables for each of these positions, in every layer, which no weights in the file vouch for.
     small = decoder(layers=50, width=2, heads=1, position="rotary")
-    tensors: dict[str, Tensor | None] = {name: None for name in parts(file)[1]}
+    tensors: dict[str, Tensor | None] = dict.fromkeys(parts(file)[1])
     tensors |= {f"model.{name}": weight for name, weight in small.state_dict().items()}
     claim = model | {"layers": 50, "width": 2, "heads": 1, "position": "rotary", "context": 2**28}
     changed(file, tensors=tensors, model=claim).rename(file.with_name("3.safetensors"))
