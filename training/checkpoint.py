@@ -116,6 +116,7 @@ def _read(file: Path) -> Checkpoint:
         if problems := model.problems() + state.problems():
             raise ValueError("; ".join(problems))
         vocabulary = content["vocabulary"]
+        vocabulary.encode()  # it has no lone surrogates, which no file or terminal would take
         if not vocabulary or list(vocabulary) != sorted(set(vocabulary)):
             raise ValueError("a vocabulary that is not sorted and distinct")
         slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict

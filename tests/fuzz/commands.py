@@ -1,4 +1,4 @@
-"""Both commands with all that they do to a command line, around a main that only notes what it got."""
+"""Both commands as they parse a command line, around a main that only collects its configurations."""
 
 import io
 import os
@@ -14,20 +14,20 @@ from unittest.mock import patch
 
 import cli.command
 from cli.claim import LOCK
-from cli.command import Decorator, Main
+from cli.command import Decorator
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("runs/laptop/earlier/checkpoints/last.safetensors")  # is there before each command
 
 
 @dataclass(frozen=True)
-class StopReason:
-    """What came of a command line."""
+class Ended:
+    """What a command line led to."""
 
     code: object
     errors: str
-    configs: list[Any]  # that main got, one for each job
-    left: set[str]  # files, seen from above the working directory, but for RUN and locks
+    configs: list[Any]  # one for each call of main
+    left: set[str]  # files but RUN and locks, relative to the parent of the working directory
 
 
 def _decorators() -> dict[str, Decorator]:
@@ -48,10 +48,10 @@ def _decorators() -> dict[str, Decorator]:
 DECORATORS = _decorators()
 
 
-def run(name: str, arguments: list[str], main: Main | None = None) -> StopReason:
+def run(name: str, arguments: list[str]) -> Ended:
     """`python NAME.py ARGUMENTS` in a new folder, which is also the home. Any exception but an exit passes."""
     configs: list[Any] = []
-    command = DECORATORS[name](main or (lambda config, _: configs.append(config)))
+    command = DECORATORS[name](lambda config, _: configs.append(config))
     raw = io.BytesIO()
     errors = io.TextIOWrapper(raw, encoding="ascii")
     with TemporaryDirectory() as above, chdir(above):
@@ -69,4 +69,4 @@ def run(name: str, arguments: list[str], main: Main | None = None) -> StopReason
         errors.flush()
         files = {file.relative_to(above) for file in Path(above).rglob("*") if not file.is_dir()}
     left = {str(file) for file in files - {Path("here", RUN)} if file.name != LOCK}
-    return StopReason(code, raw.getvalue().decode(), configs, left)
+    return Ended(code, raw.getvalue().decode(), configs, left)

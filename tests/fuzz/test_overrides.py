@@ -5,13 +5,12 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.mistakes import GROUPS, names_of
 from conf.schema import COMMANDS
-from tests.fuzz.cases import cases
-from tests.fuzz.commands import StopReason, run
+from tests.fuzz.commands import Ended, run
 from training.config import to_dict
 
 SIGNS = [*"[]{}()'\"\\,:=~+@ \n\t#%$*;|&<>\x1b", "${", "${oc.env:HOME}", "${name}", "${now:%Y}", "${oc.nope:}", "???"]
@@ -22,15 +21,12 @@ HYDRA = "hydra hydra.nope hydra.job.name hydra.job.chdir hydra.verbose hydra.mod
 UNKNOWN = ["", "modle.width", "model", "steps", "a b", "é", "data.path.x", "model.", ".", "/", "\x1b"]
 # Hydra makes the folder that it is told to: these are all within.
 FOLDERS = f"in . a/b null runs/laptop/earlier ${{name}} ${{oc.env:HOME}}/in ${{nope}} [] {300 * 'x'}"
-FREE_TEXT = {
-    "train": ["data.path", "init_from", "board.probe"],
-    "sample": ["checkpoint", "prompt", "prompt_file", "output", "stop"],
-}
+FREE_TEXT = {"train": ["data.path", "init_from", "board.probe"]}
+FREE_TEXT |= {"sample": ["checkpoint", "prompt", "prompt_file", "output", "stop"]}
 
-# What an argument can hold: no zero byte, and of lone surrogates those that stand for undecodable bytes.
-characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.characters(
-    min_codepoint=0xDC80, max_codepoint=0xDCFF
-)
+# An argument holds no zero byte, and of lone surrogates those that stand for undecodable bytes.
+undecodable = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | undecodable
 pieces = st.sampled_from(SIGNS + WORDS.split())
 texts = st.one_of(
     st.text(characters),
@@ -39,6 +35,8 @@ texts = st.one_of(
 )
 numbers = st.integers(-2, 9) | st.integers() | st.sampled_from([2**31, 2**63, 10**30]) | st.floats()
 values = st.one_of(numbers.map(str), numbers.map(str), texts)
+
+few = settings(max_examples=12 if settings().derandomize else 500)  # Hydra takes half a second for each
 
 
 def overrides(command: str) -> st.SearchStrategy[str]:
@@ -66,7 +64,7 @@ def whole_numbers(value: Any) -> list[int]:
     return []
 
 
-def check(command: str, ended: StopReason) -> None:
+def check(command: str, ended: Ended) -> None:
     """Exit code 0, or 2 with one line and nothing written; whatever main got is sound and can be kept."""
     *lines, rest = ended.errors.split("\n")
     assert ended.code in (0, 2)
@@ -84,20 +82,15 @@ def check(command: str, ended: StopReason) -> None:
         assert (ended.configs, ended.left) == ([], set())
 
 
-@cases(1000)
-@given(st.lists(overrides("train"), max_size=4))
-def test_training_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
-    check("train", run("train", arguments))
-
-
-@cases(800)
-@given(st.lists(overrides("sample"), max_size=4))
-def test_sampling_gets_a_sound_configuration_or_one_line_is_said(arguments: list[str]) -> None:
-    check("sample", run("sample", arguments))
+@pytest.mark.parametrize("command", ["train", "sample"])
+@few
+@given(data=st.data())
+def test_a_command_gets_a_sound_configuration_or_says_one_line(command: str, data: st.DataObject) -> None:
+    check(command, run(command, data.draw(st.lists(overrides(command), max_size=4))))
 
 
 @pytest.mark.parametrize("command", ["train", "sample"])
-@cases(400)
+@few
 @given(data=st.data())
 def test_free_text_arrives_as_it_was_typed_or_is_refused(command: str, data: st.DataObject) -> None:
     name, text = data.draw(st.sampled_from(FREE_TEXT[command])), data.draw(texts)
@@ -111,7 +104,7 @@ def test_free_text_arrives_as_it_was_typed_or_is_refused(command: str, data: st.
             assert found == (None if text == "null" else text)
 
 
-@cases(80)
+@settings(few, max_examples=few.max_examples // 4)  # each composes up to four jobs
 @given(swept=st.lists(st.tuples(st.sampled_from([*names_of(COMMANDS["train"])]), values, values), max_size=2))
 def test_a_sweep_says_one_line_for_each_job_that_cannot_run(swept: list[tuple[str, str, str]]) -> None:
     ended = run("train", ["-m", *(f"{name}={one},{other}" for name, one, other in swept)])

@@ -94,7 +94,7 @@ def test_the_machine_tells_its_name_and_the_day() -> None:
 
 
 def test_a_machine_named_in_a_checkpoint_is_never_printed_raw() -> None:
-    now = {"threads": 2, "date": "2026-01-01"}
+    now: dict[str, str | int] = {"threads": 2, "date": "2026-01-01"}
     assert changes(now | {"date": "2025-01-01"}, now) == ""
     assert changes(now | {"torch\n": "\x1b[2J\r"}, now).endswith(r"torch None (was \x1b[2J\r)")
 
