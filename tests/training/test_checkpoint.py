@@ -15,9 +15,10 @@ from model.decoder import Decoder
 from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder, train
 from training import loop
-from training.checkpoint import BEST, LAST, OLD, Checkpoint, find_checkpoint, load_checkpoint, transfer
+from training.checkpoint import BEST, LAST, OLD, Checkpoint, find_checkpoint, load_checkpoint
 from training.evaluate import load_best
 from training.progress import TrainingState
+from training.transfer import transfer
 
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def test_a_value_of_a_wrong_type_is_refused_in_model_and_state(file: Path, part:
         for each in wrong:
             if not (isinstance(value, float) or name.endswith("_loss")) or each != 2**64:
                 refusal(changed(file, **{part: values | {name: each}}))
-        refusal(changed(file, **{part: {other: values[other] for other in values if other != name}}))
+        fewer: Any = {other: values[other] for other in values if other != name}
+        refusal(changed(file, **{part: fewer}))
     refusal(changed(file, **{part: values | {"more": 1}}))
 
 
