@@ -22,7 +22,7 @@ RUN = Path("runs/laptop/earlier/checkpoints/last.safetensors")  # is there befor
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command line led to."""
+    """Outcome of a command line."""
 
     code: object
     errors: str
