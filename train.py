@@ -58,13 +58,13 @@ def train(task: Task) -> float:
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
-    from training.checkpoint import transfer
     from training.config import to_dict
     from training.device import changes, choose_runtime, explain_out_of_memory, keep_freed_memory, machine
     from training.distributed import current_ranks, explain_lost_rank
     from training.evaluate import evaluate_test, load_best, print_samples
     from training.folder import CheckpointFolder
     from training.loop import Interrupted, fit
+    from training.transfer import transfer
 
     keep_freed_memory()
     record, directory, last, start = task.record, task.directory, task.last, task.start

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite, prod
 from pathlib import Path
@@ -30,7 +30,6 @@ CONTENT_TYPES = {"format": int, "model": dict, "vocabulary": str, "state": dict,
 CONTENT_TYPES |= {"run": dict, "scaler": dict}
 LARGEST_HEADER = 2**25  # bytes: twice what a vocabulary of all Unicode takes; safetensors itself refuses 100 MB
 LARGEST_TABLES = 2**24  # numbers in the position tables of all layers, which are computed, not read from the file
-LISTED = 20  # characters, in messages
 Sizes = dict[str, tuple[str, tuple[int, ...]]]  # safetensors' dtype and the shape of each tensor
 
 
@@ -116,6 +115,7 @@ def _read(file: Path) -> Checkpoint:
         if problems := model.problems() + state.problems():
             raise ValueError("; ".join(problems))
         vocabulary = content["vocabulary"]
+        vocabulary.encode()  # it has no lone surrogates, which no file or terminal would take
         if not vocabulary or list(vocabulary) != sorted(set(vocabulary)):
             raise ValueError("a vocabulary that is not sorted and distinct")
         slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
@@ -220,31 +220,6 @@ def _newest(folder: Path, name: str) -> Path:
         if found := list(folder.glob(f"**/checkpoints/{pattern}")):
             return max(found, key=lambda file: file.stat().st_mtime)
     raise UserError(f"checkpoint: expected a trained run below {folder}/, got none; first run: python train.py")
-
-
-def transfer(start: Checkpoint, decoder: Decoder, vocabulary: str) -> str:
-    """Initialise `decoder`, of the same shape, with the weights of `start`; returns what became of its characters.
-
-    Rows of the embedding and of the output layer are those of the same character; a character that `start` did not
-    know keeps the row that it has.
-    """
-    ids = {character: i for i, character in enumerate(start.vocabulary)}
-    known = [i for i, character in enumerate(vocabulary) if character in ids]
-    theirs = [ids[vocabulary[i]] for i in known]
-    weights = dict(start.weights)
-    for name, own in (("embedding.weight", decoder.embedding.weight), ("output.weight", decoder.output.weight)):
-        rows = own.detach().cpu().clone()
-        rows[known] = weights[name][theirs]
-        weights[name] = rows
-    decoder.load_state_dict(weights)
-    added = [character for character in vocabulary if character not in ids]
-    dropped = sorted(ids.keys() - set(vocabulary))
-    return f"{len(known)} characters mapped, {_counted(added)} added, {_counted(dropped)} dropped"
-
-
-def _counted(characters: Sequence[str]) -> str:
-    more = "…" if len(characters) > LISTED else ""
-    return f"{len(characters)} ({''.join(characters[:LISTED])!r}{more})" if characters else "0"
 
 
 def one_line(text: object) -> str:

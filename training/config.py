@@ -135,11 +135,12 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         return from_dict(cast(type, kind), value, name)
     elif isinstance(kind, type) and issubclass(kind, StrEnum) and value in list(kind):
         return kind(value)
-    elif kind is float and isinstance(value, int | float) and abs(value) < math.inf:
-        return float(value)
-    elif (kind is not int and isinstance(kind, type) and isinstance(value, kind)) or (
-        kind is int and isinstance(value, int) and abs(value) < 2**63
-    ):
+    elif kind in (int, float):
+        if isinstance(value, int) and abs(value) < 2**63:
+            return float(value) if kind is float else value
+        if kind is float and isinstance(value, float) and math.isfinite(value):
+            return value
+    elif isinstance(kind, type) and isinstance(value, kind):
         return value
     raise ValueError(f"{name}: expected {getattr(kind, '__name__', kind)}, got {_shown(value)}")
 

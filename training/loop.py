@@ -63,6 +63,10 @@ def fit(
         board.roll_back_to(state.step)
     decoder.train()
     with noted_signals() as signals, closing(Progress(config.steps, state)) as progress:
+
+        def save(name: str) -> None:
+            checkpoints.save(name, learner, progress.update_state(), progress.print)
+
         with progress.paused():
             if not last:
                 with runtime.autocast():
@@ -70,10 +74,10 @@ def fit(
                     board.pictures(0, decoder)
                 board.positions(0, decoder)
                 board.flush()
-                checkpoints.save(LAST, learner, progress.update_state(), progress.print)
+                save(LAST)
             first = next(batches(0).split(config.micro_batch_size or config.batch_size))
-            plain = runtime.ranks.wrap_ddp(decoder)
-            model = compiled(plain, lambda model: summed_loss(model, first, runtime), runtime, progress.print)
+            uncompiled = runtime.ranks.wrap_ddp(decoder)
+            model = compiled(uncompiled, lambda model: summed_loss(model, first, runtime), runtime, progress.print)
         saved_at = progress.seconds()
         while not is_finished(state, config):
             rate = set_learning_rates(learner.optimizers, state.step, config, state.rollbacks)
@@ -95,7 +99,7 @@ def fit(
                     state.compare_with_best()
                     board.validation(step, validation_loss, decoder)
                     if state.evaluations_since_best == 0:
-                        checkpoints.save(BEST, learner, progress.update_state(), progress.print)
+                        save(BEST)
                     progress.print_evaluation(validation_loss)
             if board.pictures_due(step, evaluation_due):
                 with progress.paused(), runtime.autocast():
@@ -108,7 +112,7 @@ def fit(
             if evaluation_due or interruption or save_due:
                 with progress.paused():
                     board.flush()
-                    checkpoints.save(LAST, learner, progress.update_state(), progress.print)
+                    save(LAST)
                 saved_at = progress.seconds()
             if interruption:
                 checkpoints.check_saved()
@@ -124,7 +128,7 @@ def fit(
         characters=state.characters,
         seconds=state.seconds,
         characters_per_second=state.characters / state.training_seconds,
-        compiled=model is not plain,
+        compiled=model is not uncompiled,
         skipped_steps=state.skipped,
         best_validation_loss=state.best_validation_loss,
         final_validation_loss=state.validation_loss,

@@ -53,7 +53,6 @@ def test_the_summary_says_what_a_run_came_to(trained: Path) -> None:
         "best_validation_loss",
         "final_validation_loss",
         "bits_per_character",
-        "step_bytes",
         "skipped_steps",
         "settings",
         "seed",

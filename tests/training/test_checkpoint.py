@@ -1,18 +1,29 @@
-import os
-from pathlib import Path
+"""Checkpoints of runs: what they hold, how they are found, and how another run begins with one."""
 
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from errors import UserError
+from model.config import DecoderConfig
+from model.decoder import Decoder
+from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder, train
 from training import loop
-from training.checkpoint import FORMAT, find_checkpoint, load_checkpoint
+from training.checkpoint import BEST, LAST, OLD, Checkpoint, find_checkpoint, load_checkpoint
+from training.evaluate import load_best
+from training.progress import TrainingState
+from training.transfer import transfer
 
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:
     model, outcome = train(tmp_path, decoder(attention=["single", "multi"], dropout=0.1))
-    checkpoint = load_checkpoint(tmp_path / "checkpoints" / "last.safetensors")
+    checkpoint = load_checkpoint(tmp_path / "checkpoints" / LAST)
     ids = torch.arange(8)[None]
     assert torch.equal(checkpoint.decoder()(ids), model.eval()(ids))
     assert checkpoint.model == model.config
@@ -26,35 +37,41 @@ def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path, monkeypatch:
     losses = iter([3.0, 1.0, 2.0, 1.0])
     monkeypatch.setattr(loop, "evaluate", lambda *_: next(losses))
     _, outcome = train(tmp_path, steps=40, evaluate_every=10)
-    best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in ("best.safetensors", "last.safetensors"))
+    best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in (BEST, LAST))
     assert (outcome.best_validation_loss, outcome.final_validation_loss) == (1.0, 1.0)
     assert (best.step, best.state.evaluations_since_best) == (20, 0)
     assert (last.step, last.state.evaluations_since_best) == (40, 2)
     assert best.state.best_validation_loss == last.state.best_validation_loss == 1.0
 
 
-def test_a_file_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:
-    train(tmp_path)
-    whole = (tmp_path / "checkpoints" / "last.safetensors").read_bytes()
-    torch.save(print, tmp_path / "code.pt")
-    torch.save([1, 2], tmp_path / "list.pt")
-    torch.save({"format": FORMAT + 1}, tmp_path / "newer.pt")
-    torch.save({"format": FORMAT, "model": {}}, tmp_path / "partial.pt")
-    torch.save({"format": FORMAT, "model": {"attention": ["triple"]}}, tmp_path / "kind.pt")
-    (tmp_path / "text.pt").write_text("to be")
-    (tmp_path / "empty.pt").write_bytes(b"")
-    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
-    for file in tmp_path.glob("*.pt"):
-        with pytest.raises(UserError, match=f"checkpoint: .*{file.name}") as error:
-            load_checkpoint(file)
-        assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="cannot read"):
-        load_checkpoint(tmp_path / "missing.pt")
+def test_a_best_checkpoint_that_cannot_be_read_is_replaced_by_the_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path, steps=4, evaluate_every=2)
+    folder = tmp_path / "checkpoints"
+    capsys.readouterr()
+    (folder / BEST).write_bytes(b"damaged")
+    assert load_best(folder).step == 4
+    (folder / BEST).unlink()
+    assert load_best(folder).step == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith("; the last checkpoint takes its place") for line in lines)
+
+
+def test_the_lines_in_the_docs_read_a_checkpoint(tmp_path: Path) -> None:
+    model, _ = train(tmp_path / "runs" / "a", steps=2)
+    (code,) = re.findall(r"((?: {4}.*\n)+)", (ROOT / "docs" / "runs.md").read_text().split("<!-- read -->")[1])
+    file = tmp_path / "runs" / "a" / "checkpoints" / BEST
+    names: dict[str, Any] = {}
+    exec(re.sub("(?m)^ {4}", "", code).replace("best.safetensors", str(file)), names)
+    assert np.array_equal(names["weights"]["embedding.weight"], model.embedding.weight.detach().numpy())
+    assert names["content"]["vocabulary"] == CHARACTERS
 
 
 def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path)
-    file = tmp_path / "checkpoints" / "last.safetensors"
+    file = tmp_path / "checkpoints" / LAST
     before = file.read_bytes()
 
     def no_space(*_: object) -> None:
@@ -64,22 +81,33 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match="no space left"):
         load_checkpoint(file).save(file)
     assert file.read_bytes() == before
-    assert {other.name for other in file.parent.iterdir()} == {"last.safetensors", "best.safetensors"}
+    assert {other.name for other in file.parent.iterdir()} == {LAST, BEST}
 
 
 def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
     for age, run in enumerate(["b", "a", "sweep/0"]):
-        file = tmp_path / "runs" / run / "checkpoints" / "best.safetensors"
+        file = tmp_path / "runs" / run / "checkpoints" / BEST
         file.parent.mkdir(parents=True)
         file.touch()
         os.utime(file, (1e9 - age, 1e9 - age))
-    newest = tmp_path / "runs" / "b" / "checkpoints" / "best.safetensors"
+    newest = tmp_path / "runs" / "b" / "checkpoints" / BEST
     assert find_checkpoint(None, tmp_path / "runs") == find_checkpoint("best", tmp_path / "runs") == newest
     assert find_checkpoint(str(tmp_path / "runs")) == newest
-    newest.with_name("last.safetensors").touch()
-    assert find_checkpoint("last", tmp_path / "runs") == newest.with_name("last.safetensors")
-    assert find_checkpoint(str(tmp_path / "runs" / "a")) == tmp_path / "runs" / "a" / "checkpoints" / "best.safetensors"
+    newest.with_name(LAST).touch()
+    assert find_checkpoint("last", tmp_path / "runs") == newest.with_name(LAST)
+    assert find_checkpoint(str(tmp_path / "runs" / "a")) == tmp_path / "runs" / "a" / "checkpoints" / BEST
     assert find_checkpoint(str(file)) == file
+
+
+def test_where_all_runs_are_of_an_older_format_that_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "a" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in OLD:
+        torch.save({"format": 5}, folder / name)
+    with pytest.raises(UserError, match=r"older format \(\.pt\)"):
+        load_checkpoint(find_checkpoint("best", tmp_path / "runs"))
+    (folder / BEST).touch()
+    assert find_checkpoint("best", tmp_path / "runs") == folder / BEST
 
 
 def test_a_checkpoint_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
@@ -87,6 +115,55 @@ def test_a_checkpoint_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None
         find_checkpoint(None, tmp_path)
     with pytest.raises(UserError, match=f"expected a trained run below {tmp_path}/, got none"):
         find_checkpoint(str(tmp_path))
-    for missing in (tmp_path / "none.pt", "~nobody-of-this-name", "x" * 400):
+    for missing in (tmp_path / "none", "~nobody-of-this-name", "x" * 400):
         with pytest.raises(UserError, match="expected a checkpoint, a run's folder, best or last, got"):
             find_checkpoint(str(missing))
+
+
+def made(vocabulary: str, seed: int, **changes: Any) -> Decoder:
+    config = DecoderConfig(**{"layers": 2, "heads": 2, "width": 16, "context": 8} | changes)
+    return Decoder(config, len(vocabulary), torch.Generator().manual_seed(seed))
+
+
+def checkpoint(decoder: Decoder, vocabulary: str) -> Checkpoint:
+    return Checkpoint(
+        model=decoder.config,
+        vocabulary=vocabulary,
+        weights=decoder.state_dict(),
+        state=TrainingState(),
+        corpus_sha256="0" * 64,
+    )
+
+
+def test_text_of_known_characters_is_read_as_before() -> None:
+    old, new = "abcd", "bd"
+    start, decoder = made(old, 0).eval(), made(new, 1).eval()
+    said = transfer(checkpoint(start, old), decoder, new)
+    assert said == "2 characters mapped, 0 added, 2 ('ac') dropped"
+    ids = torch.tensor([[0, 1, 1, 0]])  # bddb
+    logits = start(torch.tensor([[1, 3, 3, 1]]))
+    torch.testing.assert_close(decoder(ids), logits[..., [1, 3]])  # the product is of another width
+
+
+def test_new_characters_keep_their_fresh_weights() -> None:
+    old, new = "bc", "abc"
+    start, decoder, fresh = made(old, 0), made(new, 1), made(new, 1)
+    assert transfer(checkpoint(start, old), decoder, new) == "2 characters mapped, 1 ('a') added, 0 dropped"
+    for name in ("embedding", "output"):
+        found, kept, added = (getattr(each, name).weight for each in (decoder, start, fresh))
+        assert torch.equal(found[1:], kept)
+        assert torch.equal(found[0], added[0])
+    assert not torch.equal(start.embedding.weight[0], fresh.embedding.weight[1])
+
+
+def test_a_longer_context_takes_the_weights_too() -> None:
+    start, decoder = made("ab", 0).eval(), made("ab", 1, context=32).eval()
+    transfer(checkpoint(start, "ab"), decoder, "ab")
+    ids = torch.tensor([[0, 1, 1, 0, 1]])
+    torch.testing.assert_close(decoder(ids), start(ids), rtol=0, atol=0)
+
+
+def test_many_characters_are_named_in_part() -> None:
+    new = "".join(map(chr, range(100, 200)))
+    said = transfer(checkpoint(made("a", 0), "a"), made(new, 1), new)
+    assert said == "0 characters mapped, 100 ('defghijklmnopqrstuvw'…) added, 1 ('a') dropped"

@@ -60,7 +60,9 @@ def test_a_run_whose_end_was_not_saved_fails_and_leaves_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full_disk(monkeypatch, range(3, 1000))
-    with pytest.raises(UserError, match=r"expected to save best\.pt, last\.pt in .*, got: No space left on device"):
+    with pytest.raises(
+        UserError, match=r"expected to save best\.safetensors, last\.safetensors in .*, got: No space left on device"
+    ):
         train(tmp_path)
     assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").step == 20
 

@@ -76,7 +76,7 @@ def test_every_scoring_learns_with_every_position(
 ) -> None:
     model = decoder(attention=[kind], scoring=scoring, position=position, layers=1)
     untrained = evaluate(model, Windows(IDS[255:], 8), CPU)
-    _, outcome = train(tmp_path, model, steps=20, evaluate_every=20)
+    _, outcome = train(tmp_path, model, steps=20, evaluate_every=20, board=BoardConfig(sample_length=0))
     assert outcome.best_validation_loss < untrained - 0.5
     again = load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").decoder()
     model.eval()

@@ -7,15 +7,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import AdamW
 
-from model.config import DecoderConfig, ScoringKind
+from model.config import DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 from training.config import OptimizerKind, TrainingConfig
 from training.optimizer import (
     NEWTON_SCHULZ_STEPS,
     Muon,
     blocks,
+    load_optimizer_state,
     lr_multiplier,
     make_optimizers,
+    optimizer_state,
     orthogonalised,
     set_learning_rates,
 )
@@ -46,20 +48,25 @@ def test_both_optimizers_follow_one_schedule_each_to_a_peak_of_its_own() -> None
     told = set_learning_rates(optimizers, 4, CONFIG)
     assert told == pytest.approx(1.0)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    assert rates == pytest.approx([CONFIG.muon_learning_rate / 2, 1.0, 1.0])
+    assert rates == pytest.approx([CONFIG.muon_learning_rate / 2, 1.0])
 
 
 @pytest.mark.parametrize("scoring", ScoringKind)
 @pytest.mark.parametrize("kind", OptimizerKind)
-def test_every_parameter_has_one_optimizer_and_vectors_do_not_decay(scoring: ScoringKind, kind: OptimizerKind) -> None:
+def test_every_parameter_has_one_optimizer_and_decays_unless_it_is_a_vector_or_a_position(
+    scoring: ScoringKind, kind: OptimizerKind
+) -> None:
     config = DecoderConfig(layers=2, heads=2, width=8, context=4, bias=True, scoring=scoring)
+    config.position = PositionKind.learned
     model = Decoder(config, 5)
     optimizers = make_optimizers(model, replace(CONFIG, optimizer=kind))
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     held = [parameter for group in groups for parameter in group["params"]]
     assert sorted(map(id, held)) == sorted(map(id, model.parameters()))
-    for group in groups:
-        assert {parameter.dim() == 1 for parameter in group["params"]} <= {group["weight_decay"] == 0.0}
+    decays = {name: group["weight_decay"] for group in groups for name in group["param_names"]}
+    for name, decay in decays.items():
+        assert decay == (0.0 if name.endswith((".bias", "position.table", "scoring.vector")) else CONFIG.weight_decay)
+    assert decays["position.table"] == 0.0
     assert [type(optimizer) for optimizer in optimizers] == [Muon, AdamW][-len(optimizers) :]
     if kind is OptimizerKind.muon:
         by_muon = {id(parameter) for group in optimizers[0].param_groups for parameter in group["params"]}
@@ -148,3 +155,31 @@ def test_muon_in_bf16_is_near_muon_in_fp32() -> None:
 def test_muon_takes_matrices_alone() -> None:
     with pytest.raises(ValueError, match=r"expected matrices, got parameters of shape \[\(3,\)\]"):
         Muon([nn.Parameter(torch.zeros(3))], lr=1.0)
+
+
+@pytest.mark.parametrize("kind", OptimizerKind)
+def test_optimizer_state_is_named_by_parameter_and_loads_into_another_optimizer_alone_of_its_kind(
+    kind: OptimizerKind,
+) -> None:
+    model = Decoder(DecoderConfig(layers=1, heads=2, width=8, context=4), 5)
+    config = replace(CONFIG, optimizer=kind)
+    optimizers, others = make_optimizers(model, config), make_optimizers(model, config)
+    assert optimizer_state(optimizers) == {}
+    model(torch.tensor([[0, 1, 2]])).sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    state = optimizer_state(optimizers)
+    assert torch.equal(state["adamw.step.embedding.weight"], torch.tensor(1.0))
+    assert ("muon.momentum_buffer.blocks.0.feed_forward.hidden.weight" in state) == (kind is OptimizerKind.muon)
+    load_optimizer_state(others, state)
+    torch.testing.assert_close(optimizer_state(others), state, rtol=0, atol=0)
+    name = "adamw.exp_avg.embedding.weight"
+    for wrong in (
+        {name: torch.ones(2)},
+        {name: state[name].double()},
+        {name: None},
+        {"adamw.exp_avg.more": state[name]},
+    ):
+        changed = {key: tensor for key, tensor in (state | wrong).items() if tensor is not None}
+        with pytest.raises(ValueError, match=r"adamw\.exp_avg\."):
+            load_optimizer_state(others, changed)

@@ -110,15 +110,18 @@ def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
 
 @pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16, Precision.fp16])
 @pytest.mark.parametrize("optimizer", OptimizerKind)
-@pytest.mark.parametrize("broken", ["embedding", "output"])
+@pytest.mark.parametrize(("broken", "fused"), [("embedding", True), ("output", True), ("output", False)])
 def test_what_is_not_finite_reaches_no_weight_and_no_optimizer(
-    precision: Precision, optimizer: OptimizerKind, broken: str
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, optimizer: OptimizerKind, broken: str, fused: bool
 ) -> None:
+    if not fused:  # as on MPS
+        monkeypatch.setattr("training.optimizer.UNFUSED", {"cpu"})
     model, batch = decoder(), random_batch(6)
     config = TrainingConfig(steps=9, batch_size=6, learning_rate=1e-2, evaluate_every=1, optimizer=optimizer)
     runtime = choose_runtime(RuntimeConfig(device=Device.cpu, precision=precision))
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=precision is Precision.fp16)
     optimizers = make_optimizers(model, config, precision)
+    assert optimizers[-1].defaults["fused"] == fused
     train_step(model, optimizers, scaler, batch, config, runtime)  # so that there are moments to be spoiled
     before: list[Any] = copy.deepcopy([model.state_dict(), optimizer_state(optimizers)])
     # One gradient alone, that of AdamW's; the clipping would spread it to Muon's.
