@@ -13,7 +13,7 @@ from hypothesis import Phase, settings
 # By default the same few examples each time; the profile fuzz (`make fuzz`) draws many new ones.
 COMMON = settings(deadline=None, database=None, phases=[Phase.explicit, Phase.generate, Phase.shrink])
 settings.register_profile("charscope", COMMON, derandomize=True)
-settings.register_profile("fuzz", COMMON, max_examples=750, print_blob=True)
+settings.register_profile("fuzz", COMMON, max_examples=850, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "charscope"))
 
 # A shell lets what it starts in the background ignore SIGINT, and every child would inherit that.

@@ -21,8 +21,8 @@ RUN = Path("runs/laptop/earlier/checkpoints/last.safetensors")  # is there befor
 
 
 @dataclass(frozen=True)
-class StopReason:
-    """What came of a command line."""
+class Ended:
+    """Outcome of a command line."""
 
     code: object
     errors: str
@@ -48,7 +48,7 @@ def _decorators() -> dict[str, Decorator]:
 DECORATORS = _decorators()
 
 
-def run(name: str, arguments: list[str], main: Main | None = None) -> StopReason:
+def run(name: str, arguments: list[str], main: Main | None = None) -> Ended:
     """`python NAME.py ARGUMENTS` in a new folder, which is also the home. Any exception but an exit passes."""
     configs: list[Any] = []
     command = DECORATORS[name](main or (lambda config, _: configs.append(config)))
@@ -69,4 +69,4 @@ def run(name: str, arguments: list[str], main: Main | None = None) -> StopReason
         errors.flush()
         files = {file.relative_to(above) for file in Path(above).rglob("*") if not file.is_dir()}
     left = {str(file) for file in files - {Path("here", RUN)} if file.name != LOCK}
-    return StopReason(code, raw.getvalue().decode(), configs, left)
+    return Ended(code, raw.getvalue().decode(), configs, left)

@@ -19,12 +19,12 @@ WORDS += " interval(0,1) tag(x,1) shuffle(1,2) extend_list(1) range(1,4,0)"
 FLAGS = "--help -h --version --cfg=job --cfg -c job --info --resolve --run -- - --x --config-name=x --config-dir=x"
 HYDRA = "hydra hydra.nope hydra.job.name hydra.job.chdir hydra.verbose hydra.mode hydra/launcher hydra/sweeper"
 UNKNOWN = ["", "modle.width", "model", "steps", "a b", "é", "data.path.x", "model.", ".", "/", "\x1b"]
-# Hydra makes the folder that it is told to: these are all within.
+# Hydra makes the folder that hydra.run.dir names: these are all within.
 FOLDERS = f"in . a/b null runs/laptop/earlier ${{name}} ${{oc.env:HOME}}/in ${{nope}} [] {300 * 'x'}"
 FREE_TEXT = {"train": ["data.path", "init_from", "board.probe"]}
 FREE_TEXT |= {"sample": ["checkpoint", "prompt", "prompt_file", "output", "stop"]}
 
-# An argument holds no zero byte, and of lone surrogates those that stand for undecodable bytes.
+# An argument has no zero byte, and of lone surrogates only those that stand for undecodable bytes.
 undecodable = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0") | undecodable
 pieces = st.sampled_from(SIGNS + WORDS.split())
@@ -70,7 +70,7 @@ def check(command: str, ended: Ended) -> None:
     assert ended.code in (0, 2)
     for config in ended.configs:
         assert config.problems() == []
-        if command == "train":  # whose checkpoints have place for 64 bits
+        if command == "train":  # a checkpoint holds 64-bit integers
             assert all(abs(number) < 2**63 for number in whole_numbers(to_dict(config)))
     assert all(file.startswith("here/") for file in ended.left)
     if ended.errors.startswith("usage: "):  # argparse said it, of a flag

@@ -32,7 +32,7 @@ SOUND = [SMALL, OTHER, TABLE]
 
 
 def check_sound(found: Snapshot) -> None:
-    """What the tab relies on."""
+    """Assert all that the tab relies on."""
     N, T, K = sum(found.heads), len(found.tokens), found.likeliest.shape[-1]
     assert found.weights.shape == (N, T, T)
     assert 0 <= found.weights.min() <= found.weights.max() <= 1

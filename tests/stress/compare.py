@@ -62,7 +62,7 @@ def differences(run: Path, reference: Path) -> list[str]:
 
 
 def unloadable(run: Path) -> list[str]:
-    """Why those checkpoints of a run that cannot be loaded cannot."""
+    """The error of each checkpoint of a run that cannot be loaded."""
     problems = []
     for file in sorted((run / "checkpoints").glob(f"*{Path(LAST).suffix}")):
         try:
@@ -79,7 +79,7 @@ def saved_step(run: Path) -> int:
 
 
 def saved_at(run: Path) -> int:
-    """When the last checkpoint was written, in nanoseconds; 0 if there is none."""
+    """Time of writing of the last checkpoint, in nanoseconds; 0 if there is none."""
     file = run / "checkpoints" / LAST
     return file.stat().st_mtime_ns if file.exists() else 0
 

@@ -1,4 +1,4 @@
-"""How long `make stress` runs, and the text its runs train on. One short case of each kind is marked slow."""
+"""Length of `make stress`, and the text its runs train on. One short case of each kind is marked slow instead."""
 
 import logging
 import os

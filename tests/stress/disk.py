@@ -8,7 +8,7 @@ from subprocess import PIPE
 
 
 class UnavailableError(Exception):
-    """Why this machine has no disk for a test."""
+    """The system does not allow a disk to be mounted."""
 
 
 class Disk:

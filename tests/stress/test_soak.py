@@ -20,7 +20,7 @@ SHORT, LONG = pytest.param(600, marks=pytest.mark.slow), pytest.param(STEPS, mar
 
 
 class Usage(NamedTuple):
-    """What a process uses at one moment."""
+    """Use of resources at one moment."""
 
     step: int  # of the latest evaluation
     memory: int  # resident bytes
