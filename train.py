@@ -54,7 +54,7 @@ def train(task: Task) -> float:
     # Imported here, so that help and completion need not wait for torch.
     import torch
 
-    from board.board import Board, no_board
+    from board.board import Board, SilentBoard
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
@@ -113,7 +113,7 @@ def train(task: Task) -> float:
             ranks,
         )
         told = directory, config.board, vocabulary.characters, probes, opening, end
-        with closing(Board(*told) if ranks.is_first else no_board()) as board:
+        with closing(Board(*told) if ranks.is_first else SilentBoard()) as board:
             if not last:
                 board.begin(json.dumps(plain(config), indent=2, ensure_ascii=False))
             try:

@@ -23,10 +23,11 @@ from bench.report import Row, keep, table, where
 from bench.stopwatch import ROOT
 from bench.tab_in_browser import CHARACTERS, Extent, InBrowser, Spread, logged, measure
 from board.board import Board
+from board.config import BoardConfig
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from training.allocator import keep_freed_memory
-from training.config import BoardConfig, Device, Precision, RuntimeConfig
+from training.config import Device, Precision, RuntimeConfig
 from training.device import choose_runtime, machine
 
 IN_BROWSER = """\

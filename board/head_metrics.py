@@ -1,79 +1,67 @@
-"""What every head of a decoder looks at and what it does, by a forward pass that leaves the training path alone."""
+"""Attention maps and head metrics, by a forward pass of its own that leaves the training path alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from model.decoder import Decoder, inference
 
-LONGEST_REPEATED = 32  # characters of the random string on which induction is measured
+LONGEST_REPEATED = 32  # characters of the random string that measures induction
 
 
-@dataclass(frozen=True)
-class Capture:
-    """One forward pass over B sequences of T characters."""
-
-    maps: list[Tensor]  # the attention weights of each layer: (B, H, T, T)
-    logits: Tensor  # (B, T, V) of the character after each
-
-
-def capture(decoder: Decoder, ids: Tensor) -> Capture:
-    """Read ids (B, T) in evaluation mode."""
+def capture(decoder: Decoder, ids: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Attention weights (B, H, T, T) of each layer and logits (B, T, V) for ids (B, T), in evaluation mode."""
     with inference(decoder):
         x, maps = decoder.embed(ids), []
         for block in decoder.blocks:
             maps.append(block.attention.weights(block.attention_norm(x)))
             x = block(x)
-        return Capture(maps, decoder.logits(x))
+        return maps, decoder.logits(x)
 
 
 def attention_maps(decoder: Decoder, ids: Tensor) -> list[Tensor]:
-    """The attention weights of each layer for one sequence of ids (T,): a list of (H, T, T), in evaluation mode."""
-    return [layer[0] for layer in capture(decoder, ids[None]).maps]
+    """Attention weights (H, T, T) of each layer for one sequence of ids (T,), in evaluation mode."""
+    return [layer[0] for layer in capture(decoder, ids[None])[0]]
 
 
 def all_heads(maps: Sequence[Tensor]) -> Tensor:
-    """Those of each layer (..., H, T, T) as one: (..., N, T, T) in fp32, the heads of all layers counted through."""
+    """The maps of each layer (..., H, T, T) as one tensor (..., N, T, T) in fp32, layer by layer."""
     return torch.cat([layer.float() for layer in maps], dim=-3)
 
 
-# What a head does, in one number each: maps (N, T, T) -> (N,). NaN where T is too short to tell.
+# Head metrics: maps (N, T, T) -> (N,). NaN where T is too short.
 
 
 def entropy(maps: Tensor) -> Tensor:
-    """How widely a head looks: -sum_j a_ij ln a_ij in nats (Ghader and Monz 2017).
-
-    The mean over all queries i but the first, which has no choice.
-    """
+    """-sum_j a_ij ln a_ij in nats, the mean over all queries i but the first, of one key (Ghader and Monz 2017)."""
     return torch.special.entr(maps[:, 1:]).sum(-1).mean(-1)
 
 
 def distance(maps: Tensor) -> Tensor:
-    """How far back a head looks, in characters: sum_j a_ij (i - j), the mean over all i (Vig and Belinkov 2019)."""
-    places = torch.arange(maps.shape[-1], device=maps.device)
-    back = places[:, None] - places  # (T, T); no product of matrices, which autocast would round
+    """sum_j a_ij (i - j) in characters, the mean over all queries i (Vig and Belinkov 2019)."""
+    positions = torch.arange(maps.shape[-1], device=maps.device)
+    back = positions[:, None] - positions  # (T, T); no matrix product, which autocast would round
     return (maps * back).sum(-1).mean(-1)
 
 
 def previous_character(maps: Tensor) -> Tensor:
-    """The weight of the character just before, the mean over all queries that have one (Clark et al. 2019)."""
+    """Weight of the character just before, the mean over all queries that have one (Clark et al. 2019)."""
     return maps.diagonal(-1, 1, 2).mean(-1)
 
 
 def first_character(maps: Tensor) -> Tensor:
-    """The weight of the first character, the mean over all other queries.
+    """Weight of the first character, the mean over all other queries.
 
-    Heads look there that have nothing to say: null attention in Vig and Belinkov 2019, a sink in Xiao et al. 2023.
+    An attention sink (Xiao et al. 2023), or null attention (Vig and Belinkov 2019).
     """
     return maps[:, 1:, 0].mean(-1)
 
 
 def induction(maps: Tensor) -> Tensor:
-    """For a string of T / 2 characters read twice: the weight of what followed a character when it was read first.
+    """On a string of T / 2 characters, repeated: weight of the character after the query's earlier occurrence.
 
-    The mean over the second reading, after the prefix matching score of Olsson et al. 2022.
+    The mean over the repetition, after the prefix matching score of Olsson et al. 2022.
     """
     length = maps.shape[-1] // 2
     if length < 2:
@@ -82,9 +70,9 @@ def induction(maps: Tensor) -> Tensor:
 
 
 def repeated_string(decoder: Decoder) -> Tensor:
-    """Random ids, each once, and all of them again: a text in which nothing but induction predicts. Always the same.
+    """Distinct random ids, repeated once (2 L,), always the same: only induction predicts the repetition.
 
-    (2 L,), or a single id where the context has no room for two.
+    A single id where the context has no room for two.
     """
     vocabulary_size = decoder.embedding.num_embeddings
     length = max(1, min(LONGEST_REPEATED, decoder.config.context // 2, vocabulary_size))
@@ -93,7 +81,7 @@ def repeated_string(decoder: Decoder) -> Tensor:
 
 
 def head_metrics(maps: Tensor, repeated: Tensor) -> dict[str, Tensor]:
-    """All of the above for heads that made `maps` (N, T, T) of a text and `repeated` of the repeated string."""
+    """All of the above, of `maps` (N, T, T) of a text; induction of `repeated`, the maps of the repeated string."""
     return {
         "entropy": entropy(maps),
         "distance": distance(maps),

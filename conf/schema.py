@@ -9,10 +9,11 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from board.config import BoardConfig
 from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
 from sampling.config import SamplingRuntimeConfig
-from training.config import BoardConfig, RuntimeConfig, TrainingConfig
+from training.config import RuntimeConfig, TrainingConfig
 from training.plain import plain
 
 CONF = str(Path(__file__).parent)

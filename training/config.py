@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -94,26 +94,3 @@ class RuntimeConfig:
     device: Device = Device.auto
     precision: Precision = Precision.auto
     compile: Compile = Compile.auto
-
-
-@dataclass(kw_only=True, slots=True)
-class BoardConfig:
-    """What TensorBoard gets besides curves."""
-
-    probe: list[str] = field(default_factory=list)  # texts whose attention is shown, besides one that was held out
-    attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 40 in a run
-    pictures_every: int | None = None  # steps between attention maps in the Images tab; by default at each evaluation
-    sample_length: int = 200  # characters written at each evaluation
-
-    def problems(self) -> list[str]:
-        found = []
-        if "" in self.probe:
-            found.append("board.probe: expected at least one character, got none")
-        found += [
-            f"board.{name}: expected at least 1, got {value}"
-            for name in ("attention_every", "pictures_every")
-            if (value := getattr(self, name)) is not None and value < 1
-        ]
-        if self.sample_length < 0:
-            found.append(f"board.sample_length: expected at least 0, got {self.sample_length}")
-        return found

@@ -4,25 +4,16 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from board.board import Reading
 from training.state import TrainingState
 
 # In a terminal; a log file gets the line of each evaluation alone.
 BAR = "step {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How training went since the reading before."""
-
-    loss: float  # mean over the steps that were not skipped, nats/char; NaN if all were
-    gradient_norm: float  # of the last step, before clipping
-    characters_per_second: float  # of training alone
 
 
 class Progress:

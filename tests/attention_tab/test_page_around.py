@@ -11,28 +11,30 @@ import pytest
 from PIL import Image
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.support.ui import Select
-from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import probe_tag
 from bench.browser import enter_frame, open_tab, tensorboard, wait_until
-from board.snapshots import summary_of, write
+from board.snapshots import summary_of
+from board.writer import EventWriter
 from tests.attention_tab.helpers import last_steps, log, made
 from tests.attention_tab.page import Page, stored
 
 
 def test_new_snapshots_appear_while_training_goes_on_under_a_prefix_too(chrome: Chrome, tmp_path: Path) -> None:
     with (
-        closing(SummaryWriter(str(tmp_path / "run"), flush_secs=1)) as writer,
+        closing(EventWriter(tmp_path / "run")) as writer,
         tensorboard(tmp_path, "--path_prefix", "/some/where") as address,
     ):
         page = Page(chrome, address, state="empty")
         assert "python train.py" in page.one(".empty").text
         for step in 0, 7:
-            write(writer, summary_of("validation", made(["a", "b"], [2], step)), step)
+            writer.add_summary(summary_of("validation", made(["a", "b"], [2], step)), step)
+            writer.flush()
             page.ready(step=step)
         page.one("input[aria-label='Step']").send_keys(Keys.ARROW_LEFT)
         page.ready(step=0)
-        write(writer, summary_of("validation", made(["a", "b"], [2], 9)), 9)
+        writer.add_summary(summary_of("validation", made(["a", "b"], [2], 9)), 9)
+        writer.flush()
         wait_until(lambda: "of 3" in page.one(".timeline output").text)
         assert page.data("step") == "0"  # whoever looks back is left where they are
 
@@ -158,8 +160,8 @@ def test_a_damaged_snapshot_is_said_in_words(chrome: Chrome, tmp_path: Path) -> 
     damaged = bytearray(summary.value[0].tensor.string_val[0])
     damaged[-1] ^= 1
     summary.value[0].tensor.string_val[0] = bytes(damaged)
-    with closing(SummaryWriter(str(tmp_path / "run"))) as writer:
-        write(writer, summary, 0)
+    with closing(EventWriter(tmp_path / "run")) as writer:
+        writer.add_summary(summary)
     with tensorboard(tmp_path) as address:
         wait_until(lambda: bool(last_steps(address)))
         page = Page(chrome, address, state="failed")

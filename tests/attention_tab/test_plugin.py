@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import scalar
 
 from attention_tab.format import Encoding, decode, decode_encoding, encode
 from attention_tab.plugin import KEPT, STATIC, Loader
 from bench.browser import tensorboard, wait_until
-from board.snapshots import summary_of, summary_of_encoding, write
+from board.snapshots import summary_of, summary_of_encoding
+from board.writer import EventWriter
 from tests.attention_tab.helpers import get, get_json, last_steps, log, made
 
 TOKENS = [*"to be\n", "👍"]
@@ -32,9 +33,9 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         log(logdir / run, snapshots)
     log(logdir / "many", {step: made(["a", "b"], [1], step) for step in range(KEPT + 50)})
     log(logdir / "first/run", {20: made(["y"], [1])}, name="probe_1")
-    with closing(SummaryWriter(str(logdir / "plain"))) as writer:
-        writer.add_scalar("loss", 1.0, 0)
-        write(writer, summary_of_encoding(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))), 0)
+    with closing(EventWriter(logdir / "plain")) as writer:
+        writer.add_summary(scalar("loss", 1.0))
+        writer.add_summary(summary_of_encoding(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))))
     (logdir / "secret.js").write_text("secret")
     with tensorboard(logdir, f"--load_fast={request.param}") as address:
         wait_until(lambda: last_steps(address).get("many") == {"attention_tab/validation": KEPT + 49})
@@ -151,13 +152,14 @@ def listed(address: str, step: int) -> bool:
 @pytest.mark.parametrize("module", ["tensorboard.main", "attention_tab"])
 def test_new_snapshots_appear_while_it_runs_and_under_a_prefix(tmp_path: Path, module: str) -> None:
     with (
-        closing(SummaryWriter(str(tmp_path / "run"), flush_secs=1)) as writer,
+        closing(EventWriter(tmp_path / "run")) as writer,
         tensorboard(tmp_path, "--path_prefix", "/some/where", module=module) as address,
     ):
         assert address.endswith("/some/where")
         assert last_steps(address) == {}
         for step in (1, 2):
-            write(writer, summary_of("validation", made(["a"], [1])), step)
+            writer.add_summary(summary_of("validation", made(["a"], [1])), step)
+            writer.flush()
             wait_until(partial(listed, address, step))
 
 

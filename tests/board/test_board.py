@@ -16,10 +16,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 
 from board.board import ATTENTION_TAG, Board
+from board.config import BoardConfig
 from board.head_metrics import attention_maps
 from board.pictures import FUTURE, GAP, attention_grid
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
-from training.config import BoardConfig
 
 
 def events(directory: Path) -> EventAccumulator:

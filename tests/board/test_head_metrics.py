@@ -36,17 +36,17 @@ def test_looking_changes_nothing() -> None:
 
 def test_sequences_side_by_side_are_as_if_each_were_read_alone() -> None:
     both = torch.stack((IDS, IDS.flip(0)))
-    found = capture(MODEL, both)
+    maps, logits = capture(MODEL, both)
     for row, ids in enumerate(both):
-        alone = capture(MODEL, ids[None])
-        torch.testing.assert_close(found.logits[row], alone.logits[0])
-        for together, maps in zip(found.maps, alone.maps, strict=True):
-            torch.testing.assert_close(together[row], maps[0])
+        alone_maps, alone_logits = capture(MODEL, ids[None])
+        torch.testing.assert_close(logits[row], alone_logits[0])
+        for together, alone in zip(maps, alone_maps, strict=True):
+            torch.testing.assert_close(together[row], alone[0])
 
 
 def test_the_logits_are_those_of_the_forward_pass() -> None:
     MODEL.eval()
-    torch.testing.assert_close(capture(MODEL, IDS[None]).logits, MODEL(IDS[None]))
+    torch.testing.assert_close(capture(MODEL, IDS[None])[1], MODEL(IDS[None]))
 
 
 def test_metrics_of_heads_made_by_hand_are_what_they_should_be() -> None:

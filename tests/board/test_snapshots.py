@@ -10,11 +10,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from attention_tab.format import ENCODING_TAG, Snapshot, decode, decode_encoding, metric_tag, probe_tag
 from board.board import SNAPSHOTS, Board
+from board.config import BoardConfig
 from board.head_metrics import all_heads, attention_maps, head_metrics, repeated_string
 from board.snapshots import encoding_of, take
 from model.decoder import Decoder
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
-from training.config import BoardConfig
 
 TEXT = torch.from_numpy(IDS[:8].astype(np.int64))
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from board.config import BoardConfig
 from data.batches import Batches, Lines, Windows
 from model.config import PositionKind, ScoringKind
 from tests.training.helpers import IDS, decoder, train
 from training.checkpoint import load_checkpoint
-from training.config import BoardConfig, Device, OptimizerKind, Precision, RuntimeConfig
+from training.config import Device, OptimizerKind, Precision, RuntimeConfig
 from training.distributed import current_ranks, run_ranks
 
 BREAK = 0  # the id of a line break

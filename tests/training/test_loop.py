@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from board.config import BoardConfig
 from board.head_metrics import attention_maps
 from data.batches import Windows
 from model.config import PositionKind, ScoringKind
 from model.decoder import Decoder
 from tests.training.helpers import CPU, IDS, decoder, train
 from training.checkpoint import load_checkpoint
-from training.config import BoardConfig, Device, Precision, RuntimeConfig
+from training.config import Device, Precision, RuntimeConfig
 from training.loop import evaluate
 
 

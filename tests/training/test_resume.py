@@ -12,11 +12,12 @@ import torch
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
+from board.config import BoardConfig
 from model.config import PositionKind, ScoringKind
 from tests.training.helpers import decoder, train
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.config import BoardConfig, Device, Precision, RuntimeConfig
+from training.config import Device, Precision, RuntimeConfig
 from training.folder import CheckpointFolder
 from training.interruption import Interrupted
 
