@@ -5,7 +5,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -27,7 +26,7 @@ from tests.attention_tab.helpers import made
 from tests.fuzz.cases import cases
 from tests.fuzz.damage import altered, any_text, damaged
 
-SMALL = encode(made(["a", "\n", "<b>", "👍"], [2, 1]))
+SMALL = encode(made(["a", "\n", "<", "👍"], [2, 1]))
 OTHER = encode(made(["x"] * 9, [1], seed=1))
 TABLE = encode_encoding(Encoding("sines", ["c", "d"], np.array([[0.5, -1], [0, 2]])))
 SOUND = [SMALL, OTHER, TABLE]
@@ -42,7 +41,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     weights = np.tril(draw(arrays(np.float32, (N, T, T), elements=st.floats(0, 1, width=32))))
     metrics = draw(st.dictionaries(any_text, arrays(np.float32, (N,), elements=numbers), max_size=3))
     return Snapshot(
-        tokens=draw(st.lists(any_text, min_size=T, max_size=T)),
+        tokens=draw(st.lists(st.characters(codec=None), min_size=T, max_size=T)),
         heads=heads,
         weights=weights,
         metrics=metrics,
@@ -87,11 +86,10 @@ def taken_apart(blob: bytes) -> tuple[Any, bytes]:
 
 
 def sealed(header: Any, arrays: bytes) -> bytes:
-    """With the right sizes and checksum, whatever is inside."""
+    """With the right sizes, whatever is inside."""
     head = json.dumps(header).encode()
     content = SIZE.pack(len(head)) + head + arrays
-    body = SIZE.pack(len(content)) + zlib.compress(content)
-    return PRELUDE.pack(MAGIC, VERSION, zlib.crc32(body)) + body
+    return PRELUDE.pack(MAGIC, VERSION) + SIZE.pack(len(content)) + zlib.compress(content)
 
 
 @cases(700)
@@ -123,10 +121,12 @@ def test_an_encoding_is_read_as_it_was_written(name: str, columns: list[str], ro
 @given(damaged(*SOUND) | st.binary())
 def test_damaged_bytes_are_refused_or_were_not_damaged(blob: bytes) -> None:
     check(blob)
-    if blob not in SOUND:
-        for read in (decode, decode_encoding):
-            with pytest.raises(FormatError):
-                read(blob)
+    for read, again in (decode, encode), (decode_encoding, encode_encoding):
+        try:
+            found = read(blob)
+        except FormatError:
+            continue
+        assert again(found) in SOUND  # type: ignore[operator] # only what is not read has changed
 
 
 @cases(900)
