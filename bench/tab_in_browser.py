@@ -44,7 +44,7 @@ const look = () => {
 setTimeout(look, 0);
 """
 HOVER = """
-const span = document.querySelector(`.text [data-place="${arguments[0]}"]`);
+const span = document.querySelector(`.text [data-position="${arguments[0]}"]`);
 const start = performance.now();
 span.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
 document.body.offsetHeight;

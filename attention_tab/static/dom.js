@@ -1,5 +1,5 @@
 // @ts-check
-// Elements in few words. Text only ever becomes text nodes, so that no corpus can write markup.
+// Shorthand for DOM elements. Text only ever becomes text nodes, so that no corpus can inject markup.
 
 /**
  * @template {keyof HTMLElementTagNameMap} Name
@@ -33,7 +33,7 @@ export function s(name, attributes = {}, ...children) {
 }
 
 /**
- * A choice of one, called `label`.
+ * A labelled drop-down menu.
  * @param {string} label
  * @param {(value: string) => void} chosen
  */

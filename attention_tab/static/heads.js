@@ -90,7 +90,7 @@ export function createHeads(chosen) {
     element,
     /**
      * @param {Snapshot} snapshot
-     * @param {Snapshot | null} other to be taken from it, head by head; those it lacks are left blank
+     * @param {Snapshot | null} other subtracted from it, head by head; heads it lacks are blank
      * @param {import("./view.js").View} view
      * @param {{weights: Scale, differences: Scale}} scales
      */

@@ -1,5 +1,5 @@
 // @ts-check
-// The maps of the chosen heads: one, or two that are compared and their difference.
+// The maps of the chosen heads: one, or two and their difference.
 
 import { difference, differenceLevels, sameText, weightLevels } from "./attention.js";
 import { css } from "./colour.js";
@@ -11,9 +11,9 @@ import { createMap } from "./map.js";
 /** @typedef {import("./reading.js").Look} Look */
 /** @typedef {{weights: Scale, differences: Scale, losses: Scale}} Scales */
 /** @typedef {{what: string, scale: Scale, marks: string[]}} Legend marks from the low end to the high one */
-/** Linked: of the text that the page shows. @typedef {ReturnType<typeof createMap> & {legend: Legend, linked: boolean}} Shown */
+/** `linked`: of the text that the page shows. @typedef {ReturnType<typeof createMap> & {legend: Legend, linked: boolean}} Shown */
 
-export const LARGEST_LOSS = 6; // nats; what is beyond has the last colour
+export const LARGEST_LOSS = 6; // nats; larger losses get the last colour
 
 /**
  * @param {(query: number, key: number) => void} hovered
@@ -24,8 +24,8 @@ export function createMaps(hovered, clicked) {
   let shown = [];
   const maps = Array.from({ length: 3 }, (_, i) => {
     const ifLinked =
-      (/** @type {typeof hovered} */ told) => (/** @type {number} */ query, /** @type {number} */ key) => {
-        if (shown.find(({ element }) => element === maps[i].element)?.linked) told(query, key);
+      (/** @type {typeof hovered} */ callback) => (/** @type {number} */ query, /** @type {number} */ key) => {
+        if (shown.find(({ element }) => element === maps[i].element)?.linked) callback(query, key);
       };
     return createMap(ifLinked(hovered), ifLinked(clicked));
   });
@@ -63,12 +63,12 @@ export function createMaps(hovered, clicked) {
       legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(drawnLegend));
     },
     /**
-     * @param {number | null} place
+     * @param {number | null} position
      * @param {number | null} beside
      * @param {Direction} direction
      */
-    mark(place, beside, direction) {
-      for (const map of shown) map.mark(map.linked ? place : null, beside, direction);
+    mark(position, beside, direction) {
+      for (const map of shown) map.mark(map.linked ? position : null, beside, direction);
     },
   };
 }
