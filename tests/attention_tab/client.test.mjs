@@ -3,6 +3,8 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { Client, url } from "../../attention_tab/static/client.js";
 import { VERSION } from "../../attention_tab/static/format.js";
+import { gather, settled } from "../../attention_tab/static/gather.js";
+import { initialView } from "../../attention_tab/static/view.js";
 
 /** A step, written at a time that tells nothing. */
 const moment = (step, time = 0.5) => ({ step, time });
@@ -17,17 +19,22 @@ function blobOf(header, ...arrays) {
 }
 
 /** A snapshot of one head and T characters: its weights take T (T + 1) / 2 bytes. */
-function snapshotOf(T) {
+function snapshotOf(T, metrics = []) {
   const size = (T * (T + 1)) / 2;
   const arrays = [
     ["weights", "uint8", [1, size]],
-    ["metrics", "float32", [0, 1]],
+    ["metrics", "float32", [metrics.length, 1]],
     ["loss", "float32", [T]],
     ["likeliest", "uint16", [T, 0]],
     ["probabilities", "float32", [T, 0]],
   ];
-  const texts = { tokens: Array(T).fill("a"), metrics: [], candidates: [] };
-  return blobOf({ kind: "attention", heads: [1], ...texts, arrays }, Buffer.alloc(size), Buffer.alloc(4 * T));
+  const texts = { tokens: Array(T).fill("a"), metrics, candidates: [] };
+  return blobOf(
+    { kind: "attention", heads: [1], ...texts, arrays },
+    Buffer.alloc(size),
+    Buffer.alloc(4 * metrics.length),
+    Buffer.alloc(4 * T),
+  );
 }
 
 const SMALL = snapshotOf(2);
@@ -168,13 +175,25 @@ test("steps, curves and encoding are asked for once while the last step is the s
   }
 });
 
-test("a new snapshot makes the client fetch the curves of the metric shown only", async () => {
+test("a new snapshot makes the tab fetch the curves of the shown metric only", async () => {
   const client = new Client();
-  answer = json([]);
-  for (const metric of ["entropy", "toString", "entropy"]) await client.curves("run", metric, 7);
-  await client.curves("run", "entropy", 8);
-  const of = (metric) => `curves?run=run&metric=${metric}`;
-  assert.deepEqual(asked, [of("entropy"), of("toString"), of("entropy")]);
+  const tag = "attention_tab/validation";
+  const shown = snapshotOf(2, ["entropy", "toString"]);
+  answer = (address) => (address.startsWith("snapshot") ? new Response(shown) : json([[0, 0.5]])());
+  for (const [metric, time] of [
+    ["toString", 1],
+    ["toString", 1],
+    ["toString", 2],
+    ["none such", 2], // the snapshot's first is shown
+  ]) {
+    const runs = { run: { [tag]: moment(0, time) } };
+    await gather(client, runs, settled({ ...initialView(), metric }, runs));
+  }
+  const curves = ["toString", "toString", "entropy"].map((metric) => `curves?run=run&metric=${metric}`);
+  assert.deepEqual(
+    asked.filter((address) => address.startsWith("curves")),
+    curves,
+  );
 });
 
 test("runs are asked for each time", async () => {

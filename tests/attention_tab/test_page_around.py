@@ -72,12 +72,12 @@ def test_a_link_to_a_run_that_comes_later_waits_for_it(chrome: Chrome, tmp_path:
     log(tmp_path / "early", {0: made(list("abc"), [1])})
     with tensorboard(tmp_path) as address:
         wait_until(lambda: len(last_steps(address)) == 1)
-        page = Page(chrome, address, run="late", position=6)
-        assert page.one(".alert").text == "There is no run late here."
+        page = Page(chrome, address, run="toString", position=6)
+        assert page.one(".alert").text == "There is no run toString here."
         assert page.chosen("Run") == "early"
         assert "Point at" in page.one(".details").text  # no such position in this text
-        log(tmp_path / "late", {0: made(list("abcdefgh"), [1])})
-        wait_until(lambda: page.chosen("Run") == "late")
+        log(tmp_path / "toString", {0: made(list("abcdefgh"), [1])})
+        wait_until(lambda: page.chosen("Run") == "toString")
         assert not page.one(".alert").is_displayed()
         assert "position 6" in page.one(".details").text
 

@@ -12,7 +12,7 @@ from attention_tab.format import ENCODING_TAG, Snapshot, decode, decode_encoding
 from board.board import SNAPSHOTS, Board
 from board.config import BoardConfig
 from board.head_metrics import all_heads, attention_maps, head_metrics, repeated_string
-from board.snapshots import encoding_of, take
+from board.snapshots import take
 from model.decoder import Decoder
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
 
@@ -152,13 +152,13 @@ def test_the_positional_encoding_is_written_and_again_where_it_learns(
     np.testing.assert_allclose(encoding.values, table, atol=np.abs(table).max() / 32767)
 
 
+def test_no_positions_make_no_encoding(tmp_path: Path) -> None:
+    with closing(Board(tmp_path, BoardConfig(), CHARACTERS, {"validation": [1]}, [0])) as board:
+        board.positions(0, decoder(position="none"))
+    assert ENCODING_TAG not in events(tmp_path).Tags()["tensors"]
+
+
 def table_of(model: Decoder) -> np.ndarray:
     rotary = model.blocks[0].attention.pooling.rotary
     table = rotary.table.flatten(1) if rotary else model.position.table
     return table.detach().numpy()  # type: ignore[operator]
-
-
-def test_no_positions_make_no_encoding(tmp_path: Path) -> None:
-    assert encoding_of(decoder(position="none")) is None
-    train(tmp_path, decoder(position="none"), steps=2, evaluate_every=2)
-    assert ENCODING_TAG not in events(tmp_path).Tags()["tensors"]
