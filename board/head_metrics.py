@@ -30,47 +30,32 @@ def all_heads(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([layer.float() for layer in maps], dim=-3)
 
 
-# Head metrics: maps (N, T, T) -> (N,). NaN where T is too short.
+def head_metrics(maps: Tensor, repeated: Tensor) -> dict[str, Tensor]:
+    """Metrics (N,) of N heads: means over the queries i of their `maps` a_ij (N, T, T); NaN where T is too short.
 
-
-def entropy(maps: Tensor) -> Tensor:
-    """-sum_j a_ij ln a_ij in nats, the mean over all queries i but the first, of one key (Ghader and Monz 2017)."""
-    return torch.special.entr(maps[:, 1:]).sum(-1).mean(-1)
-
-
-def distance(maps: Tensor) -> Tensor:
-    """sum_j a_ij (i - j) in characters, the mean over all queries i (Vig and Belinkov 2019)."""
+    `repeated`: their maps of a string of L characters read twice (N, 2 L, 2 L), which measure induction.
+    """
     positions = torch.arange(maps.shape[-1], device=maps.device)
-    back = positions[:, None] - positions  # (T, T); no matrix product, which autocast would round
-    return (maps * back).sum(-1).mean(-1)
-
-
-def previous_character(maps: Tensor) -> Tensor:
-    """Weight of the character just before, the mean over all queries that have one (Clark et al. 2019)."""
-    return maps.diagonal(-1, 1, 2).mean(-1)
-
-
-def first_character(maps: Tensor) -> Tensor:
-    """Weight of the first character, the mean over all other queries.
-
-    An attention sink (Xiao et al. 2023), or null attention (Vig and Belinkov 2019).
-    """
-    return maps[:, 1:, 0].mean(-1)
-
-
-def induction(maps: Tensor) -> Tensor:
-    """On a string of T / 2 characters, repeated: weight of the character after the query's earlier occurrence.
-
-    The mean over the repetition, after the prefix matching score of Olsson et al. 2022.
-    """
-    length = maps.shape[-1] // 2
-    if length < 2:
-        return maps.new_full((len(maps),), torch.nan)
-    return maps.diagonal(1 - length, 1, 2)[:, 1:].mean(-1)  # a query i >= length, the key i - length + 1
+    back = positions[:, None] - positions  # (T, T)
+    length = repeated.shape[-1] // 2
+    # In the second reading a query i attends to the key i - length + 1: what followed its character at first.
+    following = repeated.diagonal(1 - length, 1, 2)[:, 1:] if length > 1 else repeated[:, :0, 0]
+    return {
+        # -sum_j a_ij ln a_ij in nats, without the first query, which has one key (Ghader and Monz 2017).
+        "entropy": torch.special.entr(maps[:, 1:]).sum(-1).mean(-1),
+        # sum_j a_ij (i - j) in characters (Vig and Belinkov 2019); no matrix product, which autocast would round.
+        "distance": (maps * back).sum(-1).mean(-1),
+        # Weight of the character just before (Clark et al. 2019).
+        "previous": maps.diagonal(-1, 1, 2).mean(-1),
+        # Weight of the first character: an attention sink (Xiao et al. 2023), null attention (Vig and Belinkov 2019).
+        "first": maps[:, 1:, 0].mean(-1),
+        # The prefix matching score of Olsson et al. 2022.
+        "induction": following.mean(-1),
+    }
 
 
 def repeated_string(decoder: Decoder) -> Tensor:
-    """Distinct random ids, repeated once (2 L,), always the same: only induction predicts the repetition.
+    """Distinct random ids, read twice (2 L,), always the same: only induction predicts the second reading.
 
     A single id where the context has no room for two.
     """
@@ -78,14 +63,3 @@ def repeated_string(decoder: Decoder) -> Tensor:
     length = max(1, min(LONGEST_REPEATED, decoder.config.context // 2, vocabulary_size))
     ids = torch.randperm(vocabulary_size, generator=torch.Generator().manual_seed(0))[:length]
     return ids.repeat(2)[: decoder.config.context].to(decoder.embedding.weight.device)
-
-
-def head_metrics(maps: Tensor, repeated: Tensor) -> dict[str, Tensor]:
-    """All of the above, of `maps` (N, T, T) of a text; induction of `repeated`, the maps of the repeated string."""
-    return {
-        "entropy": entropy(maps),
-        "distance": distance(maps),
-        "previous": previous_character(maps),
-        "first": first_character(maps),
-        "induction": induction(repeated),
-    }
