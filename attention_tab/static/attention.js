@@ -66,7 +66,7 @@ export function differenceLevels(map) {
  * @param {number} position
  * @param {Direction} direction
  */
-export function seen(map, T, position, direction) {
+export function weightsAt(map, T, position, direction) {
   const values = new Float32Array(T);
   if (direction === "from") values.set(map.subarray(triangle(position), triangle(position + 1)));
   else for (let query = position; query < T; query++) values[query] = map[triangle(query) + position];

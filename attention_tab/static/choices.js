@@ -35,14 +35,14 @@ export function optionsOf(runs, first) {
 }
 
 /** @param {string[]} heads */
-export const headsInWords = (heads) => (heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`);
+export const headsLabel = (heads) => (heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`);
 
 /**
  * The side's name: what distinguishes it from the other.
  * @param {Side[]} sides
  * @param {number} side
  */
-export function sideInWords(sides, side) {
+export function sideLabel(sides, side) {
   const { run, tag, step } = sides[side];
   const differing = [];
   if (sides.some((other) => other.run !== run)) differing.push(run);
@@ -51,7 +51,7 @@ export function sideInWords(sides, side) {
 }
 
 /** @param {Side} side */
-export const inFull = ({ run, tag, step }) => `${run}, ${textName(tag)}, step ${step}`;
+export const fullLabel = ({ run, tag, step }) => `${run}, ${textName(tag)}, step ${step}`;
 
 /**
  * The curves of all heads of the first side, and of the selected heads of the other.

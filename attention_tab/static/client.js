@@ -132,7 +132,7 @@ export class Client {
    * @param {Record<string, string | number>} query
    */
   async #json(route, query) {
-    const text = await answer(url(route, query), (response) => response.text());
+    const text = await request(url(route, query), (response) => response.text());
     try {
       return JSON.parse(text);
     } catch {
@@ -142,7 +142,7 @@ export class Client {
 
   /** @param {string} address */
   #bytes(address) {
-    return answer(address, (response) => response.arrayBuffer());
+    return request(address, (response) => response.arrayBuffer());
   }
 }
 
@@ -161,7 +161,7 @@ export function url(route, query) {
  * @param {(response: Response) => Promise<Body>} read
  * @returns {Promise<Body>}
  */
-async function answer(address, read) {
+async function request(address, read) {
   let response;
   let refusal = "";
   try {

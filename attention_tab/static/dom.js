@@ -37,7 +37,7 @@ export function s(name, attributes = {}, ...children) {
  * @param {string} label
  * @param {(value: string) => void} chosen
  */
-export function choice(label, chosen) {
+export function createMenu(label, chosen) {
   const select = h("select", { onchange: () => chosen(select.value), "aria-label": label });
   /**
    * @param {[value: string, text: string][]} options
@@ -54,4 +54,4 @@ export function choice(label, chosen) {
 }
 
 /** @param {unknown} error */
-export const inWords = (error) => (error instanceof Error ? error.message : String(error));
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));

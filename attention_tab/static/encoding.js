@@ -4,7 +4,7 @@
 import { oklch } from "./colour.js";
 import { createChart, ticks } from "./curves.js";
 import { h, s } from "./dom.js";
-import { drawnLegend } from "./maps.js";
+import { createLegend } from "./maps.js";
 
 /** @typedef {import("./format.js").Encoding} Encoding */
 /** @typedef {import("./colour.js").Scale} Scale */
@@ -70,7 +70,7 @@ export function createEncoding(chosen) {
       paint(canvas, encoding, scale);
       axes.replaceChildren(...ruled(positions, count, columns));
       const bound = largest.toPrecision(2);
-      key.replaceChildren(drawnLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
+      key.replaceChildren(createLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
       if (document.activeElement !== input) input.value = columns.join(", "); // not while the user types in it
       chart.draw(
         columns.map((column, i) => ({

@@ -53,7 +53,7 @@ const latest = (tags) => Math.max(...Object.values(tags).map(({ time }) => time)
  * @param {Runs} runs at least one
  * @returns {View & {run: string, tag: string}}
  */
-export function settled(wanted, runs) {
+export function resolved(wanted, runs) {
   const names = runNames(runs);
   const newest = names.reduce((a, b) => (latest(runs[b]) > latest(runs[a]) ? b : a));
   const run = wanted.run !== null && names.includes(wanted.run) ? wanted.run : newest;
@@ -70,7 +70,7 @@ export function settled(wanted, runs) {
  * @param {Snapshot[]} snapshots
  * @returns {Settled}
  */
-export function fitting(view, snapshots) {
+export function fitted(view, snapshots) {
   const [first] = snapshots;
   const heads = view.heads.filter((name) => snapshots.some(({ names }) => names.includes(name)));
   const metric = first.metrics.has(view.metric) ? view.metric : ([...first.metrics.keys()][0] ?? "");
@@ -81,7 +81,7 @@ export function fitting(view, snapshots) {
 /**
  * @param {Client} client
  * @param {Runs} runs
- * @param {View & {run: string, tag: string}} view settled
+ * @param {View & {run: string, tag: string}} view resolved
  * @returns {Promise<Found>}
  */
 export async function gather(client, runs, view) {
@@ -89,7 +89,7 @@ export async function gather(client, runs, view) {
   const first = await sideOf(client, runs, run, tag, step);
   const sides = [first];
   if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, otherStep ?? first.step));
-  const { metric } = fitting(view, [first.snapshot]);
+  const { metric } = fitted(view, [first.snapshot]);
   const [encoding, ...curves] = await Promise.all([
     encodingOf(client, runs, run, first.step),
     ...sides.map((side) => client.curves(side.run, metric, latest(runs[side.run]))),

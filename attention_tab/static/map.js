@@ -92,11 +92,11 @@ export function createMap(hovered, clicked) {
       const unit = SIDE / T;
       const from = direction === "from";
       const [query, key] = from ? [position, other] : [other, position];
-      const looked = position !== null && position < T;
+      const current = position !== null && position < T;
       const row = { x: 0, y: position ?? 0, width: (position ?? 0) + 1, height: 1 };
       const column = { x: position ?? 0, y: position ?? 0, width: 1, height: T - (position ?? 0) };
-      frame(cross, looked ? (from ? row : column) : null, unit);
-      const there = looked && query !== null && key !== null && key <= query && query < T;
+      frame(cross, current ? (from ? row : column) : null, unit);
+      const there = current && query !== null && key !== null && key <= query && query < T;
       frame(cell, there ? { x: key, y: query, width: 1, height: 1 } : null, unit);
     },
   };

@@ -8,7 +8,7 @@ import { createMap } from "./map.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {import("./attention.js").Direction} Direction */
-/** @typedef {import("./reading.js").Look} Look */
+/** @typedef {import("./reading.js").HeadMap} HeadMap */
 /** @typedef {{weights: Scale, differences: Scale, losses: Scale}} Scales */
 /** @typedef {{what: string, scale: Scale, marks: string[]}} Legend marks from the low end to the high one */
 /** `linked`: of the text that the page shows. @typedef {ReturnType<typeof createMap> & {legend: Legend, linked: boolean}} Shown */
@@ -36,10 +36,10 @@ export function createMaps(hovered, clicked) {
     elements: [figures, legends],
     shown: () => shown,
     /**
-     * @param {Look[]} looks
+     * @param {HeadMap[]} headMaps
      * @param {Scales} scales
      */
-    draw(looks, { weights, differences, losses }) {
+    draw(headMaps, { weights, differences, losses }) {
       const ofWeights = { what: "weight", scale: weights, marks: ["0", "0.06", "0.25", "0.56", "1"] }; // by the root
       const ofDifferences = { what: "difference", scale: differences, marks: ["−1", "−0.25", "0", "0.25", "1"] };
       const ofLosses = {
@@ -47,20 +47,20 @@ export function createMaps(hovered, clicked) {
         scale: losses,
         marks: ["0", `${LARGEST_LOSS / 2}`, `${LARGEST_LOSS} nats`],
       };
-      const linked = looks.map(({ snapshot }) => sameText(snapshot, looks[0].snapshot));
-      shown = looks.flatMap(({ title, snapshot, map }, i) => {
+      const linked = headMaps.map(({ snapshot }) => sameText(snapshot, headMaps[0].snapshot));
+      shown = headMaps.flatMap(({ title, snapshot, map }, i) => {
         if (!map) return [];
         maps[i].draw(title, snapshot.tokens, weightLevels(map), weights);
         return [{ ...maps[i], legend: ofWeights, linked: linked[i] }];
       });
-      const [first, second] = looks;
+      const [first, second] = headMaps;
       if (first.map && second?.map && linked[1]) {
         const levels = differenceLevels(difference(first.map, second.map));
         maps[2].draw("first − second", first.snapshot.tokens, levels, differences);
         shown.push({ ...maps[2], legend: ofDifferences, linked: true });
       }
       figures.replaceChildren(...shown.map(({ element }) => element));
-      legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(drawnLegend));
+      legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(createLegend));
     },
     /**
      * @param {number | null} position
@@ -74,7 +74,7 @@ export function createMaps(hovered, clicked) {
 }
 
 /** A strip of all colours of a scale, with its numbers. @param {Legend} legend */
-export function drawnLegend({ what, scale, marks }) {
+export function createLegend({ what, scale, marks }) {
   const strip = h("span", { className: "strip" });
   strip.style.background = `linear-gradient(to right, ${colours(scale, 17).join(", ")})`;
   const numbers = h("span", { className: "marks" }, ...marks.map((mark) => h("span", {}, mark)));

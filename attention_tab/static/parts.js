@@ -2,7 +2,7 @@
 // The parts of the page and their layout.
 
 import { createChart } from "./curves.js";
-import { choice, h } from "./dom.js";
+import { createMenu, h } from "./dom.js";
 import { createEncoding } from "./encoding.js";
 import { createHeads } from "./heads.js";
 import { createEmpty, createHelp } from "./help.js";
@@ -36,13 +36,13 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const parts = {
     alert: h("p", { className: "alert", role: "alert", hidden: true }),
     empty: createEmpty(),
-    run: choice("Run", (run) => change({ run, step: null })),
-    text: choice("Text", (tag) => change({ tag, position: null })),
-    other: choice("Compare with", (run) => compare(run || null)),
-    metric: choice("Heads by", (metric) => change({ metric })),
+    run: createMenu("Run", (run) => change({ run, step: null })),
+    text: createMenu("Text", (tag) => change({ tag, position: null })),
+    other: createMenu("Compare with", (run) => compare(run || null)),
+    metric: createMenu("Heads by", (metric) => change({ metric })),
     sorted,
-    shows: choice("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
-    direction: choice("A character", (direction) =>
+    shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
+    direction: createMenu("A character", (direction) =>
       change({ direction: /** @type {View["direction"]} */ (direction) }),
     ),
     timeline: createTimeline("Step", (step) => change({ step })),

@@ -1,7 +1,7 @@
 // @ts-check
 // The text, and the details of its current character.
 
-import { difference, largest, rank, sameText, seen } from "./attention.js";
+import { difference, largest, rank, sameText, weightsAt } from "./attention.js";
 import { css, ink } from "./colour.js";
 import { h } from "./dom.js";
 import { LARGEST_LOSS } from "./maps.js";
@@ -10,7 +10,7 @@ import { named, surroundings, visible } from "./text.js";
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {import("./attention.js").Direction} Direction */
-/** `map`: of the chosen heads, null if the snapshot lacks one. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null}} Look */
+/** `map`: of the chosen heads, null if the snapshot lacks one. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null}} HeadMap */
 
 const LISTED = 8; // characters attended to
 const JOINING = /^[\p{Emoji_Modifier}\p{Regional_Indicator}]$/u; // to be kept apart from their neighbours
@@ -114,21 +114,23 @@ export function createDetails() {
   return {
     element,
     /**
-     * @param {Look[]} looks one or two
+     * @param {HeadMap[]} headMaps one or two
      * @param {number | null} position
      * @param {number | null} other a position to list in any case
      * @param {Direction} direction
      */
-    show(looks, position, other, direction) {
-      const [{ snapshot }] = looks;
+    show(headMaps, position, other, direction) {
+      const [{ snapshot }] = headMaps;
       const T = snapshot.tokens.length;
       if (position === null || position >= T) {
         const hint = "Point at a character, here or in the map, to see what it attends to. A click pins it.";
         element.replaceChildren(h("p", { className: "hint" }, hint));
         return;
       }
-      const alike = looks.filter((look) => sameText(look.snapshot, snapshot));
-      const columns = alike.flatMap(({ name, map }) => (map ? [{ name, of: seen(map, T, position, direction) }] : []));
+      const alike = headMaps.filter((headMap) => sameText(headMap.snapshot, snapshot));
+      const columns = alike.flatMap(({ name, map }) =>
+        map ? [{ name, of: weightsAt(map, T, position, direction) }] : [],
+      );
       const [first, second] = columns;
       if (second) columns.push({ name: "difference", of: difference(first.of, second.of) });
       const listed = first ? largest(first.of, LISTED) : [];
@@ -153,7 +155,7 @@ export function createDetails() {
             ),
           ),
         ),
-        ...alike.flatMap((look) => next(look.name, look.snapshot, position, alike.length > 1)),
+        ...alike.flatMap((headMap) => next(headMap.name, headMap.snapshot, position, alike.length > 1)),
       );
     },
   };

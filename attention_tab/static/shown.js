@@ -1,8 +1,8 @@
 // @ts-check
 // Draws a view into the parts of the page.
 
-import { sameText, seen, weightsOf } from "./attention.js";
-import { headsInWords, inFull, linesOf, optionsOf, sideInWords } from "./choices.js";
+import { sameText, weightsAt, weightsOf } from "./attention.js";
+import { headsLabel, fullLabel, linesOf, optionsOf, sideLabel } from "./choices.js";
 import { url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
 import { lineColour } from "./encoding.js";
@@ -10,7 +10,7 @@ import { stepsOf } from "./gather.js";
 import { METRICS } from "./help.js";
 import { pictureOf } from "./picture.js";
 
-/** @typedef {import("./reading.js").Look} Look */
+/** @typedef {import("./reading.js").HeadMap} HeadMap */
 
 /**
  * @typedef {object} Scene
@@ -30,8 +30,8 @@ export class Shown {
   #last = null;
   #hovered = /** @type {number | null} */ (null);
   #beside = /** @type {number | null} */ (null); // the other position of the hovered cell of a map
-  /** The chosen heads of each side. @type {Look[]} */
-  #looks = [];
+  /** The chosen heads of each side. @type {HeadMap[]} */
+  #headMaps = [];
   /** The inputs that the curves and the encoding were last drawn from. @type {Map<string, unknown[]>} */
   #drawn = new Map();
   #theme = /** @type {import("./colour.js").Theme} */ ("light");
@@ -48,7 +48,7 @@ export class Shown {
   }
 
   /** @param {import("./colour.js").Theme} theme */
-  dress(theme) {
+  setTheme(theme) {
     this.#theme = theme;
     this.#scales = scalesFor(theme);
     document.documentElement.dataset.theme = theme;
@@ -98,31 +98,30 @@ export class Shown {
   #drawMaps() {
     const { heads } = this.#scene.view;
     const { sides } = this.#scene.found;
-    this.#looks = sides.map(({ snapshot }, side) => {
+    this.#headMaps = sides.map(({ snapshot }, side) => {
       const numbers = heads.map((name) => snapshot.names.indexOf(name));
       const name = sides.length === 1 ? "weight" : ["first", "second"][side];
-      const title =
-        sides.length === 1 ? headsInWords(heads) : `${name}, ${sideInWords(sides, side)}: ${headsInWords(heads)}`;
+      const title = sides.length === 1 ? headsLabel(heads) : `${name}, ${sideLabel(sides, side)}: ${headsLabel(heads)}`;
       return { name, title, snapshot, map: numbers.includes(-1) ? null : weightsOf(snapshot, numbers) };
     });
     const note = [];
-    if (this.#looks.some(({ map }) => !map))
-      note.push(`Not every run has ${heads.length === 1 ? headsInWords(heads) : "all of these heads"}.`);
+    if (this.#headMaps.some(({ map }) => !map))
+      note.push(`Not every run has ${heads.length === 1 ? headsLabel(heads) : "all of these heads"}.`);
     if (sides.length > 1 && !sameText(sides[0].snapshot, sides[1].snapshot))
       note.push("The two are of different texts; the first is shown below.");
     this.#parts.note.textContent = note.join(" ");
-    this.#parts.maps.draw(this.#looks, this.#scales);
+    this.#parts.maps.draw(this.#headMaps, this.#scales);
   }
 
   /** The current character, and its weight with each other. */
-  #looked() {
+  #current() {
     const { view } = this.#scene;
     const position = view.position ?? this.#hovered;
-    const [{ map, snapshot }] = this.#looks;
+    const [{ map, snapshot }] = this.#headMaps;
     const T = snapshot.tokens.length;
     return {
       position,
-      values: map && position !== null && position < T ? seen(map, T, position, view.direction) : null,
+      values: map && position !== null && position < T ? weightsAt(map, T, position, view.direction) : null,
     };
   }
 
@@ -138,7 +137,7 @@ export class Shown {
   }
 
   /** Mark the view's pinned position, if any. @param {import("./view.js").View} view */
-  keep(view) {
+  pin(view) {
     this.#scene.view = view;
     this.#mark();
   }
@@ -146,11 +145,11 @@ export class Shown {
   /** Follows the pointer: must take less than a frame. */
   #mark() {
     const { direction, position: pinned } = this.#scene.view;
-    const { position, values } = this.#looked();
+    const { position, values } = this.#current();
     const beside = this.#beside ?? (this.#hovered === position ? null : this.#hovered);
     this.#parts.maps.mark(position, beside, direction);
     this.#parts.characters.mark(values, position, pinned, this.#scales.weights);
-    this.#parts.details.show(this.#looks, position, beside, direction);
+    this.#parts.details.show(this.#headMaps, position, beside, direction);
   }
 
   #drawCurves() {
@@ -191,10 +190,10 @@ export class Shown {
     const { found, view } = this.#scene;
     const { heads, maps } = this.#parts;
     return pictureOf({
-      titles: found.sides.map(inFull),
+      titles: found.sides.map(fullLabel),
       heads: { names: heads.rows(), canvas: heads.canvas, chosen: view.heads },
       maps: maps.shown(),
-      text: { snapshot: found.sides[0].snapshot, ...this.#looked(), ...this.#scales },
+      text: { snapshot: found.sides[0].snapshot, ...this.#current(), ...this.#scales },
     });
   }
 }

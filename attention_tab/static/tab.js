@@ -2,8 +2,8 @@
 // The state of the tab: the user's choices, and loading what they need.
 
 import { Client } from "./client.js";
-import { inWords } from "./dom.js";
-import { fitting, gather, runNames, settled, stepsOf } from "./gather.js";
+import { messageOf } from "./dom.js";
+import { fitted, gather, runNames, resolved, stepsOf } from "./gather.js";
 import { followTheme, isHidden, onOuterHash, outerLocation } from "./outside.js";
 import { createParts } from "./parts.js";
 import { pngBlob, save, svgBlob } from "./picture.js";
@@ -47,7 +47,7 @@ export class Tab {
   }
 
   async start() {
-    followTheme((theme) => this.#shown.dress(theme));
+    followTheme((theme) => this.#shown.setTheme(theme));
     onOuterHash((hash) => this.#change(viewOf(hash)));
     for (;;) {
       if (!isHidden()) await this.#poll();
@@ -64,7 +64,7 @@ export class Tab {
       if (!same || this.#failed || document.body.dataset.state === undefined) await this.#load();
     } catch (error) {
       this.#failed = true;
-      this.#say(inWords(error));
+      this.#say(messageOf(error));
     }
   }
 
@@ -105,13 +105,13 @@ export class Tab {
     this.#failed = false;
     if (none) return this.#say(null);
     try {
-      const view = settled(this.#wanted, this.#runs);
+      const view = resolved(this.#wanted, this.#runs);
       this.#found = await gather(this.#client, this.#runs, view);
       const { sides } = this.#found;
       // Choices made during loading that need no loading themselves already count.
       const { heads, position, direction } = this.#wanted;
       const snapshots = sides.map(({ snapshot }) => snapshot);
-      this.#view = fitting({ ...view, heads, position, direction }, snapshots);
+      this.#view = fitted({ ...view, heads, position, direction }, snapshots);
       this.#wanted.run ??= view.run; // a new run does not take the user away from this one
       const lost = [this.#wanted.run, this.#wanted.otherRun].find(
         (run) => run !== null && !Object.hasOwn(this.#runs, run),
@@ -123,7 +123,7 @@ export class Tab {
     } catch (error) {
       this.#failed = true;
       document.body.dataset.state = "failed";
-      this.#say(inWords(error));
+      this.#say(messageOf(error));
     }
   }
 
@@ -155,7 +155,7 @@ export class Tab {
   /** Pin a position, or unpin it. @param {number | null} position */
   #pin(position) {
     this.#note({ position: position === this.#view.position ? null : position });
-    this.#shown.keep(this.#view);
+    this.#shown.pin(this.#view);
   }
 
   /** @param {string | null} words that stay until the next load */
@@ -182,7 +182,7 @@ export class Tab {
       const picture = this.#shown.picture();
       save(kind === "svg" ? svgBlob(picture) : await pngBlob(picture), `attention_step_${sides[0].step}.${kind}`);
     } catch (error) {
-      this.#say(inWords(error));
+      this.#say(messageOf(error));
     }
   }
 }

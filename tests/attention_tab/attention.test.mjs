@@ -9,7 +9,7 @@ import {
   order,
   rank,
   sameText,
-  seen,
+  weightsAt,
   triangle,
   weightLevels,
   weightsOf,
@@ -69,9 +69,9 @@ test("a character attends to its row and is attended to by its column", () => {
     const map = weightsOf(snapshot, [1]);
     const matrix = matrixOf(snapshot, 1);
     for (let position = 0; position < T; position++) {
-      close(seen(map, T, position, "from"), matrix[position]);
+      close(weightsAt(map, T, position, "from"), matrix[position]);
       close(
-        seen(map, T, position, "to"),
+        weightsAt(map, T, position, "to"),
         matrix.map((row) => row[position]),
       );
     }

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, mock, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { Client, url } from "../../attention_tab/static/client.js";
 import { VERSION } from "../../attention_tab/static/format.js";
-import { gather, settled } from "../../attention_tab/static/gather.js";
+import { gather, resolved } from "../../attention_tab/static/gather.js";
 import { initialView } from "../../attention_tab/static/view.js";
 
 /** A step, written at a time that tells nothing. */
@@ -187,7 +187,7 @@ test("a new snapshot makes the tab fetch the curves of the shown metric only", a
     ["none such", 2], // the snapshot's first is shown
   ]) {
     const runs = { run: { [tag]: moment(0, time) } };
-    await gather(client, runs, settled({ ...initialView(), metric }, runs));
+    await gather(client, runs, resolved({ ...initialView(), metric }, runs));
   }
   const curves = ["toString", "toString", "entropy"].map((metric) => `curves?run=run&metric=${metric}`);
   assert.deepEqual(
