@@ -108,7 +108,7 @@ class Plugin(TBPlugin):
         scalars = {**_experiment(request), "plugin_name": "scalars"}
         listed = self._data.list_scalars(**scalars, run_tag_filter=RunTagFilter([run])).get(run, {})
         heads = {tag: head for tag in listed if (head := parsed_metric_tag(tag)) and head[0] == metric}
-        if not heads:  # TensorBoard's fast loader takes an empty filter for none
+        if not heads:  # the fast loader treats an empty filter as no filter
             return _respond_json(request, [])
         wanted = RunTagFilter([run], heads)
         found = self._data.read_scalars(**scalars, downsample=CURVE_POINTS, run_tag_filter=wanted).get(run, {})
