@@ -34,18 +34,18 @@ def train(run: Run) -> float:
     """Build what `fit` needs, and fit. Returns the best validation loss in nats/char."""
     import torch
 
-    from board.board import Board, no_board
+    from board.board import Board, SilentBoard
     from board.probes import choose_probes
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
-    from training.checkpoint import transfer
     from training.config import to_dict
     from training.device import changes, choose_runtime, explain_out_of_memory, keep_freed_memory
     from training.distributed import current_ranks
     from training.finish import explain_interruption, finish
     from training.folder import CheckpointFolder
     from training.loop import fit
+    from training.transfer import transfer
 
     keep_freed_memory()
     record, config, last, ranks = run.record, run.record.config, run.last, current_ranks()
@@ -81,7 +81,7 @@ def train(run: Run) -> float:
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
         shown = run.directory, config.board, vocabulary.characters, probes, opening, opening[0] if lines else None
-        with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else no_board()) as board:
+        with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else SilentBoard()) as board:
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
             outcome = fit(decoder, batches, corpus.validation, training, runtime, board, checkpoints, last)

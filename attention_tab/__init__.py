@@ -1,1 +1,1 @@
-"""A tab of TensorBoard that shows what every attention head looks at, while it learns."""
+"""A TensorBoard tab that shows the attention of every head during training."""

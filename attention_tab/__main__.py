@@ -1,4 +1,4 @@
-"""TensorBoard with the Attention tab, where it is not installed: `python -m attention_tab --logdir runs`."""
+"""TensorBoard with the Attention tab where it is not installed: `python -m attention_tab --logdir runs`."""
 
 from absl import app
 from tensorboard import default, main_lib, program

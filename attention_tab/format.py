@@ -1,18 +1,18 @@
-"""How attention travels from training to the browser: one snapshot, one blob, whole or refused.
+"""The format in which attention travels from training to the browser: one snapshot, one blob, read whole or refused.
 
 All integers are little-endian.
 
     bytes 0-3    "ATTN"
     bytes 4-7    the version of this format
-    bytes 8-11   CRC-32 of all that follows
-    bytes 12-15  the size of the content
-    bytes 16-    the content, compressed by zlib (RFC 1950)
+    bytes 8-11   the size of the content
+    bytes 12-    the content, compressed by zlib (RFC 1950), whose Adler-32 finds damage
 
     content      the size of the header in four bytes, the header in UTF-8 JSON, then the arrays one after the other
-    header       {"kind": ..., "arrays": [[name, type, shape], ...], and what else the kind has}
+    header       {"kind": ..., "arrays": [[name, type, shape], ...], and the other fields of the kind}
 
-The kinds are `Snapshot` and `Encoding`. Attention weights keep their lower triangle, row by row, each weight a as the
-byte round(255 sqrt(a)): small weights then keep their proportions, and a weight is off by 0.004 at most.
+The kinds are `Snapshot` and `Encoding`. Of attention weights the lower triangle is kept, row by row, each weight a as
+the byte round(255 sqrt(a)): small weights keep their proportions, and a weight is off by 0.004 at most. Version 1, also
+read, had a CRC-32 in bytes 8-11, before the size.
 
 Knows numpy and nothing else. static/format.js is the same for the browser.
 """
@@ -28,69 +28,70 @@ from typing import Any
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"ATTN"
-PRELUDE = struct.Struct("<4sII")  # magic, version, CRC-32
+PRELUDE = struct.Struct("<4sI")  # magic, version
 SIZE = struct.Struct("<I")
-LARGEST_CONTENT = 2**27  # bytes: more is no snapshot, and is not unpacked
+LEAST = 16  # bytes, of a blob of any version
+LARGEST_CONTENT = 2**27  # bytes; more is no snapshot and is not decompressed
 TYPES = {"uint8": "<u1", "uint16": "<u2", "int16": "<i2", "float32": "<f4"}
 
-# How TensorBoard finds what was written.
+# The names under which TensorBoard lists what was written.
 PLUGIN = "attention"
 ENCODING_TAG = "attention_tab/encoding"
 
 
 def probe_tag(name: str) -> str:
-    """Of the snapshots of one text."""
+    """Tag of the snapshots of one text."""
     return f"attention_tab/{name}"
 
 
 def metric_tag(metric: str, layer: int, head: int) -> str:
-    """Of one head's curve among TensorBoard's scalars; layers and heads are counted from 1."""
+    """Tag of one head's metric among TensorBoard's scalars; layers and heads are counted from 1."""
     return f"head_{metric}/layer_{layer:02}_head_{head:02}"
 
 
 def parsed_metric_tag(tag: str) -> tuple[str, int, int] | None:
-    """What `metric_tag` was given, or None if it did not make this tag."""
+    """The arguments of `metric_tag`, or None if it did not make this tag."""
     if found := re.fullmatch(r"head_(\w+)/layer_(\d+)_head_(\d+)", tag):
         return found[1], int(found[2]), int(found[3])
     return None
 
 
 def largest_text(heads: int) -> int:
-    """How many characters a snapshot of so many heads may have."""
-    return math.isqrt(2 * (LARGEST_CONTENT - 2**23) // heads)  # all but the weights takes less than the eight MiB
+    """The most characters that a snapshot of so many heads may have."""
+    return math.isqrt(2 * (LARGEST_CONTENT - 2**23) // heads)  # all but the weights takes less than eight MiB
 
 
 class FormatError(ValueError):
-    """What was read is no snapshot, or is damaged."""
+    """The blob is no snapshot, or is damaged."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What every head sees in one text of T characters. The heads of all layers are counted through: N in all."""
+    """Attention of all heads, N in all layers together, in one text of T characters."""
 
-    tokens: list[str]
+    tokens: list[str]  # of one character each
     heads: list[int]  # in each layer
     weights: np.ndarray  # (N, T, T), each in [0, 1], nothing above the diagonal
     metrics: dict[str, np.ndarray]  # (N,) each; NaN where a text is too short for it
-    loss: np.ndarray  # (T,) of each character in nats, NaN where nothing came before it
-    candidates: list[str]  # what may come next, where it is likely enough
-    likeliest: np.ndarray  # (T, K) places among the candidates: the likeliest next characters, best first
-    probabilities: np.ndarray  # (T, K) theirs
+    loss: np.ndarray  # (T,) of each character in nats, NaN for the first
+    candidates: list[str]  # all characters that `likeliest` names
+    likeliest: np.ndarray  # (T, K) indices of candidates: the likeliest next characters, best first
+    probabilities: np.ndarray  # (T, K) of those
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What tells the places apart."""
+    """The table of a positional encoding."""
 
     name: str
-    columns: list[str]  # what each is
+    columns: list[str]  # their names
     values: np.ndarray  # (positions, columns)
 
 
 def encode(snapshot: Snapshot) -> bytes:
-    """Raises ValueError if weights lie outside [0, 1] or above the diagonal: they would be lost."""
+    """Raises ValueError if weights lie outside [0, 1] or above the diagonal."""
     weights, T = snapshot.weights, len(snapshot.tokens)
     triangle = weights[:, *np.tril_indices(T)]
     if weights[:, *np.triu_indices(T, 1)].any() or not 0 <= triangle.min() <= triangle.max() <= 1:
@@ -107,10 +108,11 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 def decode(blob: bytes) -> Snapshot:
-    """The snapshot, its weights as exact as they are kept. Raises FormatError if `blob` is none or is damaged."""
+    """Raises FormatError if `blob` is no snapshot or is damaged."""
     header, arrays = _unpacked(blob, "attention")
     tokens, candidates = _texts(header, "tokens"), _texts(header, "candidates")
     heads, metrics = _field(header, "heads", list), _texts(header, "metrics")
+    _expect(all(len(token) == 1 for token in tokens), "tokens: one character each")
     _expect(all(type(count) is int and count > 0 for count in heads), "heads: positive integers")
     N, T = sum(heads), len(tokens)
     _expect(N > 0 and T > 0, "a head and a character at least")
@@ -119,7 +121,7 @@ def decode(blob: bytes) -> Snapshot:
     loss = _array(arrays, "loss", np.float32, (T,))
     probabilities = _array(arrays, "probabilities", np.float32, (T, None))
     likeliest = _array(arrays, "likeliest", np.uint16, probabilities.shape)
-    _expect(likeliest.size == 0 or likeliest.max() < len(candidates), "likeliest: places among the candidates")
+    _expect(likeliest.size == 0 or likeliest.max() < len(candidates), "likeliest: indices of candidates")
     weights = np.zeros((N, T, T), np.float32)
     weights[:, *np.tril_indices(T)] = (triangle / np.float32(255)) ** 2
     return Snapshot(
@@ -128,7 +130,7 @@ def decode(blob: bytes) -> Snapshot:
 
 
 def encode_encoding(encoding: Encoding) -> bytes:
-    """Values are kept as 16-bit shares of the largest."""
+    """Values are kept as 16-bit fractions of the largest."""
     largest = float(np.abs(encoding.values).max(initial=0)) or 1.0
     values = (encoding.values.astype(np.float64) * (32767 / largest)).round().astype(np.int16)
     header = {"kind": "encoding", "name": encoding.name, "columns": encoding.columns, "largest": largest}
@@ -136,14 +138,14 @@ def encode_encoding(encoding: Encoding) -> bytes:
 
 
 def decode_encoding(blob: bytes) -> Encoding:
-    """Raises FormatError if `blob` is none or is damaged."""
+    """Raises FormatError if `blob` is no encoding or is damaged."""
     header, arrays = _unpacked(blob, "encoding")
     name, columns, largest = _field(header, "name", str), _texts(header, "columns"), _field(header, "largest", float)
     _expect(0 < largest <= np.finfo(np.float32).max, "largest: a positive number")
     values = _array(arrays, "values", np.int16, (None, len(columns)))
-    # In float64, as the largest may be the largest of float32; and who made these may have meant more than that.
-    shares = np.maximum(values.astype(np.float64) / 32767, -1)
-    return Encoding(name, columns, (shares * largest).astype(np.float32))
+    # In float64, as the largest may be the largest of float32; and a crafted -32768 would exceed it.
+    fractions = np.maximum(values.astype(np.float64) / 32767, -1)
+    return Encoding(name, columns, (fractions * largest).astype(np.float32))
 
 
 def _packed(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -154,25 +156,23 @@ def _packed(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byte
     content = b"".join(parts)
     if len(content) > LARGEST_CONTENT:
         raise ValueError(f"expected at most {LARGEST_CONTENT} bytes in a snapshot, got {len(content)}")
-    body = SIZE.pack(len(content)) + zlib.compress(content, level=1)
-    return PRELUDE.pack(MAGIC, VERSION, zlib.crc32(body)) + body
+    return PRELUDE.pack(MAGIC, VERSION) + SIZE.pack(len(content)) + zlib.compress(content, level=1)
 
 
 def _unpacked(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays. Nothing is allocated for what is announced before it is known to be there."""
-    least = PRELUDE.size + SIZE.size
-    _expect(len(blob) >= least, f"at least {least} bytes", len(blob))
-    magic, version, checksum = PRELUDE.unpack_from(blob)
+    """Header and arrays. Nothing is allocated for an announced size before that much is known to be there."""
+    _expect(len(blob) >= LEAST, f"at least {LEAST} bytes", len(blob))
+    magic, version = PRELUDE.unpack_from(blob)
     _expect(magic == MAGIC, f"a snapshot, which begins with {MAGIC!r}", magic)
-    _expect(version == VERSION, f"format {VERSION}", version)
-    _expect(zlib.crc32(memoryview(blob)[PRELUDE.size :]) == checksum, "an undamaged snapshot: its checksum differs")
-    (size,) = SIZE.unpack_from(blob, PRELUDE.size)
+    _expect(version in (1, VERSION), f"format {VERSION} or 1", version)
+    start = PRELUDE.size + (4 if version == 1 else 0)
+    (size,) = SIZE.unpack_from(blob, start)
     _expect(SIZE.size <= size <= LARGEST_CONTENT, f"{SIZE.size} to {LARGEST_CONTENT} bytes of content", size)
     inflater = zlib.decompressobj()
     try:
-        content = inflater.decompress(memoryview(blob)[least:], size + 1)
+        content = inflater.decompress(memoryview(blob)[start + SIZE.size :], size + 1)
     except zlib.error as error:
-        raise FormatError(f"expected compressed content: {error}") from error
+        raise FormatError(f"expected undamaged, compressed content: {error}") from error
     _expect(len(content) == size and inflater.eof and not inflater.unused_data, f"{size} bytes of content")
     (length,) = SIZE.unpack_from(content)
     start = SIZE.size + length
@@ -186,26 +186,21 @@ def _unpacked(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, np.ndar
     arrays = {}
     for entry in _field(header, "arrays", list):
         match entry:
-            case [str(name), str(type_), [*shape]] if type_ in TYPES and all(
-                type(n) is int and 0 <= n <= size for n in shape
-            ):
-                dtype, count = np.dtype(TYPES[type_]), math.prod(shape)
+            case [str(name), str(type_), [*shape]] if type_ in TYPES and len(shape) <= 2:
+                dtype = np.dtype(TYPES[type_])
             case _:
                 raise FormatError(f"expected name, type and shape of each array, got {entry!r}"[:200])
-        end = start + count * dtype.itemsize
-        _expect(end <= size and len(shape) <= 2, f"all of {name!r}, in two dimensions at the most"[:200])
-        arrays[name] = np.frombuffer(content, dtype, count, start).reshape(shape)
+        _expect(all(type(n) is int and 0 <= n <= size for n in shape), f"the shape of {name!r}"[:200])
+        end = start + math.prod(shape) * dtype.itemsize
+        _expect(end <= size, f"all of {name!r}"[:200])
+        arrays[name] = np.frombuffer(content[start:end], dtype).reshape(shape)
         start = end
-    _expect(start == size, "nothing behind the arrays", f"{size - start} bytes")
+    _expect(start == size, "nothing after the arrays", f"{size - start} bytes")
     return header, arrays
 
 
-def _array(
-    arrays: Mapping[str, np.ndarray], name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
-) -> np.ndarray:
-    found = arrays.get(name)
-    _expect(found is not None, f"an array {name!r}")
-    assert found is not None
+def _array(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
+    found = arrays.get(name, np.empty(0))
     fits = found.ndim == len(shape) and all(wanted in (n, None) for n, wanted in zip(found.shape, shape, strict=True))
     _expect(found.dtype == dtype and fits, f"{name} as {np.dtype(dtype).name} {shape}", f"{found.dtype} {found.shape}")
     return found

@@ -1,7 +1,7 @@
-"""The Attention tab's routes, under /data/plugin/attention/: what is in the event files, and the page that shows it.
+"""The Attention tab's routes, under /data/plugin/attention/: snapshots, curves, and the page that shows them.
 
-Runs and tags of a request are looked up among those that TensorBoard has read, and files among a fixed set, so that no
-path of a user's ever reaches the file system. Must not import torch: TensorBoard would wait for it.
+A request's run and tag are looked up among those that TensorBoard has read, and its file in a fixed set, so that no
+path from outside reaches the file system. Must not import torch: TensorBoard would wait for it.
 """
 
 import io
@@ -24,8 +24,8 @@ from werkzeug.wrappers import Request, Response
 
 from attention_tab.format import PLUGIN, FormatError, decode, parsed_metric_tag
 
-KEPT = 200  # snapshots of each text, unless the user's own --samples_per_plugin says otherwise
-ALL = 2**31 - 1  # of what was kept
+KEPT = 200  # snapshots of each text, unless the user's --samples_per_plugin says otherwise
+ALL = 2**31 - 1  # no downsampling of those
 CURVE_POINTS = 1000  # of each head
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 STATIC = {
@@ -36,10 +36,10 @@ STATIC = {
 
 
 class Loader(TBLoader):
-    """What TensorBoard asks for the plugin."""
+    """Makes the plugin for TensorBoard, which finds this class by its entry point."""
 
     def fix_flags(self, flags: Namespace) -> None:
-        """Keep enough snapshots; by default it would be ten, taken at random."""
+        """Keep enough snapshots; TensorBoard's default is ten, at random."""
         flags.samples_per_plugin.setdefault(PLUGIN, KEPT)
 
     def load(self, context: TBContext) -> TBPlugin:
@@ -47,7 +47,7 @@ class Loader(TBLoader):
 
 
 class Plugin(TBPlugin):
-    """The tab of one TensorBoard."""
+    """The tab of one TensorBoard server."""
 
     plugin_name = PLUGIN
 
@@ -60,7 +60,7 @@ class Plugin(TBPlugin):
         return {route: Request.application(answer) for route, answer in routes.items()}
 
     def is_active(self) -> bool:
-        """TensorBoard itself shows the tab when it has read something of this plugin's name."""
+        """TensorBoard itself activates the tab once it has read data of this plugin."""
         return False
 
     def frontend_metadata(self) -> FrontendMetadata:
@@ -71,7 +71,7 @@ class Plugin(TBPlugin):
         return Respond(request, content, type_)
 
     def _runs(self, request: Request) -> Response:
-        """The last step of each run and tag, and when it was written: {run: {tag: {step, time in seconds}}}."""
+        """The last step of each run and tag, and its wall time in seconds: {run: {tag: {step, time}}}."""
         found = self._data.list_blob_sequences(**_experiment(request), plugin_name=PLUGIN)
         listed = {
             run: {tag: {"step": series.max_step, "time": series.max_wall_time} for tag, series in tags.items()}
@@ -81,21 +81,21 @@ class Plugin(TBPlugin):
         return _respond_json(request, listed)
 
     def _steps(self, request: Request) -> Response:
-        """The steps of the snapshots of one run and tag, and when each was written: [[step, seconds], ...]."""
+        """The steps of one run and tag, and their wall times in seconds: [[step, time], ...]."""
         return _respond_json(request, [[datum.step, datum.wall_time] for datum in self._series(request)])
 
     def _snapshot(self, request: Request) -> Response:
-        """One snapshot as it was written."""
+        """One snapshot, as it was written."""
         return Respond(request, self._blob(request), "application/octet-stream")
 
     def _weights(self, request: Request) -> Response:
-        """The weights of one snapshot as numpy reads them."""
+        """The weights of one snapshot as .npz."""
         try:
             snapshot, out = decode(self._blob(request)), io.BytesIO()
         except FormatError as error:
             raise InvalidArgumentError(str(error)) from error
         layers = np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1])
-        codepoints = np.array([ord(token) for token in snapshot.tokens])  # text of numpy's own would lose NUL
+        codepoints = np.array([ord(token) for token in snapshot.tokens])  # numpy's own strings lose NUL
         arrays: dict[str, Any] = {f"layer_{number}": weights for number, weights in enumerate(layers, 1)}  # (H, T, T)
         np.savez_compressed(out, codepoints=codepoints, loss=snapshot.loss, **arrays)
         name = f"attention_step_{_step(request)}.npz"
@@ -103,22 +103,23 @@ class Plugin(TBPlugin):
         return Respond(request, out.getvalue(), "application/octet-stream", headers=headers)
 
     def _curves(self, request: Request) -> Response:
-        """What the heads of one run do, over its steps: {metric: [[layer, head, [[step, value], ...]], ...]}."""
-        runs = RunTagFilter(runs=[_argument(request, "run")])
-        found = self._data.read_scalars(
-            **_experiment(request), plugin_name="scalars", downsample=CURVE_POINTS, run_tag_filter=runs
-        )
-        curves: dict[str, list[list[Any]]] = {}
-        for tags in found.values():
-            for tag, points in sorted(tags.items()):
-                if parsed := parsed_metric_tag(tag):
-                    metric, *head = parsed
-                    curve = [[point.step, point.value] for point in points if math.isfinite(point.value)]
-                    curves.setdefault(metric, []).append([*head, curve])
+        """One metric of all heads of one run, over its steps: [[layer, head, [[step, value], ...]], ...]."""
+        run, metric = _argument(request, "run"), _argument(request, "metric")
+        scalars = {**_experiment(request), "plugin_name": "scalars"}
+        listed = self._data.list_scalars(**scalars, run_tag_filter=RunTagFilter([run])).get(run, {})
+        heads = {tag: head for tag in listed if (head := parsed_metric_tag(tag)) and head[0] == metric}
+        if not heads:  # the fast loader treats an empty filter as no filter
+            return _respond_json(request, [])
+        wanted = RunTagFilter([run], heads)
+        found = self._data.read_scalars(**scalars, downsample=CURVE_POINTS, run_tag_filter=wanted).get(run, {})
+        curves = [
+            [*heads[tag][1:], [[point.step, point.value] for point in points if math.isfinite(point.value)]]
+            for tag, points in sorted(found.items())
+        ]
         return _respond_json(request, curves)
 
     def _series(self, request: Request) -> Sequence[BlobSequenceDatum]:
-        """Of the run and tag that are asked for, among those that TensorBoard has read. Raises NotFoundError."""
+        """The snapshots of the requested run and tag. Raises NotFoundError."""
         run, tag = _argument(request, "run"), _argument(request, "tag")
         found = self._data.read_blob_sequences(
             **_experiment(request), plugin_name=PLUGIN, downsample=ALL, run_tag_filter=RunTagFilter([run], [tag])
@@ -129,7 +130,7 @@ class Plugin(TBPlugin):
         return series
 
     def _blob(self, request: Request) -> bytes:
-        """The snapshot that is asked for. Raises InvalidArgumentError and NotFoundError."""
+        """The requested snapshot. Raises InvalidArgumentError and NotFoundError."""
         step = _step(request)
         for datum in self._series(request):
             if datum.step == step:

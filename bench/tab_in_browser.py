@@ -14,12 +14,12 @@ from urllib.request import urlopen
 
 import torch
 from selenium.webdriver import Chrome
-from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import Snapshot, probe_tag
 from bench.browser import address_of_view, chromium, open_tab, tensorboard, wait_until
 from bench.ours import VOCABULARY_SIZE
-from board.snapshots import summary_of, summary_of_metrics, take, write
+from board.snapshots import summary_of, summary_of_metrics, take
+from board.writer import EventWriter
 from model.config import DecoderConfig
 from model.decoder import Decoder
 
@@ -44,7 +44,7 @@ const look = () => {
 setTimeout(look, 0);
 """
 HOVER = """
-const span = document.querySelector(`.text [data-place="${arguments[0]}"]`);
+const span = document.querySelector(`.text [data-position="${arguments[0]}"]`);
 const start = performance.now();
 span.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
 document.body.offsetHeight;
@@ -107,10 +107,10 @@ def logged(extent: Extent) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         for run in range(extent.runs):
             snapshot, count = (large, extent.large) if run == 0 else (small, extent.snapshots)
-            with closing(SummaryWriter(f"{folder}/run_{run:02}")) as writer:
+            with closing(EventWriter(Path(folder, f"run_{run:02}"))) as writer:
                 for step in range(count):
-                    write(writer, summary_of("validation", snapshot), step)
-                    write(writer, summary_of_metrics(snapshot), step)
+                    writer.add_summary(summary_of("validation", snapshot), step)
+                    writer.add_summary(summary_of_metrics(snapshot), step)
         yield Path(folder)
 
 

@@ -1,1 +1,1 @@
-"""Whatever TensorBoard is given: curves, snapshots of attention, pictures, text."""
+"""Everything TensorBoard is given: curves, attention snapshots, pictures, text."""

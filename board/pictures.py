@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# From nothing to everything: each stop is darker than the one before, so the scale also reads in grey.
+# From 0 to 1: each stop is darker than the one before, so the scale also reads in grey.
 _STOPS = np.array([(247, 249, 252), (173, 205, 228), (84, 152, 201), (28, 86, 152), (9, 31, 74)])
 _COLOURS = np.stack([np.interp(np.linspace(0, 4, 256), range(5), channel) for channel in _STOPS.T], -1).astype(np.uint8)
-FUTURE = np.array([214, 214, 210], dtype=np.uint8)  # what causality hides: a grey that the scale does not hold
+FUTURE = np.array([214, 214, 210], dtype=np.uint8)  # above the diagonal: a grey that the scale does not hold
 PAPER = 255  # between maps
 GAP = 4  # pixels between maps
-MAP_SIZE = 160  # pixels a map takes at least
+MAP_SIZE = 160  # pixels, the least side of a map
 
 
 def heat_map(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Snapshots for the Attention tab: what is taken of a decoder, and how it lies in an event file."""
+"""Snapshots of a decoder's attention, and the event-file summaries that hold them."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,6 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import (
     ENCODING_TAG,
@@ -26,25 +25,24 @@ from board.head_metrics import all_heads, capture, head_metrics, repeated_string
 from model.decoder import Decoder
 from model.position import LearnedPosition, SinusoidalPosition
 
-LIKELIEST = 10  # next characters kept for each place
+LIKELIEST = 10  # next characters kept for each position
 
 
 def take(decoder: Decoder, texts: Sequence[Tensor], characters: str) -> list[Snapshot]:
-    """What every head sees in each text of ids (T,). `characters` are those of the ids."""
-    *found, (repeated, _) = read_together(decoder, [*texts, repeated_string(decoder)])
-    return [
-        _snapshot(maps, logits, ids, repeated, characters) for (maps, logits), ids in zip(found, texts, strict=True)
-    ]
+    """A snapshot of each text of ids (T,), in evaluation mode. `characters`: the vocabulary."""
+    *captures, repeated = capture_each(decoder, [*texts, repeated_string(decoder)])
+    pairs = zip(captures, texts, strict=True)
+    return [_snapshot(maps, logits, ids, repeated[0], characters) for (maps, logits), ids in pairs]
 
 
-def read_together(decoder: Decoder, texts: Sequence[Tensor]) -> list[tuple[list[Tensor], Tensor]]:
-    """Maps (H, T, T) of each layer and logits (T, V) for each text of ids (T,): those of one length in one pass."""
+def capture_each(decoder: Decoder, texts: Sequence[Tensor]) -> list[tuple[list[Tensor], Tensor]]:
+    """Maps (H, T, T) of each layer and logits (T, V), for each text of ids (T,). Texts of one length share a pass."""
     found: dict[int, tuple[list[Tensor], Tensor]] = {}
     for length in set(map(len, texts)):
         numbers = [number for number, ids in enumerate(texts) if len(ids) == length]
-        read = capture(decoder, torch.stack([texts[number] for number in numbers]))
+        maps, logits = capture(decoder, torch.stack([texts[number] for number in numbers]))
         for row, number in enumerate(numbers):
-            found[number] = [layer[row] for layer in read.maps], read.logits[row]
+            found[number] = [layer[row] for layer in maps], logits[row]
     return [found[number] for number in range(len(texts))]
 
 
@@ -52,7 +50,7 @@ def _snapshot(layers: list[Tensor], logits: Tensor, ids: Tensor, repeated: list[
     maps, logits = all_heads(layers), logits.float()
     loss = F.cross_entropy(logits[:-1], ids[1:], reduction="none")  # (T - 1,): nothing predicts the first
     probabilities, likeliest = logits.softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))  # (T, K)
-    candidates, places = np.unique(likeliest.cpu().numpy(), return_inverse=True)
+    candidates, indices = np.unique(likeliest.cpu().numpy(), return_inverse=True)
     return Snapshot(
         tokens=[characters[i] for i in ids.tolist()],
         heads=[len(layer) for layer in layers],
@@ -60,13 +58,13 @@ def _snapshot(layers: list[Tensor], logits: Tensor, ids: Tensor, repeated: list[
         metrics={name: values.cpu().numpy() for name, values in head_metrics(maps, all_heads(repeated)).items()},
         loss=np.append(np.nan, loss.cpu().numpy()),
         candidates=[characters[i] for i in candidates],
-        likeliest=places.reshape(likeliest.shape),
+        likeliest=indices.reshape(likeliest.shape),
         probabilities=probabilities.cpu().numpy(),
     )
 
 
 def encoding_of(decoder: Decoder) -> Encoding | None:
-    """How `decoder` tells places apart, if it does by a table."""
+    """The table of `decoder`'s positional encoding, if it has one."""
     rotary = decoder.blocks[0].attention.pooling.rotary
     match decoder.position:
         case SinusoidalPosition(table=table):
@@ -83,7 +81,7 @@ def encoding_of(decoder: Decoder) -> Encoding | None:
 
 
 def summary_of(name: str, snapshot: Snapshot) -> Summary:
-    """The event of the probe called `name`."""
+    """The snapshot of the probe `name`."""
     return Summary(value=[_blob(probe_tag(name), encode(snapshot))])
 
 
@@ -92,30 +90,21 @@ def summary_of_encoding(encoding: Encoding) -> Summary:
 
 
 def summary_of_metrics(snapshot: Snapshot) -> Summary:
-    """What each head does as scalars, all in one event: hundreds of events would take longer than the forward pass."""
-    places = [(layer, head) for layer, heads in enumerate(snapshot.heads, 1) for head in range(1, heads + 1)]
-    return Summary(
-        value=[
-            Summary.Value(tag=metric_tag(metric, *place), simple_value=value)
-            for metric, values in snapshot.metrics.items()
-            for place, value in zip(places, values.tolist(), strict=True)
-            if not np.isnan(value)
-        ]
-    )
-
-
-def write(writer: SummaryWriter, summary: Summary, step: int | None = None) -> None:
-    """Put an event into the file as it is: none of the writer's own methods writes what both loaders read."""
-    writer._get_file_writer().add_summary(summary, step)
+    """Every head's metrics as scalars, all in one event: hundreds of events would take longer than the forward pass."""
+    heads = [(layer, head) for layer, count in enumerate(snapshot.heads, 1) for head in range(1, count + 1)]
+    values = [
+        Summary.Value(tag=metric_tag(metric, *head), simple_value=value)
+        for metric, values in snapshot.metrics.items()
+        for head, value in zip(heads, values.tolist(), strict=True)
+        if not np.isnan(value)
+    ]
+    return Summary(value=values)
 
 
 def _blob(tag: str, blob: bytes) -> Summary.Value:
-    """One that both of TensorBoard's loaders take: a tensor of rank 1 with its class of data."""
+    """Both of TensorBoard's loaders read a blob only as a tensor of rank 1 with a data class."""
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-    return Summary.Value(
-        tag=tag,
-        tensor=TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[blob]),
-        metadata=SummaryMetadata(
-            plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN), data_class=DATA_CLASS_BLOB_SEQUENCE
-        ),
-    )
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[blob])
+    plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN)
+    metadata = SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_BLOB_SEQUENCE)
+    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)

@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 1280, 930  # of the browser's window
 
 def main(runs: str, folder: str) -> None:
     (run,) = (path.name for path in Path(runs).iterdir())
-    view: dict[str, Any] = {"run": run, "tag": probe_tag("probe_1"), "heads": "3.2", "place": 47}
+    view: dict[str, Any] = {"run": run, "tag": probe_tag("probe_1"), "heads": "3.2", "position": 47}
     compared = view | {"otherRun": run, "otherStep": 0}
     with tensorboard(Path(runs)) as address, TemporaryDirectory() as downloads:
         for name, chosen, dark in ("attention_tab", view, False), ("attention_tab_compared", compared, True):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from board.board import Reading
+
 # In a terminal; a log file gets the line of each evaluation alone.
 BAR = "step {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
 
@@ -41,15 +43,6 @@ class TrainingState:
         """What no run can have come to."""
         counts = {each.name: getattr(self, each.name) for each in fields(self) if each.type is int}
         return [f"state.{name}: expected at least 0, got {count}" for name, count in counts.items() if count < 0]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Training since the last reading."""
-
-    loss: float  # mean over the steps that were not skipped, nats/char; NaN if all were
-    gradient_norm: float  # of the last step, before clipping
-    characters_per_second: float  # of training alone
 
 
 class Progress:

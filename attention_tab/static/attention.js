@@ -1,10 +1,10 @@
 // @ts-check
-// What is asked of attention weights: rows, columns, means, differences, ranks. Pure.
+// Rows, columns, means, differences and ranks of attention weights. Pure.
 //
 // A map is the lower triangle of a head's weights, row by row: T (T + 1) / 2 numbers.
 
 /** @typedef {import("./format.js").Snapshot} Snapshot */
-/** @typedef {"from" | "to"} Direction what a character attends to, or who attends to it */
+/** @typedef {"from" | "to"} Direction attention from a query, or to a key */
 
 const WEIGHT = Float32Array.from({ length: 256 }, (_, level) => (level / 255) ** 2);
 
@@ -12,7 +12,7 @@ const WEIGHT = Float32Array.from({ length: 256 }, (_, level) => (level / 255) **
 export const triangle = (T) => (T * (T + 1)) / 2;
 
 /**
- * The levels of one head as they are kept.
+ * The stored levels of one head.
  * @param {Snapshot} snapshot
  * @param {number} head
  */
@@ -60,21 +60,21 @@ export function differenceLevels(map) {
 }
 
 /**
- * What `place` attends to, or who attends to it: a number for each of T characters.
+ * The weights from `position` to each of T characters, or from each of them to it.
  * @param {Float32Array} map
  * @param {number} T
- * @param {number} place
+ * @param {number} position
  * @param {Direction} direction
  */
-export function seen(map, T, place, direction) {
+export function weightsAt(map, T, position, direction) {
   const values = new Float32Array(T);
-  if (direction === "from") values.set(map.subarray(triangle(place), triangle(place + 1)));
-  else for (let query = place; query < T; query++) values[query] = map[triangle(query) + place];
+  if (direction === "from") values.set(map.subarray(triangle(position), triangle(position + 1)));
+  else for (let query = position; query < T; query++) values[query] = map[triangle(query) + position];
   return values;
 }
 
 /**
- * The places of the largest values above zero, the largest first, of two alike the later.
+ * The positions of the largest values above zero, the largest first; of equal ones the later.
  * @param {ArrayLike<number>} values
  * @param {number} count
  */
@@ -106,7 +106,7 @@ export function order(values) {
 }
 
 /**
- * The place of the step nearest to `step`, of sorted steps; the last for null.
+ * The index of the step nearest to `step`, in sorted steps; the last for null.
  * @param {number[]} steps
  * @param {number | null} step
  */
@@ -118,7 +118,7 @@ export function nearest(steps, step) {
 }
 
 /**
- * Whether two snapshots are of one text, so that their characters can be compared.
+ * Whether two snapshots are of the same text.
  * @param {Snapshot} a
  * @param {Snapshot} b
  */

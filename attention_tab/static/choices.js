@@ -1,5 +1,5 @@
 // @ts-check
-// What there is to choose from, and what each choice is called. Pure.
+// The options of each menu, and their names. Pure.
 
 import { runNames, textName, textsOf } from "./gather.js";
 import { METRICS } from "./help.js";
@@ -21,7 +21,7 @@ export function optionsOf(runs, first) {
       ["", "nothing"],
       ...names.map((name) => /** @type {Option} */ ([name, name === first.run ? "another step of this run" : name])),
     ],
-    metric: [...first.snapshot.metrics.keys()].map((name) => [name, METRICS[name]?.[0] ?? name]),
+    metric: [...first.snapshot.metrics.keys()].map((name) => [name, METRICS.get(name)?.[0] ?? name]),
     direction: [
       ["from", "attends to"],
       ["to", "is attended to by"],
@@ -35,14 +35,14 @@ export function optionsOf(runs, first) {
 }
 
 /** @param {string[]} heads */
-export const headsInWords = (heads) => (heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`);
+export const headsLabel = (heads) => (heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`);
 
 /**
- * A side by what it differs in from the other.
+ * The side's name: what distinguishes it from the other.
  * @param {Side[]} sides
  * @param {number} side
  */
-export function sideInWords(sides, side) {
+export function sideLabel(sides, side) {
   const { run, tag, step } = sides[side];
   const differing = [];
   if (sides.some((other) => other.run !== run)) differing.push(run);
@@ -51,26 +51,26 @@ export function sideInWords(sides, side) {
 }
 
 /** @param {Side} side */
-export const inFull = ({ run, tag, step }) => `${run}, ${textName(tag)}, step ${step}`;
+export const fullLabel = ({ run, tag, step }) => `${run}, ${textName(tag)}, step ${step}`;
 
 /**
- * The curves of all heads of the first side, and of the other only those that are chosen: it would be a thicket.
+ * The curves of all heads of the first side, and of the selected heads of the other.
  * @param {import("./client.js").Curves[]} curves
  * @param {Side[]} sides
  * @param {import("./view.js").View} view
- * @param {(i: number) => string} colour of those that are chosen
- * @returns {import("./curves.js").Line[]} the chosen ones last, as they cover others
+ * @param {(i: number) => string} colour of the selected heads
+ * @returns {import("./curves.js").Line[]} the selected ones last, drawn over the others
  */
 export function linesOf(curves, sides, view, colour) {
   const lines = curves.flatMap((of, side) =>
-    (of.get(view.metric) ?? []).map(({ layer, head, points }) => {
+    of.map(({ layer, head, points }) => {
       const chosen = view.heads.indexOf(`${layer}.${head}`);
       const whose = sides.length > 1 ? `${sides[side].run}, ` : "";
       const name = `${whose}head ${layer}.${head}`;
       return { name, points, dashed: side > 0, ...(chosen >= 0 ? { strong: true, colour: colour(chosen) } : {}) };
     }),
   );
-  const other = sides[1]?.run !== sides[0].run; // the same curves are not drawn twice
+  const other = sides[1]?.run !== sides[0].run; // one run's curves are not drawn twice
   return lines
     .filter(({ strong, dashed }) => !dashed || (strong && other))
     .sort((a, b) => Number(a.strong ?? false) - Number(b.strong ?? false));

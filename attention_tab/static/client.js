@@ -1,21 +1,21 @@
 // @ts-check
-// What TensorBoard has read of the runs, and an error in words where it cannot be had.
+// Requests to the plugin, cached; errors are sentences for the user.
 
 import { decodeEncoding, decodeSnapshot } from "./format.js";
 
 /** @typedef {import("./format.js").Snapshot} Snapshot */
-/** A step, and when it was written. @typedef {{step: number, time: number}} Moment */
+/** A step and its wall time in seconds. @typedef {{step: number, time: number}} Moment */
 /** The last step of each tag of each run. @typedef {Record<string, Record<string, Moment>>} Runs */
-/** @typedef {Map<string, {layer: number, head: number, points: [number, number][]}[]>} Curves */
+/** One metric of each head. @typedef {{layer: number, head: number, points: [number, number][]}[]} Curves */
 
-const HELD = 2 ** 25; // bytes of snapshots that are kept for going back and forth
-const ANSWERS = 16; // of the other kinds
+const MAX_BYTES = 2 ** 25; // of cached snapshots
+const MAX_ANSWERS = 16; // cached, of all other routes
 
 export class Client {
-  /** What is as it was while the last step is the same. @type {Map<string, {last: number, promise: Promise<any>}>} */
+  /** Valid while the last step is the same. @type {Map<string, {last: number, promise: Promise<any>}>} */
   #answers = new Map();
 
-  /** The most recently used last. @type {Map<string, {promise: Promise<Snapshot>, bytes: number}>} */
+  /** The most recently used is last. @type {Map<string, {promise: Promise<Snapshot>, bytes: number}>} */
   #snapshots = new Map();
 
   /** @returns {Promise<Runs>} */
@@ -26,11 +26,11 @@ export class Client {
   /**
    * @param {string} run
    * @param {string} tag
-   * @param {number} last when the last of them was written, by which to know whether there are new ones
+   * @param {number} last wall time of the last step: a new one invalidates the cached answer
    * @returns {Promise<Moment[]>}
    */
   steps(run, tag, last) {
-    return this.#remembered(JSON.stringify(["steps", run, tag]), last, async () => {
+    return this.#cached(JSON.stringify(["steps", run, tag]), last, async () => {
       /** @type {[number, number][]} */
       const steps = await this.#json("steps", { run, tag });
       return steps.map(([step, time]) => ({ step, time }));
@@ -39,19 +39,15 @@ export class Client {
 
   /**
    * @param {string} run
+   * @param {string} metric
    * @param {number} last
    * @returns {Promise<Curves>}
    */
-  curves(run, last) {
-    return this.#remembered(JSON.stringify(["curves", run]), last, async () => {
-      /** @type {Record<string, [number, number, [number, number][]][]>} */
-      const found = await this.#json("curves", { run });
-      const named = (/** @type {[number, number, [number, number][]]} */ [layer, head, points]) => ({
-        layer,
-        head,
-        points,
-      });
-      return new Map(Object.entries(found).map(([metric, heads]) => [metric, heads.map(named)]));
+  curves(run, metric, last) {
+    return this.#cached(JSON.stringify(["curves", run, metric]), last, async () => {
+      /** @type {[number, number, [number, number][]][]} */
+      const heads = await this.#json("curves", { run, metric });
+      return heads.map(([layer, head, points]) => ({ layer, head, points }));
     });
   }
 
@@ -62,7 +58,7 @@ export class Client {
    * @returns {Promise<import("./format.js").Encoding>}
    */
   encoding(run, tag, { step, time }) {
-    return this.#remembered(JSON.stringify(["encoding", run, step]), time, async () =>
+    return this.#cached(JSON.stringify(["encoding", run, step]), time, async () =>
       decodeEncoding(await this.#bytes(url("snapshot", { run, tag, step }))),
     );
   }
@@ -73,7 +69,7 @@ export class Client {
    * @param {Moment} moment
    */
   snapshot(run, tag, { step, time }) {
-    const key = JSON.stringify([run, tag, step, time]); // the time, as a run may be written anew
+    const key = JSON.stringify([run, tag, step, time]); // with the time, as a run may be written again
     const held = this.#snapshots.get(key) ?? {
       promise: this.#load(key, url("snapshot", { run, tag, step })),
       bytes: 0,
@@ -83,7 +79,7 @@ export class Client {
     return held.promise;
   }
 
-  /** How much is held. */
+  /** The size of the snapshot cache. */
   get held() {
     return {
       snapshots: this.#snapshots.size,
@@ -93,21 +89,21 @@ export class Client {
 
   /**
    * @template Answer
-   * @param {string} what
+   * @param {string} key
    * @param {number} last
-   * @param {() => Promise<Answer>} ask
+   * @param {() => Promise<Answer>} load
    * @returns {Promise<Answer>}
    */
-  #remembered(what, last, ask) {
-    const known = this.#answers.get(what);
+  #cached(key, last, load) {
+    const known = this.#answers.get(key);
     if (known && known.last === last) return known.promise;
-    const promise = ask().catch((error) => {
-      this.#answers.delete(what);
+    const promise = load().catch((error) => {
+      this.#answers.delete(key);
       throw error;
     });
-    this.#answers.delete(what);
-    this.#answers.set(what, { last, promise });
-    for (const [oldest] of this.#answers) if (this.#answers.size > ANSWERS) this.#answers.delete(oldest);
+    this.#answers.delete(key);
+    this.#answers.set(key, { last, promise });
+    for (const [oldest] of this.#answers) if (this.#answers.size > MAX_ANSWERS) this.#answers.delete(oldest);
     return promise;
   }
 
@@ -121,12 +117,12 @@ export class Client {
       const held = this.#snapshots.get(key);
       if (held) held.bytes = snapshot.levels.length;
       for (const [oldest] of this.#snapshots) {
-        if (this.held.bytes <= HELD) break;
+        if (this.held.bytes <= MAX_BYTES) break;
         if (oldest !== key) this.#snapshots.delete(oldest);
       }
       return snapshot;
     } catch (error) {
-      this.#snapshots.delete(key); // it may go better next time
+      this.#snapshots.delete(key); // so that the next request tries again
       throw error;
     }
   }
@@ -136,17 +132,17 @@ export class Client {
    * @param {Record<string, string | number>} query
    */
   async #json(route, query) {
-    const text = await answer(url(route, query), (response) => response.text());
+    const text = await request(url(route, query), (response) => response.text());
     try {
       return JSON.parse(text);
     } catch {
-      throw new Error(`TensorBoard gave an answer that cannot be read: ${text.slice(0, 100)}`);
+      throw new Error(`TensorBoard's answer is no JSON: ${text.slice(0, 100)}`);
     }
   }
 
   /** @param {string} address */
   #bytes(address) {
-    return answer(address, (response) => response.arrayBuffer());
+    return request(address, (response) => response.arrayBuffer());
   }
 }
 
@@ -165,7 +161,7 @@ export function url(route, query) {
  * @param {(response: Response) => Promise<Body>} read
  * @returns {Promise<Body>}
  */
-async function answer(address, read) {
+async function request(address, read) {
   let response;
   let refusal = "";
   try {

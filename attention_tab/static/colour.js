@@ -1,6 +1,6 @@
 // @ts-check
-// Colours for numbers, uniform to the eye and told apart by the colour blind: along them lightness, or the distance from
-// the neutral middle, changes evenly in OKLab (Ottosson 2020). Pure.
+// Colour scales, perceptually uniform and safe for the colour blind: lightness, or the distance from the neutral middle,
+// changes evenly in OKLab (Ottosson 2020). Pure.
 
 /** @typedef {Uint8ClampedArray} Scale 256 colours of four bytes each */
 /** @typedef {"light" | "dark"} Theme */
@@ -40,14 +40,14 @@ function scale(colour) {
 }
 
 /**
- * From nothing, which is near the page's own colour, to everything.
+ * From 0, near the page's own colour, to 1.
  * @param {Theme} theme
  * @param {number} hue
  */
 export function sequential(theme, hue) {
-  const [nothing, everything] = theme === "light" ? [0.98, 0.3] : [0.22, 0.93];
+  const [low, high] = theme === "light" ? [0.98, 0.3] : [0.22, 0.93];
   return scale((share) => {
-    const lightness = nothing + (everything - nothing) * share;
+    const lightness = low + (high - low) * share;
     return oklch(lightness, 0.13 * Math.sin(0.8 * Math.PI * share), hue);
   });
 }
@@ -74,7 +74,7 @@ export function css(table, share) {
 }
 
 /**
- * Black or white, whichever can be read on a colour of the scale.
+ * Black or white, whichever is readable on a colour of the scale.
  * @param {Scale} table
  * @param {number} share
  */

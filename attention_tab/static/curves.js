@@ -1,5 +1,5 @@
 // @ts-check
-// Curves over steps, or over positions: a chart of lines.
+// A line chart: curves over steps or positions.
 
 import { h, s } from "./dom.js";
 
@@ -43,9 +43,9 @@ export function createChart(clicked) {
   const content = s("g");
   const moment = s("line", { class: "moment", y1: TOP, y2: HEIGHT - BOTTOM, hidden: "" });
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, content, moment);
-  const told = h("p", { className: "told", "aria-live": "polite" });
+  const pointed = h("p", { className: "pointed", "aria-live": "polite" });
   const key = h("p", { className: "key" }); // of the strong lines
-  const element = h("div", { className: "chart" }, drawing, key, told);
+  const element = h("div", { className: "chart" }, drawing, key, pointed);
   let [low, high] = [0, 1];
   const xOf = (/** @type {number} */ x) => LEFT + ((x - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
 
@@ -55,13 +55,13 @@ export function createChart(clicked) {
     if (clicked) clicked(low + ((x - LEFT) / (WIDTH - LEFT - RIGHT)) * (high - low));
   });
   drawing.addEventListener("pointerover", (event) => {
-    told.textContent = /** @type {SVGElement} */ (event.target).dataset.name ?? "";
+    pointed.textContent = /** @type {SVGElement} */ (event.target).dataset.name ?? "";
   });
 
   return {
     element,
     /**
-     * @param {Line[]} lines strong ones last, as they cover others
+     * @param {Line[]} lines strong ones last, drawn over the others
      * @param {string} xName
      * @param {string} yName
      */

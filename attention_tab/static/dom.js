@@ -1,5 +1,5 @@
 // @ts-check
-// Elements in few words. Text only ever becomes text nodes, so that no corpus can write markup.
+// Shorthand for DOM elements. Text only ever becomes text nodes, so that no corpus can inject markup.
 
 /**
  * @template {keyof HTMLElementTagNameMap} Name
@@ -33,11 +33,11 @@ export function s(name, attributes = {}, ...children) {
 }
 
 /**
- * A choice of one, called `label`.
+ * A labelled drop-down menu.
  * @param {string} label
  * @param {(value: string) => void} chosen
  */
-export function choice(label, chosen) {
+export function createMenu(label, chosen) {
   const select = h("select", { onchange: () => chosen(select.value), "aria-label": label });
   /**
    * @param {[value: string, text: string][]} options
@@ -54,4 +54,4 @@ export function choice(label, chosen) {
 }
 
 /** @param {unknown} error */
-export const inWords = (error) => (error instanceof Error ? error.message : String(error));
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));

@@ -1,10 +1,10 @@
 // @ts-check
-// How the model tells places apart: a heat map of its table, and columns of it as curves.
+// The positional encoding: a heat map of its table, and columns of it as curves.
 
 import { oklch } from "./colour.js";
 import { createChart, ticks } from "./curves.js";
 import { h, s } from "./dom.js";
-import { drawnLegend } from "./maps.js";
+import { createLegend } from "./maps.js";
 
 /** @typedef {import("./format.js").Encoding} Encoding */
 /** @typedef {import("./colour.js").Scale} Scale */
@@ -14,7 +14,7 @@ const HEIGHT = 300;
 const LEFT = 56;
 const TOP = 36;
 
-/** @param {(columns: number[]) => void} chosen columns that are to be curves */
+/** @param {(columns: number[]) => void} chosen columns to draw as curves */
 export function createEncoding(chosen) {
   const canvas = h("canvas", { width: 1, height: 1, role: "img" });
   const axes = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
@@ -56,7 +56,7 @@ export function createEncoding(chosen) {
     element,
     /**
      * @param {Encoding} encoding
-     * @param {number | null} step of it, where it changes
+     * @param {number | null} step null if it does not change during training
      * @param {number[]} wanted
      * @param {Scale} scale
      * @param {import("./colour.js").Theme} theme
@@ -70,8 +70,8 @@ export function createEncoding(chosen) {
       paint(canvas, encoding, scale);
       axes.replaceChildren(...ruled(positions, count, columns));
       const bound = largest.toPrecision(2);
-      key.replaceChildren(drawnLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
-      if (document.activeElement !== input) input.value = columns.join(", "); // not while somebody writes in it
+      key.replaceChildren(createLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
+      if (document.activeElement !== input) input.value = columns.join(", "); // not while the user types in it
       chart.draw(
         columns.map((column, i) => ({
           name: `column ${column}: ${encoding.columns[column]}`,
@@ -121,7 +121,7 @@ function paint(canvas, { positions, columns, values, largest }, scale) {
 }
 
 /**
- * The axes, and marks above the columns that are chosen.
+ * The axes, and marks above the chosen columns.
  * @param {number} positions
  * @param {number} count
  * @param {number[]} chosen

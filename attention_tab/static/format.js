@@ -1,9 +1,9 @@
 // @ts-check
-// Snapshots as training writes them: what attention_tab/format.py says, for the browser.
+// The snapshot format of attention_tab/format.py, for the browser.
 
-export const VERSION = 1;
+export const VERSION = 2;
 const MAGIC = 0x4e545441; // "ATTN", little-endian
-const LEAST = 16; // bytes: magic, version, checksum, size of the content
+const LEAST = 16; // bytes, of a blob of any version
 const LARGEST_CONTENT = 2 ** 27;
 /** @type {Record<string, typeof Uint8Array | typeof Uint16Array | typeof Int16Array | typeof Float32Array>} */
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float32: Float32Array };
@@ -11,22 +11,22 @@ const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float
 /** @typedef {{data: Uint8Array | Uint16Array | Int16Array | Float32Array, type: string, shape: number[]}} Stored */
 
 /**
- * What every head sees in one text of T characters; the heads of all layers are counted through.
+ * Attention of the heads of all layers in one text of T characters.
  * @typedef {object} Snapshot
  * @property {string[]} tokens
  * @property {number[]} heads in each layer
  * @property {string[]} names of all heads: layer.head, counted from 1
- * @property {Uint8Array} levels 255 times the root of each weight: of each head the lower triangle, row by row
+ * @property {Uint8Array} levels 255 sqrt(weight): of each head the lower triangle, row by row
  * @property {Map<string, Float32Array>} metrics
- * @property {Float32Array} loss of each character in nats, NaN where nothing came before it
+ * @property {Float32Array} loss of each character in nats, NaN for the first
  * @property {string[]} candidates
- * @property {Uint16Array} likeliest numbers of candidates, `choices` for each character
- * @property {Float32Array} probabilities theirs
+ * @property {Uint16Array} likeliest indices of candidates, `choices` for each character
+ * @property {Float32Array} probabilities of those
  * @property {number} choices
  */
 
 /**
- * What tells the places apart.
+ * The table of a positional encoding.
  * @typedef {object} Encoding
  * @property {string} name
  * @property {string[]} columns
@@ -35,7 +35,7 @@ const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float
  * @property {number} largest
  */
 
-/** What was read is no snapshot, or is damaged. */
+/** The blob is no snapshot, or is damaged. */
 export class FormatError extends Error {}
 
 /**
@@ -58,6 +58,10 @@ export async function decodeSnapshot(blob) {
   const names = texts(header, "metrics");
   const heads = /** @type {number[]} */ (header.heads);
   expect(Array.isArray(heads) && heads.every((count) => Number.isInteger(count) && count > 0), "heads in each layer");
+  expect(
+    tokens.every((token) => [...token].length === 1),
+    "tokens of one character each",
+  );
   const T = tokens.length;
   const N = heads.reduce((sum, count) => sum + count, 0);
   expect(T > 0 && N > 0 && N <= LARGEST_CONTENT, "a head and a character at least");
@@ -68,7 +72,7 @@ export async function decodeSnapshot(blob) {
   const probabilities = stored(arrays, "probabilities", "float32", [T, choices]);
   const likeliest = stored(arrays, "likeliest", "uint16", [T, choices]);
   expect(
-    likeliest.every((place) => place < candidates.length),
+    likeliest.every((index) => index < candidates.length),
     "likely characters among the candidates",
   );
   return {
@@ -110,15 +114,15 @@ async function unpacked(blob, kind) {
   expect(blob.byteLength >= LEAST, `at least ${LEAST} bytes, got ${blob.byteLength}`);
   const prelude = new DataView(blob);
   const version = prelude.getUint32(4, true);
-  const size = prelude.getUint32(12, true);
+  const offset = version === 1 ? 12 : 8; // version 1 had a CRC-32 in between
+  const size = prelude.getUint32(offset, true);
   expect(prelude.getUint32(0, true) === MAGIC, "its first four bytes to say so");
   expect(
-    version === VERSION,
-    `format ${VERSION}, got ${version}; is TensorBoard of another version than training was?`,
+    version === VERSION || version === 1,
+    `format ${VERSION} or 1, got ${version}; is TensorBoard of another version than training was?`,
   );
-  expect(prelude.getUint32(8, true) === crc32(new Uint8Array(blob, 12)), "it undamaged: its checksum differs");
   expect(size >= 4 && size <= LARGEST_CONTENT, `at most ${LARGEST_CONTENT} bytes, got ${size}`);
-  const content = await inflated(new Uint8Array(blob, LEAST), size);
+  const content = await inflated(new Uint8Array(blob, offset + 4), size);
   const length = new DataView(content.buffer).getUint32(0, true);
   let start = 4 + length;
   expect(start <= size, `a header of ${length} bytes`);
@@ -144,16 +148,16 @@ async function unpacked(blob, kind) {
       start +
       shape.reduce((/** @type {number} */ product, /** @type {number} */ n) => product * n, Type.BYTES_PER_ELEMENT);
     expect(end <= size, `all of ${name.slice(0, 50)}`);
-    // A copy, as an array in place would have to begin at a multiple of its type's size.
+    // A copy: an array in place would have to begin at a multiple of its type's size.
     arrays.set(name, { data: new Type(content.buffer.slice(start, end)), type, shape });
     start = end;
   }
-  expect(start === size, "nothing behind its arrays");
+  expect(start === size, "nothing after its arrays");
   return { header, arrays };
 }
 
 /**
- * The content: no more than announced is ever held, and nothing before it is there.
+ * The content: no more than `size` bytes are ever held, and nothing is allocated in advance.
  * @param {Uint8Array<ArrayBuffer>} compressed
  * @param {number} size
  */
@@ -170,7 +174,7 @@ async function inflated(compressed, size) {
   } catch (error) {
     await reader.cancel().catch(() => {});
     if (error instanceof FormatError) throw error;
-    throw new FormatError("This snapshot cannot be read: expected compressed content.");
+    throw new FormatError("This snapshot cannot be read: expected undamaged, compressed content.");
   }
   expect(filled === size, `${size} bytes of content, got ${filled}`);
   return new Uint8Array(await new Blob(parts).arrayBuffer());
@@ -197,19 +201,4 @@ function texts(header, name) {
   const found = header[name];
   expect(Array.isArray(found) && found.every((text) => typeof text === "string"), `texts as ${name}`);
   return found;
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let bit = 0; bit < 8; bit++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
-  return n >>> 0;
-});
-
-/**
- * The CRC-32 of zip and zlib (RFC 1952, section 8).
- * @param {Uint8Array} bytes
- */
-export function crc32(bytes) {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
-  return ~crc >>> 0;
 }

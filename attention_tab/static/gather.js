@@ -1,5 +1,5 @@
 // @ts-check
-// From what there is to what is to be seen: which run, text and step a view means, and what must be fetched for it.
+// Resolves a view to the run, text and step that exist, and fetches what they need.
 
 import { nearest } from "./attention.js";
 
@@ -12,10 +12,10 @@ import { nearest } from "./attention.js";
 
 /**
  * @typedef {object} Found
- * @property {Side[]} sides one, or two to be compared
- * @property {import("./client.js").Curves[]} curves of each
- * @property {{table: import("./format.js").Encoding, step: number | null} | null} encoding of the first, and of which step
- * it is where it changes
+ * @property {Side[]} sides one, or two to compare
+ * @property {import("./client.js").Curves[]} curves of each side, of the view's metric
+ * @property {{table: import("./format.js").Encoding, step: number | null} | null} encoding of the first side,
+ * and its step if it changes during training
  */
 
 const TAG = "attention_tab/";
@@ -48,12 +48,12 @@ export function runNames(runs) {
 const latest = (tags) => Math.max(...Object.values(tags).map(({ time }) => time));
 
 /**
- * The view with runs and a text that there are in the place of those that there are not (yet, or any more).
+ * The view with its runs and text replaced where they do not exist (yet).
  * @param {View} wanted
  * @param {Runs} runs at least one
  * @returns {View & {run: string, tag: string}}
  */
-export function settled(wanted, runs) {
+export function resolved(wanted, runs) {
   const names = runNames(runs);
   const newest = names.reduce((a, b) => (latest(runs[b]) > latest(runs[a]) ? b : a));
   const run = wanted.run !== null && names.includes(wanted.run) ? wanted.run : newest;
@@ -64,34 +64,37 @@ export function settled(wanted, runs) {
 }
 
 /**
- * The view with heads, a metric and a place that the snapshots have in the place of those that they have not.
+ * The view with its heads, metric and position replaced where the snapshots lack them.
  * @template {View} Settled
  * @param {Settled} view
  * @param {Snapshot[]} snapshots
  * @returns {Settled}
  */
-export function fitting(view, snapshots) {
+export function fitted(view, snapshots) {
   const [first] = snapshots;
   const heads = view.heads.filter((name) => snapshots.some(({ names }) => names.includes(name)));
   const metric = first.metrics.has(view.metric) ? view.metric : ([...first.metrics.keys()][0] ?? "");
-  const place = view.place !== null && view.place < first.tokens.length ? view.place : null;
-  return { ...view, heads: heads.length > 0 ? heads : [first.names[0]], metric, place };
+  const position = view.position !== null && view.position < first.tokens.length ? view.position : null;
+  return { ...view, heads: heads.length > 0 ? heads : [first.names[0]], metric, position };
 }
 
 /**
  * @param {Client} client
  * @param {Runs} runs
- * @param {View & {run: string, tag: string}} view that is settled
+ * @param {View & {run: string, tag: string}} view resolved
  * @returns {Promise<Found>}
  */
-export async function gather(client, runs, { run, otherRun, tag, step, otherStep }) {
-  const compared = otherRun === null ? [run] : [run, otherRun];
-  const coming = Promise.all(compared.map((name) => client.curves(name, latest(runs[name]))));
-  coming.catch(() => {}); // said below, where it is waited for
+export async function gather(client, runs, view) {
+  const { run, otherRun, tag, step, otherStep } = view;
   const first = await sideOf(client, runs, run, tag, step);
   const sides = [first];
   if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, otherStep ?? first.step));
-  return { sides, curves: await coming, encoding: await encodingOf(client, runs, run, first.step) };
+  const { metric } = fitted(view, [first.snapshot]);
+  const [encoding, ...curves] = await Promise.all([
+    encodingOf(client, runs, run, first.step),
+    ...sides.map((side) => client.curves(side.run, metric, latest(runs[side.run]))),
+  ]);
+  return { sides, curves, encoding };
 }
 
 /**
@@ -101,7 +104,7 @@ export async function gather(client, runs, { run, otherRun, tag, step, otherStep
  * @param {number} step
  */
 async function encodingOf(client, runs, run, step) {
-  if (!(ENCODING in runs[run])) return null;
+  if (!Object.hasOwn(runs[run], ENCODING)) return null;
   const moments = await client.steps(run, ENCODING, runs[run][ENCODING].time);
   const moment = momentAt(moments, step);
   const table = await client.encoding(run, ENCODING, moment);
@@ -112,12 +115,12 @@ async function encodingOf(client, runs, run, step) {
  * @param {Client} client
  * @param {Runs} runs
  * @param {string} run
- * @param {string} tag of the text; if the run has none such, its first is taken
- * @param {number | null} wanted the nearest step there is, or the latest
+ * @param {string} tag of the text; the run's first if it has none such
+ * @param {number | null} wanted null: the latest
  * @returns {Promise<Side>}
  */
 async function sideOf(client, runs, run, tag, wanted) {
-  const there = tag in runs[run] ? tag : textsOf(runs[run])[0];
+  const there = Object.hasOwn(runs[run], tag) ? tag : textsOf(runs[run])[0];
   const moments = await client.steps(run, there, runs[run][there].time);
   const moment = momentAt(moments, wanted);
   const snapshot = await client.snapshot(run, there, moment);
@@ -125,7 +128,7 @@ async function sideOf(client, runs, run, tag, wanted) {
 }
 
 /**
- * The nearest there is, or the latest.
+ * The nearest moment to `step`, or the latest.
  * @param {Moment[]} moments
  * @param {number | null} step
  */

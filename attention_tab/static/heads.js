@@ -38,7 +38,7 @@ export function createHeads(chosen) {
   });
 
   /** @param {string} name */
-  function made(name) {
+  function createButton(name) {
     const canvas = h("canvas", { width: 1, height: 1 });
     const value = h("span", { className: "value" });
     const button = h(
@@ -67,7 +67,7 @@ export function createHeads(chosen) {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset?.head;
     const names = new Set(rows.flat());
     for (const name of shown.keys()) if (!names.has(name)) shown.delete(name);
-    for (const name of names) if (!shown.has(name)) shown.set(name, made(name));
+    for (const name of names) if (!shown.has(name)) shown.set(name, createButton(name));
     element.style.setProperty("--columns", String(Math.max(...rows.map((row) => row.length))));
     element.style.setProperty("--rows", String(rows.length));
     element.replaceChildren(
@@ -90,7 +90,7 @@ export function createHeads(chosen) {
     element,
     /**
      * @param {Snapshot} snapshot
-     * @param {Snapshot | null} other to be taken from it, head by head; those it lacks are left blank
+     * @param {Snapshot | null} other subtracted from it, head by head; heads it lacks are blank
      * @param {import("./view.js").View} view
      * @param {{weights: Scale, differences: Scale}} scales
      */

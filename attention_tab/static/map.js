@@ -1,15 +1,15 @@
 // @ts-check
-// A map of attention: queries down, keys across, the future left empty.
+// A large attention map: queries down, keys across, empty above the diagonal.
 
 import { h, s } from "./dom.js";
 import { visible } from "./text.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
 
-const SIDE = 512; // of the map, in units of its drawing
+const SIDE = 512; // of the map, in SVG units
 const MARGIN = 40; // above and left of it, for the characters
-const READABLE = 7; // units a character takes at least where all are named
-const TICKS = 8; // places that are named where not all are
+const READABLE = 7; // units a label takes at least; below, only some positions are labelled
+const TICKS = 8; // labels, if not all fit
 
 /**
  * One pixel for each weight.
@@ -32,7 +32,7 @@ export function paint(canvas, T, levels, scale) {
 }
 
 /**
- * A large map with its axes, which follows the hovered place.
+ * A large map with its axes, which marks the hovered position.
  * @param {(query: number, key: number) => void} hovered
  * @param {(query: number, key: number) => void} clicked
  */
@@ -50,13 +50,13 @@ export function createMap(hovered, clicked) {
 
   /**
    * @param {MouseEvent} event
-   * @param {(query: number, key: number) => void} told
+   * @param {(query: number, key: number) => void} callback
    */
-  function locate(event, told) {
+  function locate(event, callback) {
     const box = canvas.getBoundingClientRect();
     const key = Math.floor(((event.clientX - box.left) / box.width) * T);
     const query = Math.floor(((event.clientY - box.top) / box.height) * T);
-    if (key >= 0 && key <= query && query < T) told(query, key);
+    if (key >= 0 && key <= query && query < T) callback(query, key);
   }
   drawing.addEventListener("pointermove", (event) => locate(event, hovered));
   drawing.addEventListener("click", (event) => locate(event, clicked));
@@ -84,26 +84,26 @@ export function createMap(hovered, clicked) {
       paint(canvas, T, levels, scale);
     },
     /**
-     * @param {number | null} place whose row or column is marked
-     * @param {number | null} other the character that is looked at with it
+     * @param {number | null} position whose row or column is marked
+     * @param {number | null} other position of a key of that query, or a query of that key
      * @param {import("./attention.js").Direction} direction
      */
-    mark(place, other, direction) {
+    mark(position, other, direction) {
       const unit = SIDE / T;
       const from = direction === "from";
-      const [query, key] = from ? [place, other] : [other, place];
-      const looked = place !== null && place < T;
-      const row = { x: 0, y: place ?? 0, width: (place ?? 0) + 1, height: 1 };
-      const column = { x: place ?? 0, y: place ?? 0, width: 1, height: T - (place ?? 0) };
-      frame(cross, looked ? (from ? row : column) : null, unit);
-      const there = looked && query !== null && key !== null && key <= query && query < T;
+      const [query, key] = from ? [position, other] : [other, position];
+      const current = position !== null && position < T;
+      const row = { x: 0, y: position ?? 0, width: (position ?? 0) + 1, height: 1 };
+      const column = { x: position ?? 0, y: position ?? 0, width: 1, height: T - (position ?? 0) };
+      frame(cross, current ? (from ? row : column) : null, unit);
+      const there = current && query !== null && key !== null && key <= query && query < T;
       frame(cell, there ? { x: key, y: query, width: 1, height: 1 } : null, unit);
     },
   };
 }
 
 /**
- * Put a frame around some cells of a map, so that they stay to be seen.
+ * Frame some cells of a map, leaving them visible.
  * @param {SVGRectElement} rectangle
  * @param {{x: number, y: number, width: number, height: number} | null} cells
  * @param {number} unit
@@ -122,7 +122,7 @@ function frame(rectangle, cells, unit) {
 }
 
 /**
- * Every character along both axes where there is room, or else the numbers of some places.
+ * Every character along both axes if there is room, or else some positions.
  * @param {string[]} tokens
  */
 function labels(tokens) {
@@ -132,12 +132,12 @@ function labels(tokens) {
   const size = all ? Math.min(unit, 13) : 11;
   const middle = MARGIN + SIDE / 2;
   const named = [
-    s("text", { x: middle, y: 11, class: "axis" }, "key: the character that is looked at"),
-    s("text", { transform: `translate(11 ${middle}) rotate(-90)`, class: "axis" }, "query: the character that looks"),
+    s("text", { x: middle, y: 11, class: "axis" }, "key: the character attended to"),
+    s("text", { transform: `translate(11 ${middle}) rotate(-90)`, class: "axis" }, "query: the character that attends"),
   ];
-  for (let place = 0; place < tokens.length; place += every) {
-    const at = MARGIN + (place + 0.5) * unit;
-    const text = all ? visible(tokens[place]) : String(place);
+  for (let position = 0; position < tokens.length; position += every) {
+    const at = MARGIN + (position + 0.5) * unit;
+    const text = all ? visible(tokens[position]) : String(position);
     named.push(
       s("text", { x: at, y: MARGIN - 6, "font-size": size, class: "key" }, text),
       s("text", { x: MARGIN - 5, y: at, "font-size": size, class: "query" }, text),

@@ -1,5 +1,5 @@
 // @ts-check
-// The maps of the chosen heads: one, or two that are compared and their difference.
+// The maps of the chosen heads: one, or two and their difference.
 
 import { difference, differenceLevels, sameText, weightLevels } from "./attention.js";
 import { css } from "./colour.js";
@@ -8,12 +8,12 @@ import { createMap } from "./map.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {import("./attention.js").Direction} Direction */
-/** @typedef {import("./reading.js").Look} Look */
+/** @typedef {import("./reading.js").HeadMap} HeadMap */
 /** @typedef {{weights: Scale, differences: Scale, losses: Scale}} Scales */
 /** @typedef {{what: string, scale: Scale, marks: string[]}} Legend marks from the low end to the high one */
-/** Linked: of the text that the page shows. @typedef {ReturnType<typeof createMap> & {legend: Legend, linked: boolean}} Shown */
+/** `linked`: of the text that the page shows. @typedef {ReturnType<typeof createMap> & {legend: Legend, linked: boolean}} Shown */
 
-export const LARGEST_LOSS = 6; // nats; what is beyond has the last colour
+export const LARGEST_LOSS = 6; // nats; larger losses get the last colour
 
 /**
  * @param {(query: number, key: number) => void} hovered
@@ -24,8 +24,8 @@ export function createMaps(hovered, clicked) {
   let shown = [];
   const maps = Array.from({ length: 3 }, (_, i) => {
     const ifLinked =
-      (/** @type {typeof hovered} */ told) => (/** @type {number} */ query, /** @type {number} */ key) => {
-        if (shown.find(({ element }) => element === maps[i].element)?.linked) told(query, key);
+      (/** @type {typeof hovered} */ callback) => (/** @type {number} */ query, /** @type {number} */ key) => {
+        if (shown.find(({ element }) => element === maps[i].element)?.linked) callback(query, key);
       };
     return createMap(ifLinked(hovered), ifLinked(clicked));
   });
@@ -36,10 +36,10 @@ export function createMaps(hovered, clicked) {
     elements: [figures, legends],
     shown: () => shown,
     /**
-     * @param {Look[]} looks
+     * @param {HeadMap[]} headMaps
      * @param {Scales} scales
      */
-    draw(looks, { weights, differences, losses }) {
+    draw(headMaps, { weights, differences, losses }) {
       const ofWeights = { what: "weight", scale: weights, marks: ["0", "0.06", "0.25", "0.56", "1"] }; // by the root
       const ofDifferences = { what: "difference", scale: differences, marks: ["−1", "−0.25", "0", "0.25", "1"] };
       const ofLosses = {
@@ -47,34 +47,34 @@ export function createMaps(hovered, clicked) {
         scale: losses,
         marks: ["0", `${LARGEST_LOSS / 2}`, `${LARGEST_LOSS} nats`],
       };
-      const linked = looks.map(({ snapshot }) => sameText(snapshot, looks[0].snapshot));
-      shown = looks.flatMap(({ title, snapshot, map }, i) => {
+      const linked = headMaps.map(({ snapshot }) => sameText(snapshot, headMaps[0].snapshot));
+      shown = headMaps.flatMap(({ title, snapshot, map }, i) => {
         if (!map) return [];
         maps[i].draw(title, snapshot.tokens, weightLevels(map), weights);
         return [{ ...maps[i], legend: ofWeights, linked: linked[i] }];
       });
-      const [first, second] = looks;
+      const [first, second] = headMaps;
       if (first.map && second?.map && linked[1]) {
         const levels = differenceLevels(difference(first.map, second.map));
         maps[2].draw("first − second", first.snapshot.tokens, levels, differences);
         shown.push({ ...maps[2], legend: ofDifferences, linked: true });
       }
       figures.replaceChildren(...shown.map(({ element }) => element));
-      legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(drawnLegend));
+      legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(createLegend));
     },
     /**
-     * @param {number | null} place
+     * @param {number | null} position
      * @param {number | null} beside
      * @param {Direction} direction
      */
-    mark(place, beside, direction) {
-      for (const map of shown) map.mark(map.linked ? place : null, beside, direction);
+    mark(position, beside, direction) {
+      for (const map of shown) map.mark(map.linked ? position : null, beside, direction);
     },
   };
 }
 
 /** A strip of all colours of a scale, with its numbers. @param {Legend} legend */
-export function drawnLegend({ what, scale, marks }) {
+export function createLegend({ what, scale, marks }) {
   const strip = h("span", { className: "strip" });
   strip.style.background = `linear-gradient(to right, ${colours(scale, 17).join(", ")})`;
   const numbers = h("span", { className: "marks" }, ...marks.map((mark) => h("span", {}, mark)));

@@ -1,28 +1,28 @@
 // @ts-check
-// What is outside the frame: TensorBoard's address and its theme, where they may be asked.
+// Outside the frame: TensorBoard's address and theme, if they can be read.
 
 /** @typedef {import("./colour.js").Theme} Theme */
 
-/** The address that a user sees and shares. */
+/** The address in the browser's address bar. */
 export function outerLocation() {
   try {
     return window.parent.location.href ? window.parent.location : window.location;
   } catch {
-    return window.location; // the page around is of other origin, as in some notebooks
+    return window.location; // the outer page is of another origin, as in some notebooks
   }
 }
 
 /**
- * Light or dark as TensorBoard is, now and whenever it changes; as the system is, where TensorBoard cannot be asked.
- * @param {(theme: Theme) => void} told
+ * TensorBoard's theme, now and whenever it changes; the system's, if TensorBoard's cannot be read.
+ * @param {(theme: Theme) => void} callback
  */
-export function followTheme(told) {
+export function followTheme(callback) {
   const outer = outerBody();
   const system = window.matchMedia("(prefers-color-scheme: dark)");
-  const tell = () => told((outer ? outer.classList.contains("dark-mode") : system.matches) ? "dark" : "light");
-  if (outer) new MutationObserver(tell).observe(outer, { attributeFilter: ["class"] });
-  else system.addEventListener("change", tell);
-  tell();
+  const notify = () => callback((outer ? outer.classList.contains("dark-mode") : system.matches) ? "dark" : "light");
+  if (outer) new MutationObserver(notify).observe(outer, { attributeFilter: ["class"] });
+  else system.addEventListener("change", notify);
+  notify();
 }
 
 function outerBody() {
@@ -41,18 +41,18 @@ export function isHidden() {
 }
 
 /**
- * A link to a view that is opened in a page that is open already changes its hash alone.
- * @param {(hash: string) => void} told
+ * Opening a link to a view in a page that is already open changes only its hash.
+ * @param {(hash: string) => void} callback
  */
-export function onOuterHash(told) {
+export function onOuterHash(callback) {
   const changed = () => {
     const { hash } = outerLocation();
-    if (hash.includes("p.attention.")) told(hash);
+    if (hash.includes("p.attention.")) callback(hash);
   };
   try {
     window.parent.addEventListener("hashchange", changed);
   } catch {
-    // a page of other origin
+    // a page of another origin
   }
 }
 

@@ -1,8 +1,8 @@
 // @ts-check
-// The parts of the page, and where each is.
+// The parts of the page and their layout.
 
 import { createChart } from "./curves.js";
-import { choice, h } from "./dom.js";
+import { createMenu, h } from "./dom.js";
 import { createEncoding } from "./encoding.js";
 import { createHeads } from "./heads.js";
 import { createEmpty, createHelp } from "./help.js";
@@ -13,15 +13,15 @@ import { createTimeline } from "./timeline.js";
 /** @typedef {import("./view.js").View} View */
 
 /**
- * What the user does with them.
+ * The user's actions on them.
  * @typedef {object} Actions
  * @property {(changes: Partial<View>) => Promise<void>} change
  * @property {(run: string | null) => void} compare
  * @property {(name: string, added: boolean) => void} choose
  * @property {() => void} chooseAll
- * @property {(place: number | null, beside: number | null) => void} hover
+ * @property {(position: number | null, beside: number | null) => void} hover
  * @property {(query: number, key: number) => void} hoverMap
- * @property {(place: number | null) => void} pin
+ * @property {(position: number | null) => void} pin
  * @property {(query: number, key: number) => void} pinMap
  * @property {() => void} link
  * @property {(kind: "png" | "svg") => void} save
@@ -36,21 +36,21 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const parts = {
     alert: h("p", { className: "alert", role: "alert", hidden: true }),
     empty: createEmpty(),
-    run: choice("Run", (run) => change({ run, step: null })),
-    text: choice("Text", (tag) => change({ tag, place: null })),
-    other: choice("Compare with", (run) => compare(run || null)),
-    metric: choice("Heads by", (metric) => change({ metric })),
+    run: createMenu("Run", (run) => change({ run, step: null })),
+    text: createMenu("Text", (tag) => change({ tag, position: null })),
+    other: createMenu("Compare with", (run) => compare(run || null)),
+    metric: createMenu("Heads by", (metric) => change({ metric })),
     sorted,
-    shows: choice("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
-    direction: choice("A character", (direction) =>
+    shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
+    direction: createMenu("A character", (direction) =>
       change({ direction: /** @type {View["direction"]} */ (direction) }),
     ),
     timeline: createTimeline("Step", (step) => change({ step })),
     otherTimeline: createTimeline("Step of the second", (_, otherStep) => change({ otherStep })),
     heads: createHeads(choose),
     maps: createMaps(hoverMap, pinMap),
-    said: h("p", { className: "said", "aria-live": "polite" }),
-    characters: createText((place) => hover(place, null), pin),
+    note: h("p", { className: "note", "aria-live": "polite" }),
+    characters: createText((position) => hover(position, null), pin),
     details: createDetails(),
     chart: createChart((step) => change({ step })),
     encoding: createEncoding((columns) => change({ columns })),
@@ -84,7 +84,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
       row(parts.metric.element, order, button("All heads", chooseAll), parts.shows.element),
       parts.heads.element,
     ),
-    section("middle", "The chosen heads", row(parts.direction.element, parts.said), ...parts.maps.elements),
+    section("middle", "The chosen heads", row(parts.direction.element, parts.note), ...parts.maps.elements),
     section("details", "The character", parts.details.element),
     section("reading", "The text", parts.characters.element),
   );

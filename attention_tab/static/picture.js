@@ -1,5 +1,5 @@
 // @ts-check
-// The current view as one SVG, which needs no style sheet, and that as PNG.
+// The current view as an SVG without style sheet, and as PNG.
 
 import { css, ink } from "./colour.js";
 import { h, s } from "./dom.js";
@@ -18,8 +18,8 @@ import { visible } from "./text.js";
 /**
  * @typedef {object} Text
  * @property {import("./format.js").Snapshot} snapshot
- * @property {number | null} place
- * @property {Float32Array | null} values what it sees of each character
+ * @property {number | null} position
+ * @property {Float32Array | null} values its weight with each character
  * @property {Scale} weights
  * @property {Scale} losses
  */
@@ -28,13 +28,13 @@ const PAD = 20;
 const THUMB = 88; // a small map, and with its name
 const CELL = { width: THUMB + 8, height: THUMB + 24 };
 const MAP = 552; // a map with its axes, as it is drawn
-const INNER = 512; // of it the weights
+const INNER = 512; // of that the weights
 const STRIP = 240; // the colours of a legend
 const CHARACTER = 10;
 const LINE = 26;
 const ROW = 90; // characters at most
 
-/** Characters that take two places, roughly: of East Asia, and emoji. */
+/** Characters of double width, roughly: East Asian ones, and emoji. */
 const WIDE =
   /^[\p{Emoji_Presentation}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\uff01-\uff60]$/u;
 
@@ -150,7 +150,7 @@ function set(element, attributes) {
  * @param {Text} text
  * @param {number} top
  */
-function writtenText({ snapshot: { tokens, loss }, place, values, weights, losses }, top) {
+function writtenText({ snapshot: { tokens, loss }, position, values, weights, losses }, top) {
   const nodes = [];
   let [column, line] = [0, 0];
   for (const [i, token] of tokens.entries()) {
@@ -165,7 +165,7 @@ function writtenText({ snapshot: { tokens, loss }, place, values, weights, losse
         s("rect", { x: x + 1, y: y + 20, width: width - 2, height: 3, fill: css(losses, loss[i] / LARGEST_LOSS) }),
       );
     }
-    if (i === place)
+    if (i === position)
       nodes.push(s("rect", { x, y, width, height: 20, fill: "none", stroke: colour("--accent"), "stroke-width": 2 }));
     const fill = share > 0 ? ink(weights, share) : colour("--ink");
     nodes.push(
@@ -195,7 +195,7 @@ export const svgBlob = (svg) => new Blob([source(svg)], { type: "image/svg+xml" 
  */
 export async function pngBlob(svg) {
   const image = new Image();
-  // Not a blob's address: of such a picture Chromium would let no pixel be read.
+  // Not a blob URL: Chromium would let no pixel of such a picture be read.
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(source(svg))}`;
   await image.decode();
   const canvas = h("canvas", { width: svg.width.baseVal.value * 2, height: svg.height.baseVal.value * 2 });

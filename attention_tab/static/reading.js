@@ -1,7 +1,7 @@
 // @ts-check
-// The text that was read, and what is known of the character that is looked at.
+// The text, and the details of its current character.
 
-import { difference, largest, rank, sameText, seen } from "./attention.js";
+import { difference, largest, rank, sameText, weightsAt } from "./attention.js";
 import { css, ink } from "./colour.js";
 import { h } from "./dom.js";
 import { LARGEST_LOSS } from "./maps.js";
@@ -10,14 +10,14 @@ import { named, surroundings, visible } from "./text.js";
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {import("./attention.js").Direction} Direction */
-/** At some heads of a snapshot; null if it lacks one. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null}} Look */
+/** `map`: of the chosen heads, null if the snapshot lacks one. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null}} HeadMap */
 
 const LISTED = 8; // characters attended to
-const JOINING = /^[\p{Emoji_Modifier}\p{Regional_Indicator}]$/u; // to be kept from what stands beside them
+const JOINING = /^[\p{Emoji_Modifier}\p{Regional_Indicator}]$/u; // to be kept apart from their neighbours
 
 /**
- * @param {(place: number | null) => void} hovered
- * @param {(place: number | null) => void} pinned
+ * @param {(position: number | null) => void} hovered
+ * @param {(position: number | null) => void} pinned
  */
 export function createText(hovered, pinned) {
   const element = h("div", { className: "text", role: "group", "aria-label": "The text" });
@@ -25,35 +25,35 @@ export function createText(hovered, pinned) {
   let spans = [];
   let shown = "";
 
-  const placeOf = (/** @type {EventTarget | null} */ target) => {
-    const place = /** @type {HTMLElement} */ (target).dataset?.place;
-    return place === undefined ? null : Number(place);
+  const positionOf = (/** @type {EventTarget | null} */ target) => {
+    const position = /** @type {HTMLElement} */ (target).dataset?.position;
+    return position === undefined ? null : Number(position);
   };
   element.addEventListener("pointerover", (event) => {
-    const place = placeOf(event.target);
-    if (place !== null) hovered(place);
+    const position = positionOf(event.target);
+    if (position !== null) hovered(position);
   });
   element.addEventListener("pointerleave", () => hovered(null));
-  element.addEventListener("focusin", (event) => hovered(placeOf(event.target)));
+  element.addEventListener("focusin", (event) => hovered(positionOf(event.target)));
   element.addEventListener("focusout", () => hovered(null));
   element.addEventListener("click", (event) => {
-    const place = placeOf(event.target);
-    if (place !== null) pinned(place);
+    const position = positionOf(event.target);
+    if (position !== null) pinned(position);
   });
   element.addEventListener("keydown", (event) => {
-    const place = placeOf(event.target);
-    if (place === null || event.altKey || event.ctrlKey || event.metaKey) return;
-    const moves = { ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: spans.length - 1 };
+    const position = positionOf(event.target);
+    if (position === null || event.altKey || event.ctrlKey || event.metaKey) return;
+    const moves = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: spans.length - 1 };
     if (Object.hasOwn(moves, event.key)) focus(moves[/** @type {keyof typeof moves} */ (event.key)]);
-    else if (event.key === "Enter" || event.key === " ") pinned(place);
+    else if (event.key === "Enter" || event.key === " ") pinned(position);
     else if (event.key === "Escape") pinned(null);
     else return;
     event.preventDefault();
   });
 
-  /** @param {number} place */
-  function focus(place) {
-    const target = spans[place];
+  /** @param {number} position */
+  function focus(position) {
+    const target = spans[position];
     if (!target) return;
     for (const span of spans) span.tabIndex = -1;
     target.tabIndex = 0;
@@ -70,38 +70,40 @@ export function createText(hovered, pinned) {
       const { tokens, loss } = snapshot;
       if (shown !== JSON.stringify(tokens)) {
         shown = JSON.stringify(tokens);
-        spans = tokens.map((token, place) => {
+        spans = tokens.map((token, position) => {
           const shown = visible(token);
-          const span = h("span", { tabIndex: place === 0 ? 0 : -1, role: "button" }, shown);
-          span.dataset.place = String(place);
+          const span = h("span", { tabIndex: position === 0 ? 0 : -1, role: "button" }, shown);
+          span.dataset.position = String(position);
           span.classList.toggle("mark", shown !== token);
           span.classList.toggle("alone", JOINING.test(token));
           return span;
         });
-        element.replaceChildren(...spans.flatMap((span, place) => (tokens[place] === "\n" ? [span, h("br")] : [span])));
+        element.replaceChildren(
+          ...spans.flatMap((span, position) => (tokens[position] === "\n" ? [span, h("br")] : [span])),
+        );
       }
-      for (const [place, span] of spans.entries()) {
-        const known = Number.isFinite(loss[place]);
-        span.style.setProperty("--loss", known ? css(losses, loss[place] / LARGEST_LOSS) : "transparent");
+      for (const [position, span] of spans.entries()) {
+        const known = Number.isFinite(loss[position]);
+        span.style.setProperty("--loss", known ? css(losses, loss[position] / LARGEST_LOSS) : "transparent");
         span.setAttribute(
           "aria-label",
-          `${named(tokens[place])}, place ${place}${known ? `, loss ${loss[place].toFixed(2)}` : ""}`,
+          `${named(tokens[position])}, position ${position}${known ? `, loss ${loss[position].toFixed(2)}` : ""}`,
         );
       }
     },
     /**
-     * @param {Float32Array | null} values of each character for the one that is looked at, from 0 to 1
-     * @param {number | null} place
-     * @param {number | null} pinnedPlace
+     * @param {Float32Array | null} values weights of all characters with the current one, from 0 to 1
+     * @param {number | null} position
+     * @param {number | null} pinnedPosition
      * @param {Scale} weights
      */
-    mark(values, place, pinnedPlace, weights) {
+    mark(values, position, pinnedPosition, weights) {
       for (const [i, span] of spans.entries()) {
         const share = values ? Math.sqrt(values[i]) : 0;
         span.style.backgroundColor = share > 0 ? css(weights, share) : "";
         span.style.color = share > 0 ? ink(weights, share) : "";
-        span.classList.toggle("here", i === place);
-        span.setAttribute("aria-pressed", String(i === pinnedPlace));
+        span.classList.toggle("here", i === position);
+        span.setAttribute("aria-pressed", String(i === pinnedPosition));
       }
     },
   };
@@ -112,29 +114,31 @@ export function createDetails() {
   return {
     element,
     /**
-     * @param {Look[]} looks one or two
-     * @param {number | null} place
-     * @param {number | null} other a character of which more is to be said
+     * @param {HeadMap[]} headMaps one or two
+     * @param {number | null} position
+     * @param {number | null} other a position to list in any case
      * @param {Direction} direction
      */
-    show(looks, place, other, direction) {
-      const [{ snapshot }] = looks;
+    show(headMaps, position, other, direction) {
+      const [{ snapshot }] = headMaps;
       const T = snapshot.tokens.length;
-      if (place === null || place >= T) {
-        const hint = "Point at a character, here or in the map, to read what it attends to. A click keeps it.";
+      if (position === null || position >= T) {
+        const hint = "Point at a character, here or in the map, to see what it attends to. A click pins it.";
         element.replaceChildren(h("p", { className: "hint" }, hint));
         return;
       }
-      const alike = looks.filter((look) => sameText(look.snapshot, snapshot));
-      const columns = alike.flatMap(({ name, map }) => (map ? [{ name, of: seen(map, T, place, direction) }] : []));
+      const alike = headMaps.filter((headMap) => sameText(headMap.snapshot, snapshot));
+      const columns = alike.flatMap(({ name, map }) =>
+        map ? [{ name, of: weightsAt(map, T, position, direction) }] : [],
+      );
       const [first, second] = columns;
       if (second) columns.push({ name: "difference", of: difference(first.of, second.of) });
       const listed = first ? largest(first.of, LISTED) : [];
       if (first && other !== null && other < T && !listed.includes(other)) listed.push(other);
       const title = direction === "from" ? "attends to" : "is attended to by";
-      const names = ["", "character", "place", "rank", ...columns.map(({ name }) => name)];
+      const names = ["", "character", "position", "rank", ...columns.map(({ name }) => name)];
       element.replaceChildren(
-        h("h3", {}, inContext(snapshot, place), ` place ${place}, ${title}`),
+        h("h3", {}, inContext(snapshot, position), ` position ${position}, ${title}`),
         h(
           "table",
           {},
@@ -151,29 +155,29 @@ export function createDetails() {
             ),
           ),
         ),
-        ...alike.flatMap((look) => next(look.name, look.snapshot, place, alike.length > 1)),
+        ...alike.flatMap((headMap) => next(headMap.name, headMap.snapshot, position, alike.length > 1)),
       );
     },
   };
 }
 
 /**
- * How likely the model found the character at `place`, and what it expects after it.
+ * The loss of the character at `position`, and the likeliest next characters.
  * @param {string} name
  * @param {Snapshot} snapshot
- * @param {number} place
+ * @param {number} position
  * @param {boolean} several
  */
-function next(name, snapshot, place, several) {
+function next(name, snapshot, position, several) {
   const { tokens, loss, choices, likeliest, probabilities, candidates } = snapshot;
-  const own = loss[place];
-  const said = Number.isFinite(own)
-    ? `loss ${own.toFixed(2)} nats: it was expected with ${percent(Math.exp(-own))}`
-    : "nothing came before it to expect it by";
+  const own = loss[position];
+  const sentence = Number.isFinite(own)
+    ? `loss ${own.toFixed(2)} nats: its probability was ${percent(Math.exp(-own))}`
+    : "the first character has no loss";
   const rows = Array.from({ length: choices }, (_, k) => {
-    const character = candidates[likeliest[place * choices + k]];
-    const probability = probabilities[place * choices + k];
-    const came = character === tokens[place + 1];
+    const character = candidates[likeliest[position * choices + k]];
+    const probability = probabilities[position * choices + k];
+    const came = character === tokens[position + 1];
     return h(
       "tr",
       { className: came ? "here" : "" },
@@ -183,7 +187,7 @@ function next(name, snapshot, place, several) {
     );
   });
   return [
-    h("p", { className: "own" }, several ? `${name}: ` : "", said),
+    h("p", { className: "own" }, several ? `${name}: ` : "", sentence),
     h("h3", {}, "Expected next"),
     h("table", { className: "next" }, ...rows),
   ];
@@ -204,15 +208,15 @@ function bar(share) {
 
 /**
  * @param {Snapshot} snapshot
- * @param {number} place
+ * @param {number} position
  */
-function inContext(snapshot, place) {
-  const { before, after } = surroundings(snapshot.tokens, place);
+function inContext(snapshot, position) {
+  const { before, after } = surroundings(snapshot.tokens, position);
   return h(
     "code",
     {},
     h("span", { className: "around" }, before),
-    h("b", {}, visible(snapshot.tokens[place])),
+    h("b", {}, visible(snapshot.tokens[position])),
     h("span", { className: "around" }, after),
   );
 }

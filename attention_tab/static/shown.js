@@ -1,8 +1,8 @@
 // @ts-check
-// What there is to see, put into the parts of the page.
+// Draws a view into the parts of the page.
 
-import { sameText, seen, weightsOf } from "./attention.js";
-import { headsInWords, inFull, linesOf, optionsOf, sideInWords } from "./choices.js";
+import { sameText, weightsAt, weightsOf } from "./attention.js";
+import { headsLabel, fullLabel, linesOf, optionsOf, sideLabel } from "./choices.js";
 import { url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
 import { lineColour } from "./encoding.js";
@@ -10,15 +10,15 @@ import { stepsOf } from "./gather.js";
 import { METRICS } from "./help.js";
 import { pictureOf } from "./picture.js";
 
-/** @typedef {import("./reading.js").Look} Look */
+/** @typedef {import("./reading.js").HeadMap} HeadMap */
 
 /**
  * @typedef {object} Scene
  * @property {import("./client.js").Runs} runs
  * @property {import("./gather.js").Found} found
- * @property {import("./view.js").View} view that fits what was found
- * @property {boolean} follows the latest step, and those that come
- * @property {boolean} moving on to another view already
+ * @property {import("./view.js").View} view fitted to `found`
+ * @property {boolean} follows the latest step
+ * @property {boolean} moving already on to another view
  */
 
 const BLUE = 255; // the hues of weights and of losses
@@ -29,11 +29,11 @@ export class Shown {
   /** @type {Scene | null} */
   #last = null;
   #hovered = /** @type {number | null} */ (null);
-  #beside = /** @type {number | null} */ (null); // the character that is looked at with it, in a map
-  /** The chosen heads of each side. @type {Look[]} */
-  #looks = [];
-  /** What the curves and the encoding were drawn of. @type {Record<string, unknown[]>} */
-  #drawn = {};
+  #beside = /** @type {number | null} */ (null); // the other position of the hovered cell of a map
+  /** The chosen heads of each side. @type {HeadMap[]} */
+  #headMaps = [];
+  /** The inputs that the curves and the encoding were last drawn from. @type {Map<string, unknown[]>} */
+  #drawn = new Map();
   #theme = /** @type {import("./colour.js").Theme} */ ("light");
   #scales = scalesFor("light");
 
@@ -43,12 +43,12 @@ export class Shown {
   }
 
   get #scene() {
-    if (!this.#last) throw new Error("expected something to see");
+    if (!this.#last) throw new Error("expected a scene");
     return this.#last;
   }
 
   /** @param {import("./colour.js").Theme} theme */
-  dress(theme) {
+  setTheme(theme) {
     this.#theme = theme;
     this.#scales = scalesFor(theme);
     document.documentElement.dataset.theme = theme;
@@ -98,56 +98,58 @@ export class Shown {
   #drawMaps() {
     const { heads } = this.#scene.view;
     const { sides } = this.#scene.found;
-    this.#looks = sides.map(({ snapshot }, side) => {
+    this.#headMaps = sides.map(({ snapshot }, side) => {
       const numbers = heads.map((name) => snapshot.names.indexOf(name));
       const name = sides.length === 1 ? "weight" : ["first", "second"][side];
-      const title =
-        sides.length === 1 ? headsInWords(heads) : `${name}, ${sideInWords(sides, side)}: ${headsInWords(heads)}`;
+      const title = sides.length === 1 ? headsLabel(heads) : `${name}, ${sideLabel(sides, side)}: ${headsLabel(heads)}`;
       return { name, title, snapshot, map: numbers.includes(-1) ? null : weightsOf(snapshot, numbers) };
     });
-    const said = [];
-    if (this.#looks.some(({ map }) => !map))
-      said.push(`Not every run has ${heads.length === 1 ? headsInWords(heads) : "all of these heads"}.`);
+    const note = [];
+    if (this.#headMaps.some(({ map }) => !map))
+      note.push(`Not every run has ${heads.length === 1 ? headsLabel(heads) : "all of these heads"}.`);
     if (sides.length > 1 && !sameText(sides[0].snapshot, sides[1].snapshot))
-      said.push("The two read different texts; below is the first's.");
-    this.#parts.said.textContent = said.join(" ");
-    this.#parts.maps.draw(this.#looks, this.#scales);
+      note.push("The two are of different texts; the first is shown below.");
+    this.#parts.note.textContent = note.join(" ");
+    this.#parts.maps.draw(this.#headMaps, this.#scales);
   }
 
-  /** The character that is looked at, and what it sees of each. */
-  #looked() {
+  /** The current character, and its weight with each other. */
+  #current() {
     const { view } = this.#scene;
-    const place = view.place ?? this.#hovered;
-    const [{ map, snapshot }] = this.#looks;
+    const position = view.position ?? this.#hovered;
+    const [{ map, snapshot }] = this.#headMaps;
     const T = snapshot.tokens.length;
-    return { place, values: map && place !== null && place < T ? seen(map, T, place, view.direction) : null };
+    return {
+      position,
+      values: map && position !== null && position < T ? weightsAt(map, T, position, view.direction) : null,
+    };
   }
 
   /**
-   * @param {number | null} place
+   * @param {number | null} position
    * @param {number | null} beside
    */
-  hover(place, beside) {
-    if (place === this.#hovered && beside === this.#beside) return;
-    this.#hovered = place;
+  hover(position, beside) {
+    if (position === this.#hovered && beside === this.#beside) return;
+    this.#hovered = position;
     this.#beside = beside;
     this.#mark();
   }
 
-  /** Look at the place that the view keeps, if it keeps one. @param {import("./view.js").View} view */
-  keep(view) {
+  /** Mark the view's pinned position, if any. @param {import("./view.js").View} view */
+  pin(view) {
     this.#scene.view = view;
     this.#mark();
   }
 
-  /** What follows the pointer: must take less than a frame. */
+  /** Follows the pointer: must take less than a frame. */
   #mark() {
-    const { direction, place: pinned } = this.#scene.view;
-    const { place, values } = this.#looked();
-    const beside = this.#beside ?? (this.#hovered === place ? null : this.#hovered);
-    this.#parts.maps.mark(place, beside, direction);
-    this.#parts.characters.mark(values, place, pinned, this.#scales.weights);
-    this.#parts.details.show(this.#looks, place, beside, direction);
+    const { direction, position: pinned } = this.#scene.view;
+    const { position, values } = this.#current();
+    const beside = this.#beside ?? (this.#hovered === position ? null : this.#hovered);
+    this.#parts.maps.mark(position, beside, direction);
+    this.#parts.characters.mark(values, position, pinned, this.#scales.weights);
+    this.#parts.details.show(this.#headMaps, position, beside, direction);
   }
 
   #drawCurves() {
@@ -159,7 +161,7 @@ export class Shown {
     ) {
       const lines = linesOf(curves, sides, view, (i) => lineColour(i, this.#theme));
       section.hidden = lines.every(({ points }) => points.length === 0);
-      chart.draw(lines, "step", METRICS[view.metric]?.[0] ?? view.metric);
+      chart.draw(lines, "step", METRICS.get(view.metric)?.[0] ?? view.metric);
     }
     chart.mark(sides[0].step);
   }
@@ -173,25 +175,25 @@ export class Shown {
   }
 
   /**
-   * Whether a part is to be drawn of something else than the last time.
+   * Whether the inputs of a part have changed since it was last drawn.
    * @param {string} part
    * @param {unknown[]} of
    */
   #isNew(part, of) {
-    const last = this.#drawn[part];
-    this.#drawn[part] = of;
+    const last = this.#drawn.get(part);
+    this.#drawn.set(part, of);
     return last?.length !== of.length || of.some((each, i) => each !== last[i]);
   }
 
-  /** All of it, to be saved. */
+  /** The whole view, for saving. */
   picture() {
     const { found, view } = this.#scene;
     const { heads, maps } = this.#parts;
     return pictureOf({
-      titles: found.sides.map(inFull),
+      titles: found.sides.map(fullLabel),
       heads: { names: heads.rows(), canvas: heads.canvas, chosen: view.heads },
       maps: maps.shown(),
-      text: { snapshot: found.sides[0].snapshot, ...this.#looked(), ...this.#scales },
+      text: { snapshot: found.sides[0].snapshot, ...this.#current(), ...this.#scales },
     });
   }
 }

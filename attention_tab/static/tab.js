@@ -1,9 +1,9 @@
 // @ts-check
-// What is chosen, and what must come for it.
+// The state of the tab: the user's choices, and loading what they need.
 
 import { Client } from "./client.js";
-import { inWords } from "./dom.js";
-import { fitting, gather, runNames, settled, stepsOf } from "./gather.js";
+import { messageOf } from "./dom.js";
+import { fitted, gather, runNames, resolved, stepsOf } from "./gather.js";
 import { followTheme, isHidden, onOuterHash, outerLocation } from "./outside.js";
 import { createParts } from "./parts.js";
 import { pngBlob, save, svgBlob } from "./picture.js";
@@ -12,11 +12,11 @@ import { hashOf, viewOf } from "./view.js";
 
 /** @typedef {import("./view.js").View} View */
 
-const POLL = 3000; // milliseconds between looks for new snapshots
+const POLL = 3000; // milliseconds between requests for new snapshots
 
 export class Tab {
   #client = new Client();
-  /** What the user has asked for, and the same with what there is in the place of what there is not. */
+  /** The user's choices, and the same with what does not exist replaced. */
   #wanted = viewOf(outerLocation().hash);
   #view = this.#wanted;
   /** @type {import("./client.js").Runs} */
@@ -25,17 +25,17 @@ export class Tab {
   #found = { sides: [], curves: [], encoding: null };
   /** @type {Promise<void> | null} */
   #loading = null;
-  #again = false; // whether the view has changed since it began to load
+  #again = false; // whether the view has changed since loading began
   #failed = false;
   #parts = createParts({
     change: (changes) => this.#change(changes),
     compare: (otherRun) => this.#change({ otherRun, otherStep: otherRun === this.#view.run ? 0 : null }),
     choose: (name, added) => this.#choose(name, added),
     chooseAll: () => this.#change({ heads: [...this.#found.sides[0].snapshot.names] }),
-    hover: (place, beside) => this.#shown.hover(place, beside),
+    hover: (position, beside) => this.#shown.hover(position, beside),
     hoverMap: (query, key) =>
       this.#view.direction === "from" ? this.#shown.hover(query, key) : this.#shown.hover(key, query),
-    pin: (place) => this.#pin(place),
+    pin: (position) => this.#pin(position),
     pinMap: (query, key) => this.#pin(this.#view.direction === "from" ? query : key),
     link: () => this.#showLink(),
     save: (kind) => this.#save(kind),
@@ -47,7 +47,7 @@ export class Tab {
   }
 
   async start() {
-    followTheme((theme) => this.#shown.dress(theme));
+    followTheme((theme) => this.#shown.setTheme(theme));
     onOuterHash((hash) => this.#change(viewOf(hash)));
     for (;;) {
       if (!isHidden()) await this.#poll();
@@ -55,7 +55,7 @@ export class Tab {
     }
   }
 
-  /** Look for what is new. */
+  /** Look for new runs and steps. */
   async #poll() {
     try {
       const runs = await this.#client.runs();
@@ -64,7 +64,7 @@ export class Tab {
       if (!same || this.#failed || document.body.dataset.state === undefined) await this.#load();
     } catch (error) {
       this.#failed = true;
-      this.#say(inWords(error));
+      this.#say(messageOf(error));
     }
   }
 
@@ -81,7 +81,7 @@ export class Tab {
     await this.#load();
   }
 
-  /** Show what is wanted. One load at a time: what changes meanwhile is loaded after it, and only the latest of it. */
+  /** Show the wanted view. One load at a time: of changes during it, only the latest is loaded next. */
   #load() {
     this.#again = true;
     this.#loading ??= this.#loadAll().finally(() => {
@@ -105,15 +105,17 @@ export class Tab {
     this.#failed = false;
     if (none) return this.#say(null);
     try {
-      const view = settled(this.#wanted, this.#runs);
+      const view = resolved(this.#wanted, this.#runs);
       this.#found = await gather(this.#client, this.#runs, view);
       const { sides } = this.#found;
-      // What has been chosen while this was on its way, and needs no loading, counts already.
-      const { heads, place, direction } = this.#wanted;
+      // Choices made during loading that need no loading themselves already count.
+      const { heads, position, direction } = this.#wanted;
       const snapshots = sides.map(({ snapshot }) => snapshot);
-      this.#view = fitting({ ...view, heads, place, direction }, snapshots);
-      this.#wanted.run ??= view.run; // whoever looks at a run is not taken to another when that begins
-      const lost = [this.#wanted.run, this.#wanted.otherRun].find((run) => run !== null && !(run in this.#runs));
+      this.#view = fitted({ ...view, heads, position, direction }, snapshots);
+      this.#wanted.run ??= view.run; // a new run does not take the user away from this one
+      const lost = [this.#wanted.run, this.#wanted.otherRun].find(
+        (run) => run !== null && !Object.hasOwn(this.#runs, run),
+      );
       this.#say(lost === undefined ? null : `There is no run ${lost} here.`);
       this.#draw();
       if (!this.#again) document.body.dataset.state = "ready";
@@ -121,7 +123,7 @@ export class Tab {
     } catch (error) {
       this.#failed = true;
       document.body.dataset.state = "failed";
-      this.#say(inWords(error));
+      this.#say(messageOf(error));
     }
   }
 
@@ -130,16 +132,16 @@ export class Tab {
     this.#shown.draw({ runs: this.#runs, found: this.#found, view: this.#view, follows, moving: this.#again });
   }
 
-  /** The snapshot that whoever goes on in the same direction wants next. */
+  /** Prefetch the next snapshot. */
   #fetchAhead() {
     const [{ run, tag, moments, step }] = this.#found.sides;
     const next = moments[stepsOf(moments).indexOf(step) + 1];
-    if (next) this.#client.snapshot(run, tag, next).catch(() => {}); // said when it is wanted
+    if (next) this.#client.snapshot(run, tag, next).catch(() => {}); // reported when it is wanted
   }
 
   /**
    * @param {string} name
-   * @param {boolean} added to those chosen before, or taken away from them
+   * @param {boolean} added to the chosen heads, or removed from them
    */
   #choose(name, added) {
     const before = this.#view.heads;
@@ -150,10 +152,10 @@ export class Tab {
     this.#draw();
   }
 
-  /** Keep a character, or let it go if it is kept already. @param {number | null} place */
-  #pin(place) {
-    this.#note({ place: place === this.#view.place ? null : place });
-    this.#shown.keep(this.#view);
+  /** Pin a position, or unpin it. @param {number | null} position */
+  #pin(position) {
+    this.#note({ position: position === this.#view.position ? null : position });
+    this.#shown.pin(this.#view);
   }
 
   /** @param {string | null} words that stay until the next load */
@@ -170,7 +172,7 @@ export class Tab {
     link.value = `${origin}${pathname}${search}${hash}`;
     link.hidden = false;
     link.select();
-    navigator.clipboard?.writeText(link.value).catch(() => {}); // or by hand: it is selected
+    navigator.clipboard?.writeText(link.value).catch(() => {}); // the user can copy it: it is selected
   }
 
   /** @param {"png" | "svg"} kind */
@@ -180,7 +182,7 @@ export class Tab {
       const picture = this.#shown.picture();
       save(kind === "svg" ? svgBlob(picture) : await pngBlob(picture), `attention_step_${sides[0].step}.${kind}`);
     } catch (error) {
-      this.#say(inWords(error));
+      this.#say(messageOf(error));
     }
   }
 }

@@ -1,13 +1,13 @@
 // @ts-check
-// Characters as they can be seen. Pure; whoever shows them uses textContent and nothing else.
+// Characters made visible. Pure; they are shown through textContent only.
 
 /** @type {Record<string, string>} */
 const MARKS = { "\n": "⏎", " ": "·", "\t": "→", "\r": "␍", "\u00a0": "⍽", "\u007f": "␡" };
 const COMBINING = /^\p{Mark}$/u;
 
 /**
- * A character as something that takes up space and harms no line: white space and control characters by a mark,
- * others that show nothing by their codepoint, and combining ones on a circle.
+ * A visible character that does not disturb the line: white space and control characters as a mark, other invisible
+ * ones as their code point, and combining ones on a circle.
  * @param {string} character
  */
 export function visible(character) {
@@ -22,7 +22,7 @@ export function visible(character) {
 }
 
 /**
- * In a sentence: visible, and named if it is a mark.
+ * Visible, and followed by its name if it is a mark.
  * @param {string} character
  */
 export function named(character) {
@@ -32,15 +32,15 @@ export function named(character) {
 }
 
 /**
- * Some characters before and after a place, to tell it from others.
+ * The characters before and after a position.
  * @param {string[]} tokens
- * @param {number} place
+ * @param {number} position
  * @param {number} [around]
  */
-export function surroundings(tokens, place, around = 5) {
+export function surroundings(tokens, position, around = 5) {
   const shown = (/** @type {string[]} */ part) => part.map(visible).join("");
   return {
-    before: shown(tokens.slice(Math.max(0, place - around), place)),
-    after: shown(tokens.slice(place + 1, place + 1 + around)),
+    before: shown(tokens.slice(Math.max(0, position - around), position)),
+    after: shown(tokens.slice(position + 1, position + 1 + around)),
   };
 }

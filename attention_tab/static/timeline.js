@@ -1,5 +1,5 @@
 // @ts-check
-// A slider over the steps of which there are snapshots.
+// A slider over the steps that have snapshots.
 
 import { h } from "./dom.js";
 
@@ -7,19 +7,19 @@ const PACE = 250; // milliseconds between snapshots, when they play
 
 /**
  * @param {string} label
- * @param {(step: number | null, exactly: number) => Promise<void>} go null: the latest, and those that come
+ * @param {(step: number | null, exactly: number) => Promise<void>} go null: follow the latest
  */
 export function createTimeline(label, go) {
   /** @type {number[]} */
   let steps = [];
   let index = 0;
   let playing = false;
-  let turn = 0; // of playing: an earlier one ends when a later one begins
+  let turn = 0; // of playing: a later one ends an earlier one
   const button = (/** @type {string} */ text, /** @type {string} */ title, /** @type {() => void} */ onclick) =>
     h("button", { type: "button", title, "aria-label": title, onclick }, text);
   const slider = h("input", { type: "range", min: "0", "aria-label": label, oninput: () => to(Number(slider.value)) });
   const play = button("▶", "Play", () => (playing ? stop() : start()));
-  const told = h("output");
+  const output = h("output");
   const element = h(
     "div",
     { className: "row timeline" },
@@ -28,7 +28,7 @@ export function createTimeline(label, go) {
     play,
     button("▶|", "Next step", () => to(index + 1)),
     slider,
-    told,
+    output,
   );
 
   /** @param {number} wanted */
@@ -68,8 +68,8 @@ export function createTimeline(label, go) {
     /**
      * @param {number[]} of
      * @param {number} step
-     * @param {boolean} follows what comes
-     * @param {boolean} moving on already: then the slider stays where it is
+     * @param {boolean} follows the latest step
+     * @param {boolean} moving already on to another step: the slider stays where it is
      */
     draw(of, step, follows, moving) {
       steps = of;
@@ -78,7 +78,7 @@ export function createTimeline(label, go) {
       if (!moving) index = shown;
       if (!moving) slider.value = String(shown);
       slider.setAttribute("aria-valuetext", `step ${step}`);
-      told.textContent = `${step.toLocaleString("en")} (${shown + 1} of ${steps.length})${follows ? ", latest" : ""}`;
+      output.textContent = `${step.toLocaleString("en")} (${shown + 1} of ${steps.length})${follows ? ", latest" : ""}`;
     },
   };
 }

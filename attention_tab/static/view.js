@@ -1,23 +1,23 @@
 // @ts-check
-// What the user has chosen to look at, and the link that reopens it. Pure.
+// The user's choices, and the link that reopens them. Pure.
 
 /**
  * @typedef {object} View
  * @property {string | null} run null: the newest
  * @property {string | null} tag of the text; null: the first
- * @property {number | null} step null: the latest, and those that come
+ * @property {number | null} step null: follow the latest
  * @property {string | null} otherRun to compare with
  * @property {number | null} otherStep null: the same step, or the nearest there is
  * @property {"first" | "second" | "difference"} shows of two that are compared, in the grid
- * @property {string[]} heads layer.head of each that is chosen; of several the mean is shown
+ * @property {string[]} heads layer.head of each chosen head; of several the mean is shown
  * @property {string} metric
  * @property {boolean} sorted heads by the metric
  * @property {import("./attention.js").Direction} direction
- * @property {number | null} place the character that is pinned
- * @property {number[]} columns of the positional encoding that are drawn as curves
+ * @property {number | null} position of the pinned character
+ * @property {number[]} columns of the positional encoding drawn as curves
  */
 
-const PREFIX = "p.attention."; // where TensorBoard's own address keeps what belongs to a plugin
+const PREFIX = "p.attention."; // TensorBoard's prefix for a plugin's parameters in its address
 
 /** @returns {View} */
 export function initialView() {
@@ -32,27 +32,27 @@ export function initialView() {
     metric: "previous",
     sorted: false,
     direction: "from",
-    place: null,
+    position: null,
     columns: [0, 1, 8, 9],
   };
 }
 
 /**
- * What an address says; whatever it does not say, or says wrongly, is as at first.
+ * The view of an address; what is missing or invalid in it is as in the initial view.
  * @param {string} hash of the address, from its # on
  * @returns {View}
  */
 export function viewOf(hash) {
   const view = initialView();
-  const said = new URLSearchParams(hash.replace(/^#[^&]*&?/, ""));
-  const text = (/** @type {string} */ name) => said.get(PREFIX + name);
+  const params = new URLSearchParams(hash.replace(/^#[^&]*&?/, ""));
+  const text = (/** @type {string} */ name) => params.get(PREFIX + name);
   const whole = (/** @type {string} */ name) => (/^\d{1,15}$/.test(text(name) ?? "") ? Number(text(name)) : null);
   view.run = text("run");
   view.tag = text("tag");
   view.step = whole("step");
   view.otherRun = text("otherRun");
   view.otherStep = whole("otherStep");
-  view.place = whole("place");
+  view.position = whole("position");
   view.metric = text("metric") ?? view.metric;
   view.sorted = text("sorted") === "true";
   const shows = text("shows");
@@ -68,10 +68,10 @@ export function viewOf(hash) {
 
 /**
  * @param {View} view
- * @returns {string} a hash from which `viewOf` makes the same view
+ * @returns {string} a hash; `viewOf` is the inverse
  */
 export function hashOf(view) {
-  const said = new URLSearchParams();
-  for (const [name, value] of Object.entries(view)) if (value !== null) said.set(PREFIX + name, String(value));
-  return `#attention&${said}`;
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(view)) if (value !== null) params.set(PREFIX + name, String(value));
+  return `#attention&${params}`;
 }

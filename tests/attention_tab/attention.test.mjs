@@ -9,7 +9,7 @@ import {
   order,
   rank,
   sameText,
-  seen,
+  weightsAt,
   triangle,
   weightLevels,
   weightsOf,
@@ -68,11 +68,11 @@ test("a character attends to its row and is attended to by its column", () => {
     const snapshot = made(T);
     const map = weightsOf(snapshot, [1]);
     const matrix = matrixOf(snapshot, 1);
-    for (let place = 0; place < T; place++) {
-      close(seen(map, T, place, "from"), matrix[place]);
+    for (let position = 0; position < T; position++) {
+      close(weightsAt(map, T, position, "from"), matrix[position]);
       close(
-        seen(map, T, place, "to"),
-        matrix.map((row) => row[place]),
+        weightsAt(map, T, position, "to"),
+        matrix.map((row) => row[position]),
       );
     }
   }

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { Client, url } from "../../attention_tab/static/client.js";
-import { crc32, VERSION } from "../../attention_tab/static/format.js";
+import { VERSION } from "../../attention_tab/static/format.js";
+import { gather, resolved } from "../../attention_tab/static/gather.js";
+import { initialView } from "../../attention_tab/static/view.js";
 
 /** A step, written at a time that tells nothing. */
 const moment = (step, time = 0.5) => ({ step, time });
@@ -13,22 +15,26 @@ const u32 = (n) => Buffer.from(Uint32Array.of(n).buffer);
 function blobOf(header, ...arrays) {
   const head = Buffer.from(JSON.stringify(header));
   const content = Buffer.concat([u32(head.length), head, ...arrays]);
-  const body = Buffer.concat([u32(content.length), deflateSync(content)]);
-  return Buffer.concat([Buffer.from("ATTN"), u32(VERSION), u32(crc32(body)), body]);
+  return Buffer.concat([Buffer.from("ATTN"), u32(VERSION), u32(content.length), deflateSync(content)]);
 }
 
 /** A snapshot of one head and T characters: its weights take T (T + 1) / 2 bytes. */
-function snapshotOf(T) {
+function snapshotOf(T, metrics = []) {
   const size = (T * (T + 1)) / 2;
   const arrays = [
     ["weights", "uint8", [1, size]],
-    ["metrics", "float32", [0, 1]],
+    ["metrics", "float32", [metrics.length, 1]],
     ["loss", "float32", [T]],
     ["likeliest", "uint16", [T, 0]],
     ["probabilities", "float32", [T, 0]],
   ];
-  const texts = { tokens: Array(T).fill("a"), metrics: [], candidates: [] };
-  return blobOf({ kind: "attention", heads: [1], ...texts, arrays }, Buffer.alloc(size), Buffer.alloc(4 * T));
+  const texts = { tokens: Array(T).fill("a"), metrics, candidates: [] };
+  return blobOf(
+    { kind: "attention", heads: [1], ...texts, arrays },
+    Buffer.alloc(size),
+    Buffer.alloc(4 * metrics.length),
+    Buffer.alloc(4 * T),
+  );
 }
 
 const SMALL = snapshotOf(2);
@@ -61,7 +67,7 @@ const json = (content) => () => new Response(JSON.stringify(content));
 const QUESTIONS = {
   runs: [(client) => client.runs(), json({ run: { "attention_tab/text": 7 } })],
   steps: [(client) => client.steps("run", "tag", 7), json([[7, 0.5]])],
-  curves: [(client) => client.curves("run", 7), json({ previous: [[1, 1, [[7, 0.5]]]] })],
+  curves: [(client) => client.curves("run", "previous", 7), json([[1, 1, [[7, 0.5]]]])],
   encoding: [(client) => client.encoding("run", "tag", moment(7)), () => new Response(ENCODING)],
   snapshot: [(client) => client.snapshot("run", "tag", moment(7)), () => new Response(SMALL)],
 };
@@ -83,11 +89,16 @@ test("what TensorBoard answers is read", async () => {
   }
   assert.deepEqual(read.runs, { run: { "attention_tab/text": 7 } });
   assert.deepEqual(read.steps, [moment(7)]);
-  assert.deepEqual(read.curves, new Map([["previous", [{ layer: 1, head: 1, points: [[7, 0.5]] }]]]));
+  assert.deepEqual(read.curves, [{ layer: 1, head: 1, points: [[7, 0.5]] }]);
   assert.deepEqual(read.encoding.columns, ["c"]);
   assert.deepEqual(read.snapshot.tokens, ["a", "a"]);
   const query = "run=run&tag=tag";
-  assert.deepEqual(asked, ["runs?", `steps?${query}`, "curves?run=run", ...Array(2).fill(`snapshot?${query}&step=7`)]);
+  assert.deepEqual(asked, [
+    "runs?",
+    `steps?${query}`,
+    "curves?run=run&metric=previous",
+    ...Array(2).fill(`snapshot?${query}&step=7`),
+  ]);
 });
 
 test("a thousand snapshots leave no more than is allowed, those used last", async () => {
@@ -146,7 +157,7 @@ test("steps, curves and encoding are asked for once while the last step is the s
     const [, right] = QUESTIONS[name];
     const asks = {
       steps: (client, time) => client.steps("run", "tag", time),
-      curves: (client, time) => client.curves("run", time),
+      curves: (client, time) => client.curves("run", "previous", time),
       encoding: (client, time) => client.encoding("run", "tag", moment(7, time)),
     };
     const ask = asks[name];
@@ -162,6 +173,27 @@ test("steps, curves and encoding are asked for once while the last step is the s
     await ask(client, 7); // a run that was begun anew
     assert.equal(asked.length, 3, name);
   }
+});
+
+test("a new snapshot makes the tab fetch the curves of the shown metric only", async () => {
+  const client = new Client();
+  const tag = "attention_tab/validation";
+  const shown = snapshotOf(2, ["entropy", "toString"]);
+  answer = (address) => (address.startsWith("snapshot") ? new Response(shown) : json([[0, 0.5]])());
+  for (const [metric, time] of [
+    ["toString", 1],
+    ["toString", 1],
+    ["toString", 2],
+    ["none such", 2], // the snapshot's first is shown
+  ]) {
+    const runs = { run: { [tag]: moment(0, time) } };
+    await gather(client, runs, resolved({ ...initialView(), metric }, runs));
+  }
+  const curves = ["toString", "toString", "entropy"].map((metric) => `curves?run=run&metric=${metric}`);
+  assert.deepEqual(
+    asked.filter((address) => address.startsWith("curves")),
+    curves,
+  );
 });
 
 test("runs are asked for each time", async () => {
@@ -222,7 +254,7 @@ test("what has failed is asked for again the next time", async () => {
 test("a damaged snapshot is asked for again, and is not held", async () => {
   const client = new Client();
   answer = () => new Response(SMALL.subarray(0, SMALL.length - 1));
-  await assert.rejects(client.snapshot("run", "tag", moment(7)), /cannot be read.*checksum/);
+  await assert.rejects(client.snapshot("run", "tag", moment(7)), /cannot be read.*undamaged/);
   assert.deepEqual(client.held, { snapshots: 0, bytes: 0 });
   answer = () => new Response(SMALL);
   await client.snapshot("run", "tag", moment(7));
@@ -246,7 +278,7 @@ test("a server that does not answer is put in words", async () => {
     await assert.rejects(ask(new Client()), { message: "TensorBoard does not answer. Is it still running?" });
 });
 
-test("what the server says against it is told, if briefly", async () => {
+test("a refusal is shown in the server's words, shortened", async () => {
   const says = async (body, status, expected) => {
     answer = () => new Response(body, { status });
     for (const [ask] of Object.values(QUESTIONS))

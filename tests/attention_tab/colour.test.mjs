@@ -138,7 +138,7 @@ test("what is written can be read on every colour of every scale", () => {
     }
 });
 
-test("shares are places on the scale, and those beyond it its ends", () => {
+test("shares are positions on the scale, and those beyond it its ends", () => {
   for (const [name, scale] of [...SEQUENTIAL, ...DIVERGING])
     for (const [share, i] of [
       [0, 0],

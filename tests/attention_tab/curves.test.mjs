@@ -54,7 +54,7 @@ test("ticks are one, two or five times a power of ten apart, and multiples of th
   }
 });
 
-test("a range of nothing has its one place", () => {
+test("a range of nothing has its one position", () => {
   assert.deepEqual(ticks(3, 3, 5), [3]);
   assert.deepEqual(ticks(3, 2, 5), [3]);
   assert.deepEqual(ticks(0, 0, 8), [0]);

@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import Snapshot
 from bench.browser import PATIENCE
-from board.snapshots import summary_of, summary_of_metrics, write
+from board.snapshots import summary_of, summary_of_metrics
+from board.writer import EventWriter
 
 
 def made(tokens: list[str], heads: list[int], seed: int = 0) -> Snapshot:
@@ -36,11 +36,11 @@ def made(tokens: list[str], heads: list[int], seed: int = 0) -> Snapshot:
 
 def log(folder: Path, snapshots: dict[int, Snapshot], name: str = "validation") -> None:
     """Write the snapshots of one text, by their steps, as training does."""
-    with closing(SummaryWriter(str(folder))) as writer:
+    with closing(EventWriter(folder)) as writer:
         for step, snapshot in snapshots.items():
-            write(writer, summary_of(name, snapshot), step)
+            writer.add_summary(summary_of(name, snapshot), step)
             if name == "validation":
-                write(writer, summary_of_metrics(snapshot), step)
+                writer.add_summary(summary_of_metrics(snapshot), step)
 
 
 def get(address: str, route: str, method: str = "GET", **query: object) -> tuple[int, dict[str, str], bytes]:

@@ -49,12 +49,12 @@ class Page:
         self.ready()
 
     def chosen(self, label: str) -> str:
-        """Asked for at once: the page may put other options in the place of these at any moment."""
+        """Asked for at once: the page may put other options in the position of these at any moment."""
         code = "return document.querySelector(`select[aria-label='${arguments[0]}']`).selectedOptions[0].text"
         return str(self.script(code, label))
 
-    def hover(self, place: int) -> None:
-        ActionChains(self.chrome).move_to_element(self.one(f"[data-place='{place}']")).perform()
+    def hover(self, position: int) -> None:
+        ActionChains(self.chrome).move_to_element(self.one(f"[data-position='{position}']")).perform()
 
     def press(self, *keys: str) -> None:
         ActionChains(self.chrome).send_keys(*keys).perform()
@@ -69,8 +69,8 @@ class Page:
         """The characters listed and what the columns of numbers say."""
         found = {}
         for row in self.all(".details table:not(.next) tr:has(td)"):
-            _, _, place, _, *numbers = [cell.text for cell in row.find_elements(By.TAG_NAME, "td")]
-            found[int(place)] = [float(number.replace("−", "-")) for number in numbers]
+            _, _, position, _, *numbers = [cell.text for cell in row.find_elements(By.TAG_NAME, "td")]
+            found[int(position)] = [float(number.replace("−", "-")) for number in numbers]
         return found
 
     def titles(self) -> list[str]:
@@ -86,6 +86,6 @@ def stored(address: str, run: str, step: int, name: str = "validation") -> Snaps
 def assert_lists(rows: dict[int, list[float]], expected: np.ndarray) -> None:
     """The largest weights, and each as it is stored."""
     assert len(rows) == min(8, np.count_nonzero(expected))
-    for place, (weight, *_) in rows.items():
-        assert weight == pytest.approx(expected[place], abs=6e-5)
+    for position, (weight, *_) in rows.items():
+        assert weight == pytest.approx(expected[position], abs=6e-5)
     assert min(expected[list(rows)]) >= np.sort(expected)[-len(rows)] - 6e-5

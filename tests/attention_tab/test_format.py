@@ -27,12 +27,12 @@ from attention_tab.format import (
 )
 from tests.attention_tab.helpers import made
 
-SMALL = made(["a", "\n", "<b>", "👍"], [2, 1])
+SMALL = made(["a", "\n", "<", "👍"], [2, 1])
 BLOB = encode(SMALL)
 
 
 @given(
-    tokens=st.lists(st.text(st.characters(), min_size=1, max_size=2), min_size=1, max_size=12),
+    tokens=st.lists(st.characters(), min_size=1, max_size=12),
     heads=st.lists(st.integers(1, 4), min_size=1, max_size=4),
     seed=st.integers(0, 2**32),
 )
@@ -67,6 +67,11 @@ def test_an_encoding_may_have_the_largest_and_the_smallest_number_there_is(extre
     np.testing.assert_array_equal(decode_encoding(encode_encoding(Encoding("x", ["c"] * 3, values))).values, values)
 
 
+def test_version_1_which_had_a_checksum_of_its_own_is_still_read() -> None:
+    old = MAGIC + struct.pack("<II", 1, zlib.crc32(BLOB[8:])) + BLOB[8:]
+    assert encode(decode(old)) == BLOB
+
+
 def test_a_lone_surrogate_travels_too() -> None:
     assert decode(encode(made(["\ud83d", "x"], [1]))).tokens == ["\ud83d", "x"]
 
@@ -98,27 +103,9 @@ def test_every_truncation_is_refused() -> None:
             decode(BLOB[:length])
 
 
-@given(st.lists(st.tuples(st.integers(0, len(BLOB) - 1), st.integers(1, 255)), min_size=1, max_size=4))
-def test_every_corruption_is_refused(flips: list[tuple[int, int]]) -> None:
-    damaged = bytearray(BLOB)
-    for place, bits in flips:
-        damaged[place] ^= bits
-    if damaged != BLOB:  # two flips of one byte may undo each other
-        with pytest.raises(FormatError, match="expected"):
-            decode(bytes(damaged))
-
-
-@given(st.binary(max_size=64))
-def test_anything_else_is_refused(blob: bytes) -> None:
-    for refused in (decode, decode_encoding):
-        with pytest.raises(FormatError):
-            refused(blob)
-
-
 def sealed(size: int, compressed: bytes) -> bytes:
-    """A blob with a right checksum, whatever it holds."""
-    body = struct.pack("<I", size) + compressed
-    return MAGIC + struct.pack("<II", VERSION, zlib.crc32(body)) + body
+    """A blob of any content, announced as `size` bytes."""
+    return MAGIC + struct.pack("<II", VERSION, size) + compressed
 
 
 def crafted(header: Any, arrays: bytes = b"", *, size: int | None = None, length: int | None = None) -> bytes:
@@ -155,7 +142,7 @@ def test_the_crafted_blob_would_be_right() -> None:
 @pytest.mark.parametrize(
     ("blob", "message"),
     [
-        (crafted(header(), ARRAYS + b"x"), "nothing behind the arrays"),
+        (crafted(header(), ARRAYS + b"x"), "nothing after the arrays"),
         (crafted(header(), ARRAYS[:-1]), "all of 'probabilities'"),
         (crafted(header(), ARRAYS, size=10), "10 bytes of content"),
         (crafted(header(), ARRAYS, size=2**20), f"{2**20} bytes of content"),
@@ -169,22 +156,23 @@ def test_the_crafted_blob_would_be_right() -> None:
         (crafted(header(tokens=[1]), ARRAYS), "tokens: texts"),
         (crafted(header(tokens="a"), ARRAYS), "tokens: list, got str"),
         (crafted(header(tokens=[]), ARRAYS), "a character at least"),
+        (crafted(header(tokens=[""]), ARRAYS), "tokens: one character each"),
+        (crafted(header(tokens=["ab"]), ARRAYS), "tokens: one character each"),
         (crafted(header(heads=[-1]), ARRAYS), "heads: positive"),
         (crafted(header(heads=[True]), ARRAYS), "heads: positive"),
         (crafted(header(heads=[10**12]), ARRAYS), "weights as uint8"),
         (crafted(header(arrays={}), ARRAYS), "arrays: list"),
         (crafted(with_array(0, ["weights", "object", [1, 1]]), ARRAYS), "name, type and shape"),
-        (crafted(with_array(0, ["weights", "uint8", [1.5]]), ARRAYS), "name, type and shape"),
-        (crafted(with_array(0, ["weights", "uint8", [-1, -1]]), ARRAYS), "name, type and shape"),
-        (crafted(with_array(0, ["weights", "uint8", [2**62, 2**62]]), ARRAYS), "name, type and shape"),
-        (crafted(with_array(0, ["weights", "uint8", [50, 50, 50, 50]]), ARRAYS), "all of 'weights'"),
-        (crafted(with_array(0, ["wages", "uint8", [1, 1]]), ARRAYS), "an array 'weights'"),
+        (crafted(with_array(0, ["weights", "uint8", [1.5]]), ARRAYS), "the shape of 'weights'"),
+        (crafted(with_array(0, ["weights", "uint8", [-1, -1]]), ARRAYS), "the shape of 'weights'"),
+        (crafted(with_array(0, ["weights", "uint8", [2**62, 2**62]]), ARRAYS), "the shape of 'weights'"),
+        (crafted(with_array(0, ["weights", "uint8", [50, 50]]), ARRAYS), "all of 'weights'"),
+        (crafted(with_array(0, ["wages", "uint8", [1, 1]]), ARRAYS), "weights as uint8"),
         (crafted(with_array(3, ["likeliest", "uint16", [1]]), ARRAYS), "likeliest as uint16"),
-        (crafted(with_array(3, ["likeliest", "uint16", [1] * 65]), ARRAYS), "two dimensions"),
-        (crafted(header(), ARRAYS[:5] + b"\x01\x00" + bytes(4)), "places among the candidates"),
-        (MAGIC + struct.pack("<II", VERSION + 1, 0) + BLOB[12:], f"format {VERSION}, got {VERSION + 1}"),
+        (crafted(with_array(3, ["likeliest", "uint16", [1] * 3]), ARRAYS), "name, type and shape"),
+        (crafted(header(), ARRAYS[:5] + b"\x01\x00" + bytes(4)), "indices of candidates"),
+        (MAGIC + struct.pack("<I", VERSION + 1) + BLOB[8:], f"format {VERSION} or 1, got {VERSION + 1}"),
         (b"RIFF" + BLOB[4:], "a snapshot, which begins with"),
-        (sealed(1000, zlib.compress(bytes(10**8))), "1000 bytes of content"),
     ],
 )
 def test_what_lies_is_refused_and_named(blob: bytes, message: str) -> None:

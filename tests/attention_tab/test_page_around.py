@@ -11,28 +11,32 @@ import pytest
 from PIL import Image
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.support.ui import Select
-from torch.utils.tensorboard import SummaryWriter
 
 from attention_tab.format import probe_tag
 from bench.browser import enter_frame, open_tab, tensorboard, wait_until
-from board.snapshots import summary_of, write
+from board.snapshots import summary_of
+from board.writer import EventWriter
 from tests.attention_tab.helpers import last_steps, log, made
 from tests.attention_tab.page import Page, stored
+
+pytestmark = pytest.mark.slow
 
 
 def test_new_snapshots_appear_while_training_goes_on_under_a_prefix_too(chrome: Chrome, tmp_path: Path) -> None:
     with (
-        closing(SummaryWriter(str(tmp_path / "run"), flush_secs=1)) as writer,
+        closing(EventWriter(tmp_path / "run")) as writer,
         tensorboard(tmp_path, "--path_prefix", "/some/where") as address,
     ):
         page = Page(chrome, address, state="empty")
         assert "python train.py" in page.one(".empty").text
         for step in 0, 7:
-            write(writer, summary_of("validation", made(["a", "b"], [2], step)), step)
+            writer.add_summary(summary_of("validation", made(["a", "b"], [2], step)), step)
+            writer.flush()
             page.ready(step=step)
         page.one("input[aria-label='Step']").send_keys(Keys.ARROW_LEFT)
         page.ready(step=0)
-        write(writer, summary_of("validation", made(["a", "b"], [2], 9)), 9)
+        writer.add_summary(summary_of("validation", made(["a", "b"], [2], 9)), 9)
+        writer.flush()
         wait_until(lambda: "of 3" in page.one(".timeline output").text)
         assert page.data("step") == "0"  # whoever looks back is left where they are
 
@@ -42,7 +46,7 @@ def test_a_link_reopens_the_same_view(chrome: Chrome, address: str) -> None:
         "run": "two",
         "step": 10,
         "heads": "1.2,2.3",
-        "place": 5,
+        "position": 5,
         "direction": "to",
         "metric": "entropy",
     }
@@ -68,14 +72,14 @@ def test_a_link_to_a_run_that_comes_later_waits_for_it(chrome: Chrome, tmp_path:
     log(tmp_path / "early", {0: made(list("abc"), [1])})
     with tensorboard(tmp_path) as address:
         wait_until(lambda: len(last_steps(address)) == 1)
-        page = Page(chrome, address, run="late", place=6)
-        assert page.one(".alert").text == "There is no run late here."
+        page = Page(chrome, address, run="toString", position=6)
+        assert page.one(".alert").text == "There is no run toString here."
         assert page.chosen("Run") == "early"
-        assert "Point at" in page.one(".details").text  # no such place in this text
-        log(tmp_path / "late", {0: made(list("abcdefgh"), [1])})
-        wait_until(lambda: page.chosen("Run") == "late")
+        assert "Point at" in page.one(".details").text  # no such position in this text
+        log(tmp_path / "toString", {0: made(list("abcdefgh"), [1])})
+        wait_until(lambda: page.chosen("Run") == "toString")
         assert not page.one(".alert").is_displayed()
-        assert "place 6" in page.one(".details").text
+        assert "position 6" in page.one(".details").text
 
 
 def test_a_link_that_is_opened_in_the_open_page_is_followed(chrome: Chrome, address: str) -> None:
@@ -88,7 +92,7 @@ def test_a_link_that_is_opened_in_the_open_page_is_followed(chrome: Chrome, addr
 
 
 def test_the_view_is_saved_as_svg_and_png_and_the_weights_as_npz(chrome: Chrome, address: str, downloads: Path) -> None:
-    page = Page(chrome, address, run="one", tag=probe_tag("probe_1"), step=15, place=4)
+    page = Page(chrome, address, run="one", tag=probe_tag("probe_1"), step=15, position=4)
     page.choose("Compare with", "two")
     for name in "SVG", "PNG", "Weights (.npz)":
         next(each for each in page.all("button, a.button") if each.text == name).click()
@@ -132,7 +136,7 @@ def test_nothing_overflows_from_narrow_to_wide(chrome: Chrome, address: str, wid
     size = chrome.get_window_size()
     try:
         chrome.set_window_size(width, 900)
-        page = Page(chrome, address, framed=True, run="one", place=7)
+        page = Page(chrome, address, framed=True, run="one", position=7)
         for other in "nothing", "two":
             page.choose("Compare with", other)
             assert page.script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
@@ -158,12 +162,12 @@ def test_a_damaged_snapshot_is_said_in_words(chrome: Chrome, tmp_path: Path) -> 
     damaged = bytearray(summary.value[0].tensor.string_val[0])
     damaged[-1] ^= 1
     summary.value[0].tensor.string_val[0] = bytes(damaged)
-    with closing(SummaryWriter(str(tmp_path / "run"))) as writer:
-        write(writer, summary, 0)
+    with closing(EventWriter(tmp_path / "run")) as writer:
+        writer.add_summary(summary)
     with tensorboard(tmp_path) as address:
         wait_until(lambda: bool(last_steps(address)))
         page = Page(chrome, address, state="failed")
-        expected = "This snapshot cannot be read: expected it undamaged: its checksum differs."
+        expected = "This snapshot cannot be read: expected undamaged, compressed content."
         assert page.one(".alert").text == expected
 
 

@@ -11,6 +11,8 @@ from bench.browser import tensorboard, wait_until
 from tests.attention_tab.helpers import last_steps, log, made
 from tests.attention_tab.page import Page, assert_lists, stored
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_runs_are_compared_side_by_side_with_their_difference(chrome: Chrome, address: str) -> None:
     page = Page(chrome, address, run="one", step=10)
@@ -18,8 +20,10 @@ def test_two_runs_are_compared_side_by_side_with_their_difference(chrome: Chrome
     assert page.titles() == ["first, one, step 10: head 1.1", "second, two, step 10: head 1.1", "first − second"]
     one, two = (stored(address, name, 10).weights[0, 13] for name in ("one", "two"))
     page.hover(13)
-    for place, (first, second, difference) in page.rows().items():
-        assert [first, second, difference] == pytest.approx([one[place], two[place], one[place] - two[place]], abs=6e-5)
+    for position, (first, second, difference) in page.rows().items():
+        assert [first, second, difference] == pytest.approx(
+            [one[position], two[position], one[position] - two[position]], abs=6e-5
+        )
     assert len([mark for mark in page.all(".cross") if mark.is_displayed()]) == 3
     assert "difference" in [legend.text.partition("\n")[0] for legend in page.all(".legend > span:first-child")]
     page.choose("Grid shows", "first − second")
@@ -32,7 +36,7 @@ def test_two_runs_are_compared_side_by_side_with_their_difference(chrome: Chrome
     page.choose("Grid shows", "second")
     assert len(page.all(".heads button")) == 6
     page.one("[data-head='2.3']").click()
-    assert page.one(".said").text == "Not every run has head 2.3."
+    assert page.one(".note").text == "Not every run has head 2.3."
     assert page.titles() == ["second, two, step 10: head 2.3"]
     page.hover(13)
     assert_lists(page.rows(), stored(address, "two", 10).weights[5, 13])
@@ -49,8 +53,8 @@ def test_two_steps_of_one_run_are_compared(chrome: Chrome, address: str) -> None
     wait_until(lambda: page.titles()[1] == "second, step 5: head 2.2")
     page.hover(15)
     late, early = (stored(address, "two", step).weights[4, 15] for step in (20, 5))
-    for place, numbers in page.rows().items():
-        assert numbers == pytest.approx([late[place], early[place], late[place] - early[place]], abs=6e-5)
+    for position, numbers in page.rows().items():
+        assert numbers == pytest.approx([late[position], early[position], late[position] - early[position]], abs=6e-5)
 
 
 def test_another_run_brings_its_own_choices(chrome: Chrome, address: str) -> None:
@@ -67,8 +71,8 @@ def test_different_texts_are_shown_and_never_subtracted(chrome: Chrome, tmp_path
     log(tmp_path / "b", {0: made(list("dcba"), [1], seed=2)})
     with tensorboard(tmp_path) as address:
         wait_until(lambda: len(last_steps(address)) == 2)
-        page = Page(chrome, address, run="a", otherRun="b", place=3, shows="difference")
-        assert page.one(".said").text == "The two read different texts; below is the first's."
+        page = Page(chrome, address, run="a", otherRun="b", position=3, shows="difference")
+        assert page.one(".note").text == "The two are of different texts; the first is shown below."
         assert page.titles() == ["first, a, step 0: head 1.1", "second, b, step 0: head 1.1"]
         assert all(len(numbers) == 1 for numbers in page.rows().values())
         assert len([mark for mark in page.all(".cross") if mark.is_displayed()]) == 1

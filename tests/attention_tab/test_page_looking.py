@@ -7,6 +7,8 @@ from selenium.webdriver.common.by import By
 from bench.browser import wait_until
 from tests.attention_tab.page import HOSTILE, PROBE, Page, assert_lists, stored
 
+pytestmark = pytest.mark.slow
+
 SHOWN = ["e", "◌\u0301", "<", "b", ">", "U+202E", "👍", "字", "→", '"', "&", "␌"]
 STEPS = [0, 5, 10, 15, 20]
 
@@ -51,11 +53,11 @@ def test_the_weights_of_the_hovered_character_are_those_that_were_stored(
     assert [each.get_attribute("data-head") for each in page.all(".heads button")] == ["1.1", "1.2", "1.3", "2.1"]
     for number, name in [(3, "2.1"), (1, "1.2")]:
         page.one(f"[data-head='{name}']").click()
-        for place in 0, 7, 15:
-            page.hover(place)
-            assert_lists(page.rows(), snapshot.weights[number, place])
+        for position in 0, 7, 15:
+            page.hover(position)
+            assert_lists(page.rows(), snapshot.weights[number, position])
             here = page.all(".text .here")
-            assert [each.get_attribute("data-place") for each in here] == [str(place)]
+            assert [each.get_attribute("data-position") for each in here] == [str(position)]
 
     page.choose("A character", "is attended to by")
     page.hover(4)
@@ -74,10 +76,10 @@ def test_hovering_the_map_looks_at_the_same_character(chrome: Chrome, address: s
     canvas = page.one(".map canvas")
     side = canvas.size["width"]
     query, key = 11, 2
-    across, down = (side * (place + 0.5) / 16 - side / 2 for place in (key, query))
+    across, down = (side * (position + 0.5) / 16 - side / 2 for position in (key, query))
     ActionChains(chrome).move_to_element_with_offset(page.one(".map svg"), 0, 0).perform()
     ActionChains(chrome).move_to_element_with_offset(canvas, int(across), int(down)).perform()
-    assert page.one(".text .here").get_attribute("data-place") == str(query)
+    assert page.one(".text .here").get_attribute("data-position") == str(query)
     assert page.rows()[key][0] == pytest.approx(snapshot.weights[2, query, key], abs=6e-5)
     assert page.one(".cross").is_displayed()
     assert page.one(".cell").is_displayed()
@@ -93,19 +95,19 @@ def test_the_loss_and_the_next_characters_are_those_that_were_stored(chrome: Chr
         shown = row.find_elements(By.TAG_NAME, "td")[2].text
         assert float(shown.rstrip(" %")) == pytest.approx(100 * probability, abs=0.51)
     page.hover(0)
-    assert "nothing came before it" in page.one(".own").text
+    assert "the first character has no loss" in page.one(".own").text
 
 
 def test_a_click_pins_a_character_and_another_lets_it_go(chrome: Chrome, address: str) -> None:
     page = Page(chrome, address, run="one")
     page.hover(9)
-    page.one("[data-place='9']").click()
+    page.one("[data-position='9']").click()
     page.hover(3)
-    assert "place 9" in page.one(".details h3").text
+    assert "position 9" in page.one(".details h3").text
     assert 3 in page.rows()  # and what was hovered is listed beside
-    page.one("[data-place='9']").click()
+    page.one("[data-position='9']").click()
     page.hover(3)
-    assert "place 3" in page.one(".details h3").text
+    assert "position 3" in page.one(".details h3").text
 
 
 def test_everything_is_reached_by_keys(chrome: Chrome, address: str) -> None:
@@ -124,13 +126,13 @@ def test_everything_is_reached_by_keys(chrome: Chrome, address: str) -> None:
     while "A character" not in (page.script("return document.activeElement.getAttribute('aria-label')") or ""):
         page.press(Keys.TAB)
     page.press(Keys.TAB)
-    focused = "return document.activeElement.dataset.place"
+    focused = "return document.activeElement.dataset.position"
     assert page.script(focused) == "0"
     page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ENTER, Keys.END)
     assert page.script(focused) == "15"
-    assert "place 2" in page.one(".details h3").text
+    assert "position 2" in page.one(".details h3").text
     page.press(Keys.ESCAPE, Keys.HOME)
-    assert "place 0" in page.one(".details h3").text
+    assert "position 0" in page.one(".details h3").text
 
 
 def test_heads_are_coloured_and_sorted_by_a_metric(chrome: Chrome, address: str) -> None:
@@ -175,7 +177,7 @@ def test_every_probe_is_a_text_and_a_hostile_one_is_shown_and_never_run(chrome: 
     page.choose("Text", "probe 1")
     assert [span.get_attribute("textContent") for span in page.all(".text span")] == SHOWN
     assert stored(address, "one", 20, "probe_1").tokens == list(PROBE)
-    for place in range(len(SHOWN)):
-        page.script(f"document.querySelector(\"[data-place='{place}']\").focus()")
+    for position in range(len(SHOWN)):
+        page.script(f"document.querySelector(\"[data-position='{position}']\").focus()")
     assert page.script("return window.hacked ?? null") is None
     assert page.all(".tab script, .tab img, .text b") == []

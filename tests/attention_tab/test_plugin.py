@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import scalar
 
 from attention_tab.format import Encoding, decode, decode_encoding, encode
 from attention_tab.plugin import KEPT, STATIC, Loader
 from bench.browser import tensorboard, wait_until
-from board.snapshots import summary_of, summary_of_encoding, write
+from board.snapshots import summary_of, summary_of_encoding
+from board.writer import EventWriter
 from tests.attention_tab.helpers import get, get_json, last_steps, log, made
 
 TOKENS = [*"to be\n", "👍"]
@@ -32,13 +33,20 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         log(logdir / run, snapshots)
     log(logdir / "many", {step: made(["a", "b"], [1], step) for step in range(KEPT + 50)})
     log(logdir / "first/run", {20: made(["y"], [1])}, name="probe_1")
-    with closing(SummaryWriter(str(logdir / "plain"))) as writer:
-        writer.add_scalar("loss", 1.0, 0)
-        write(writer, summary_of_encoding(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))), 0)
+    with closing(EventWriter(logdir / "plain")) as writer:
+        writer.add_summary(scalar("loss", 1.0))
+        writer.add_summary(summary_of_encoding(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))))
+        for token in "", "ab":
+            writer.add_summary(summary_of(f"crafted_{len(token)}", made([token], [1])))
+    with closing(EventWriter(logdir / "rolled back")) as writer:
+        for step in 0, 10, 20:
+            writer.add_summary(summary_of("validation", made(["a"], [1])), step)
+        writer.purge(11)
+        writer.add_summary(summary_of("validation", made(["a"], [1])), 15)
     (logdir / "secret.js").write_text("secret")
     with tensorboard(logdir, f"--load_fast={request.param}") as address:
         wait_until(lambda: last_steps(address).get("many") == {"attention_tab/validation": KEPT + 49})
-        wait_until(lambda: len(last_steps(address)) == 4)
+        wait_until(lambda: len(last_steps(address)) == 5)
         yield address
 
 
@@ -47,8 +55,14 @@ def test_every_run_is_listed_with_the_last_step_of_each_text(address: str) -> No
         "first/run": {"attention_tab/validation": 20, "attention_tab/probe_1": 20},
         "b & c": {"attention_tab/validation": 5},
         "many": {"attention_tab/validation": KEPT + 49},
-        "plain": {"attention_tab/encoding": 0},
+        "plain": dict.fromkeys(["attention_tab/encoding", "attention_tab/crafted_0", "attention_tab/crafted_2"], 0),
+        "rolled back": {"attention_tab/validation": 15},
     }
+
+
+def test_steps_after_a_roll_back_are_forgotten(address: str) -> None:
+    steps = get_json(address, "steps", run="rolled back", tag="attention_tab/validation")
+    assert [step for step, _ in steps] == [0, 10, 15]
 
 
 def test_the_list_tells_when_the_last_was_written(address: str) -> None:
@@ -93,15 +107,16 @@ def test_weights_are_downloaded_as_numpy_reads_them(address: str) -> None:
     np.testing.assert_array_equal(found["loss"], written.loss)
 
 
-def test_the_curves_of_all_heads_come_at_once(address: str) -> None:
-    curves = get_json(address, "curves", run="first/run")
-    assert set(curves) == {"entropy"}  # induction was NaN throughout
-    assert [(layer, head) for layer, head, _ in curves["entropy"]] == [(1, 1), (1, 2), (2, 1)]
-    for number, (_, _, points) in enumerate(curves["entropy"]):
+def test_the_curves_of_one_metric_come_for_all_heads_at_once(address: str) -> None:
+    curves = get_json(address, "curves", run="first/run", metric="entropy")
+    assert [(layer, head) for layer, head, _ in curves] == [(1, 1), (1, 2), (2, 1)]
+    for number, (_, _, points) in enumerate(curves):
         expected = [[step, pytest.approx(shot.metrics["entropy"][number])] for step, shot in RUNS["first/run"].items()]
         assert points == expected
-    assert get_json(address, "curves", run="plain") == {}
-    assert get_json(address, "curves", run="none such") == {}
+    induction_was_nan = ("first/run", "induction")
+    for run, metric in induction_was_nan, ("first/run", "toString"), ("plain", "entropy"), ("none such", "entropy"):
+        assert get_json(address, "curves", run=run, metric=metric) == []
+    assert get(address, "curves", run="first/run")[::2] == (400, b"Invalid argument: expected metric=, got none")
 
 
 @pytest.mark.parametrize(
@@ -128,9 +143,17 @@ def test_what_is_not_there_is_said(address: str, route: str, query: dict[str, An
     assert said in body.decode()
 
 
-def test_damaged_weights_are_said_too(address: str) -> None:
-    status, _, body = get(address, "weights", run="plain", tag="attention_tab/encoding", step=0)
-    assert (status, body) == (400, b"Invalid argument: expected a snapshot of attention, got encoding")
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("attention_tab/encoding", "a snapshot of attention, got encoding"),
+        ("attention_tab/crafted_0", "tokens: one character each"),
+        ("attention_tab/crafted_2", "tokens: one character each"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_a_bad_request(address: str, tag: str, expected: str) -> None:
+    status, _, body = get(address, "weights", run="plain", tag=tag, step=0)
+    assert (status, body.decode()) == (400, f"Invalid argument: expected {expected}")
 
 
 def test_the_page_is_served_and_no_other_file(address: str) -> None:
@@ -151,13 +174,14 @@ def listed(address: str, step: int) -> bool:
 @pytest.mark.parametrize("module", ["tensorboard.main", "attention_tab"])
 def test_new_snapshots_appear_while_it_runs_and_under_a_prefix(tmp_path: Path, module: str) -> None:
     with (
-        closing(SummaryWriter(str(tmp_path / "run"), flush_secs=1)) as writer,
+        closing(EventWriter(tmp_path / "run")) as writer,
         tensorboard(tmp_path, "--path_prefix", "/some/where", module=module) as address,
     ):
         assert address.endswith("/some/where")
         assert last_steps(address) == {}
         for step in (1, 2):
-            write(writer, summary_of("validation", made(["a"], [1])), step)
+            writer.add_summary(summary_of("validation", made(["a"], [1])), step)
+            writer.flush()
             wait_until(partial(listed, address, step))
 
 

@@ -73,7 +73,7 @@ test("in a sentence marks are named", () => {
   ]);
 });
 
-test("a place is shown among what is around it, up to the ends of the text", () => {
+test("a position is shown among what is around it, up to the ends of the text", () => {
   const tokens = [..."one\n<b> \u202etwo"];
   assert.deepEqual(surroundings(tokens, 4, 3), { before: "ne⏎", after: "b>·" });
   assert.deepEqual(surroundings(tokens, 1, 3), { before: "o", after: "e⏎<" });

@@ -31,7 +31,7 @@ function made(next) {
     metric: one(["previous", "induction", text()]),
     sorted: next(2) === 1,
     direction: one(["from", "to"]),
-    place: maybe(() => next(1000)),
+    position: maybe(() => next(1000)),
     columns: some(0, () => next(1000)),
   };
 }
@@ -60,7 +60,7 @@ test("a link stays one through the browser's own reading of addresses", () => {
 test("a link names the tab, and only what is chosen", () => {
   const hash = hashOf({ ...initialView(), run: "a&b", step: 0 });
   assert.match(hash, /^#attention&p\.attention\.run=a%26b&p\.attention\.step=0&/);
-  assert.doesNotMatch(hash, /tag|place|null/);
+  assert.doesNotMatch(hash, /tag|position|null/);
 });
 
 test("an address that says nothing gives the initial view", () => {
@@ -100,7 +100,8 @@ test("numbers that are none are as at first", () => {
     "٣",
   ];
   for (const value of wrong)
-    for (const name of ["step", "otherStep", "place"]) assert.equal(said(name, value)[name], null, `${name}=${value}`);
+    for (const name of ["step", "otherStep", "position"])
+      assert.equal(said(name, value)[name], null, `${name}=${value}`);
 });
 
 test("choices that there are not are as at first", () => {
@@ -149,7 +150,7 @@ test("no address is too strange to be read", () => {
     for (const [name, list] of types) assert.equal(Array.isArray(view[name]), list, hash);
     assert.ok(view.heads.length > 0);
     assert.ok(view.columns.every(Number.isInteger));
-    assert.ok([view.step, view.otherStep, view.place].every((n) => n === null || Number.isSafeInteger(n)));
+    assert.ok([view.step, view.otherStep, view.position].every((n) => n === null || Number.isSafeInteger(n)));
   }
 });
 

@@ -1,6 +1,6 @@
 import torch
 
-from board.head_metrics import attention_maps, capture, head_metrics, repeated_string
+from board.head_metrics import attention_maps, head_metrics, repeated_string
 from model.config import AttentionKind, DecoderConfig
 from model.decoder import Decoder
 
@@ -32,21 +32,6 @@ def test_looking_changes_nothing() -> None:
     assert not any(layer.requires_grad for layer in attention_maps(MODEL, IDS))
     assert torch.equal(torch.get_rng_state(), state)
     assert MODEL.training
-
-
-def test_sequences_side_by_side_are_as_if_each_were_read_alone() -> None:
-    both = torch.stack((IDS, IDS.flip(0)))
-    found = capture(MODEL, both)
-    for row, ids in enumerate(both):
-        alone = capture(MODEL, ids[None])
-        torch.testing.assert_close(found.logits[row], alone.logits[0])
-        for together, maps in zip(found.maps, alone.maps, strict=True):
-            torch.testing.assert_close(together[row], maps[0])
-
-
-def test_the_logits_are_those_of_the_forward_pass() -> None:
-    MODEL.eval()
-    torch.testing.assert_close(capture(MODEL, IDS[None]).logits, MODEL(IDS[None]))
 
 
 def test_metrics_of_heads_made_by_hand_are_what_they_should_be() -> None:

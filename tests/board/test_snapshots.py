@@ -1,7 +1,6 @@
 import math
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from attention_tab.format import ENCODING_TAG, Snapshot, decode, decode_encoding
 from board.board import SNAPSHOTS, Board
 from board.config import BoardConfig
 from board.head_metrics import all_heads, attention_maps, head_metrics, repeated_string
-from board.snapshots import encoding_of, take
+from board.snapshots import take
 from model.decoder import Decoder
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
 
@@ -29,19 +28,15 @@ def snapshots(directory: Path, name: str = "validation") -> dict[int, Snapshot]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "every", "steps"),
-    [
-        ({}, None, list(range(41))),
-        ({"steps": 120, "evaluate_every": 60}, None, list(range(0, 121, 3))),
-        ({}, 15, [0, 15, 30, 40]),
-    ],
+    ("steps", "every", "due"),
+    [(40, None, list(range(41))), (120, None, list(range(0, 121, 3))), (40, 15, [0, 15, 30, 40])],
 )
-def test_snapshots_are_taken_so_many_times_at_the_most_or_as_often_as_asked_and_at_the_end(
-    tmp_path: Path, changes: dict[str, Any], every: int | None, steps: list[int]
+def test_snapshots_are_taken_forty_times_at_most_or_as_often_as_asked_and_at_the_end(
+    tmp_path: Path, steps: int, every: int | None, due: list[int]
 ) -> None:
-    train(tmp_path, board=BoardConfig(attention_every=every, sample_length=0), **changes)
-    assert list(snapshots(tmp_path)) == steps
-    assert len(steps) <= 1 + SNAPSHOTS
+    with closing(Board(tmp_path, BoardConfig(attention_every=every), CHARACTERS, {}, [0])) as board:
+        assert [step for step in range(steps + 1) if board.attention_due(step, steps)] == due
+    assert len(due) <= 1 + SNAPSHOTS
 
 
 @pytest.mark.parametrize("kinds", [["multi"], ["single"], ["multi", "single"]])
@@ -85,10 +80,11 @@ def test_every_probe_has_snapshots_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_last_state_is_shown_where_training_stops_early(tmp_path: Path) -> None:
-    every = BoardConfig(attention_every=1000, sample_length=0)
+    every = BoardConfig(attention_every=10, sample_length=0)
     _, outcome = train(tmp_path, board=every, steps=400, evaluate_every=7, patience=1, learning_rate=10.0)
     assert outcome.steps < 400
-    assert list(snapshots(tmp_path)) == [0, outcome.steps]
+    assert outcome.steps % 10 != 0
+    assert list(snapshots(tmp_path)) == [*range(0, outcome.steps, 10), outcome.steps]
 
 
 def test_texts_read_side_by_side_are_as_if_each_were_read_alone() -> None:
@@ -152,13 +148,13 @@ def test_the_positional_encoding_is_written_and_again_where_it_learns(
     np.testing.assert_allclose(encoding.values, table, atol=np.abs(table).max() / 32767)
 
 
+def test_no_positions_make_no_encoding(tmp_path: Path) -> None:
+    with closing(Board(tmp_path, BoardConfig(), CHARACTERS, {"validation": [1]}, [0])) as board:
+        board.positions(0, decoder(position="none"))
+    assert ENCODING_TAG not in events(tmp_path).Tags()["tensors"]
+
+
 def table_of(model: Decoder) -> np.ndarray:
     rotary = model.blocks[0].attention.pooling.rotary
     table = rotary.table.flatten(1) if rotary else model.position.table
     return table.detach().numpy()  # type: ignore[operator]
-
-
-def test_no_positions_make_no_encoding(tmp_path: Path) -> None:
-    assert encoding_of(decoder(position="none")) is None
-    train(tmp_path, decoder(position="none"), steps=2, evaluate_every=2)
-    assert ENCODING_TAG not in events(tmp_path).Tags()["tensors"]

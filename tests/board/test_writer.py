@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from torch.utils.tensorboard.summary import scalar
 
 from board import writer as board_writer
-from board.writer import LastingWriter
+from board.writer import EventWriter
+
+LOSS = scalar("loss", 1.0)
 
 
 def steps(folder: Path) -> list[int]:
@@ -47,17 +50,17 @@ class FullDisk:
 
 def test_records_wait_for_a_full_disk_and_none_is_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    with closing(LastingWriter(tmp_path, said.append)) as writer:
-        writer.add_scalar("loss", 1.0, 1)
+    with closing(EventWriter(tmp_path, said.append)) as writer:
+        writer.add_summary(LOSS, 1)
         writer.flush()
         full = lambda *given, **named: FullDisk(open(*given, **named))  # noqa: E731, SIM115 - it closes it
         monkeypatch.setattr(board_writer, "open", full, raising=False)
         for step in (2, 3):
-            writer.add_scalar("loss", 1.0, step)
+            writer.add_summary(LOSS, step)
             writer.flush()
         assert steps(tmp_path) == [1]
         monkeypatch.undo()
-        writer.add_scalar("loss", 1.0, 4)
+        writer.add_summary(LOSS, 4)
     assert steps(tmp_path) == [1, 2, 3, 4]
     (file,) = tmp_path.iterdir()
     assert said == [
@@ -68,31 +71,31 @@ def test_records_wait_for_a_full_disk_and_none_is_torn(tmp_path: Path, monkeypat
 
 def test_a_folder_that_vanishes_comes_back_with_what_is_logged_from_then_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with closing(LastingWriter(folder)) as writer:
-        writer.add_scalar("loss", 1.0, 1)
+    with closing(EventWriter(folder)) as writer:
+        writer.add_summary(LOSS, 1)
         writer.flush()
         shutil.rmtree(folder)
-        writer.add_scalar("loss", 1.0, 2)
+        writer.add_summary(LOSS, 2)
     assert steps(folder) == [2]
 
 
 def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board_writer, "LARGEST_KEPT", 1000)
+    monkeypatch.setattr(board_writer, "MAX_PENDING", 1000)
     (tmp_path / "file").touch()
     said: list[str] = []
-    writer = LastingWriter(tmp_path / "file" / "run", said.append)
+    writer = EventWriter(tmp_path / "file" / "run", said.append)
     for step in range(1000):
-        writer.add_scalar("loss", 1.0, step)
-    assert writer._events._pending.tell() < 2000
+        writer.add_summary(LOSS, step)
+    assert writer._pending.tell() < 2000
     assert [line.partition(":")[0] for line in said] == ["TensorBoard"] * 2
     assert said[0].endswith("what is logged waits")
     assert said[1].endswith("what is logged is lost")
 
 
-@pytest.mark.parametrize("flush", [LastingWriter.flush, LastingWriter.close])
-def test_all_that_was_logged_can_be_read_after(tmp_path: Path, flush: Callable[[LastingWriter], None]) -> None:
-    writer = LastingWriter(tmp_path)
+@pytest.mark.parametrize("flush", [EventWriter.flush, EventWriter.close])
+def test_all_that_was_logged_can_be_read_after(tmp_path: Path, flush: Callable[[EventWriter], None]) -> None:
+    writer = EventWriter(tmp_path)
     for step in range(100):
-        writer.add_scalar("loss", 1.0, step)
+        writer.add_summary(LOSS, step)
     flush(writer)
     assert steps(tmp_path) == list(range(100))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from board.board import Board, no_board
+from board.board import Board, SilentBoard
 from board.config import BoardConfig
 from data.batches import Batches, Sequences, Windows
 from model.config import DecoderConfig
@@ -45,7 +45,7 @@ def train(
     chosen = choose_runtime(wanted, ranks=ranks)
     model = (model or decoder()).to(chosen.device)
     told = directory, board or BoardConfig(sample_length=5), CHARACTERS, {"validation": IDS[:8].tolist()}, [0]
-    with closing(Board(*told) if ranks.is_first else no_board()) as shown:
+    with closing(Board(*told) if ranks.is_first else SilentBoard()) as shown:
         if last is None:
             shown.begin("steps: 40")
         learned = sequences or Windows(IDS[:256], model.config.context)
