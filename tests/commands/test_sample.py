@@ -50,7 +50,9 @@ def test_several_samples_have_titles(home: Path) -> None:
     assert all(text.startswith("def ") and len(text) == 4 + 10 + 1 for _, text in parts)
 
 
-@pytest.mark.parametrize(("arguments", "taken"), [("length=300 count=2", 100), ("length=null", 0)])
+@pytest.mark.parametrize(
+    ("arguments", "taken"), [("length=300 count=2", 100), pytest.param("length=null", 0, marks=pytest.mark.slow)]
+)
 def test_a_reader_that_leaves_early_is_no_error(home: Path, arguments: str, taken: int) -> None:
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; '{sys.executable}' '{ROOT}/sample.py' {arguments} | head -c {taken}"],
@@ -178,7 +180,9 @@ def test_checkpoints_of_the_newest_run_have_names(home: Path, trained: Path, whi
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process there")
-@pytest.mark.parametrize(("length", "code"), [("null", 0), ("100000000", 130)], ids=["endless", "long"])
+@pytest.mark.parametrize(
+    ("length", "code"), [("null", 0), pytest.param("100000000", 130, marks=pytest.mark.slow)], ids=["endless", "long"]
+)
 def test_ctrl_c_ends_the_text_with_all_that_was_written(home: Path, tmp_path: Path, length: str, code: int) -> None:
     file = tmp_path / "text.txt"
     command = [sys.executable, str(ROOT / "sample.py"), f"length={length}", f"output={file}"]
