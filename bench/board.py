@@ -1,170 +1,139 @@
-"""What share of a run's time goes into TensorBoard: curves, attention maps, samples.
+"""Costs of TensorBoard: its share of a run, a snapshot for the Attention tab, and the tab in a browser.
 
-    python -m bench.board [--steps N] [--device cpu|cuda] [--output bench/results]
+    python -m bench.board [--quick] [--device cpu|cuda] [--output bench/results]
 
-A run of the default preset on random characters, logged as it is by default, with a board that notes how long it takes.
-Evaluations and checkpoints are no logging: the first measure, the second save. `NOT_COUNTED` says what is left out.
+The browser's part needs chromium and chromedriver and is left out, by name, without them.
 """
 
 import argparse
+import json
+import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
+from runpy import run_path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from bench.machine import finish
-from bench.ours import VOCABULARY_SIZE
-from bench.peers import commit
-from bench.report import Row, keep, table, where
-from bench.stopwatch import ROOT
-from board.board import SNAPSHOTS, Board
-from cli.compose import register
-from conf.schema import CONF, TrainConfig
-from data.batches import Batches, Windows
-from model.decoder import Decoder
-from training.device import choose_runtime, keep_freed_memory, machine
-from training.folder import CheckpointFolder
-from training.loop import READ_EVERY, fit
+from bench.browser import NoBrowserError
+from bench.commands import CHARACTERS, random_text, run_command, summary_of
+from bench.harness import ROOT, Options, Report, Row, synchronize
+from bench.tab import Extent, measure
+from bench.training_step import Shape, new_decoder, random_ids
+from board.board import Board
+from board.config import BoardConfig
+from training.config import Device, Precision, RuntimeConfig
+from training.device import choose_runtime
 
-CHARACTERS = "".join(chr(ord("0") + number) for number in range(VOCABULARY_SIZE))
-LENGTH = 2**20  # of the text
-PROBE = 64  # characters
-
-NOT_COUNTED = """\
-Not counted: importing TensorBoard, opening and closing its file, what its own thread writes meanwhile, and what a run
-writes but once: at step 0 its configuration, the probe and the positional encoding, and at its end the row of the
-HParams tab."""
+TEXT_LENGTH = 2**20
+METHODS = ("training", "attention", "pictures", "validation")
+SHAPES = [Shape("", 4, 4, 128, 64, 1), Shape("", 6, 6, 384, 64, 1), Shape("", 6, 6, 384, 256, 1)]
+SNAPSHOTS = 30
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What board_<device>.json holds."""
+def run_timed_board(device: torch.device, results: Path, settings: Sequence[str]) -> None:
+    """In a process of its own: train with each of the board's writings timed, and write the seconds of each."""
+    seconds = dict.fromkeys(METHODS, 0.0)
 
-    machine: dict[str, str | int]
-    device: str
-    commit: str  # of this checkout, or why there is none
-    steps: int
-    training_seconds: float  # of the training steps alone, without what the board wrote between them
-    board_seconds: dict[str, float]  # by what was written
-    share: float  # of the board, beside the training steps
-    trial: bool  # of the command itself: not the preset's steps
-    not_counted: str = NOT_COUNTED
-
-
-class TimedBoard(Board):
-    """A board that notes how long each of its writings takes."""
-
-    def __init__(self, device: torch.device, *given: Any) -> None:
-        super().__init__(*given)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        for name in ("training", "attention", "pictures", "validation"):
-            setattr(self, name, self._timed(name, getattr(self, name), device))
-
-    def _timed(self, name: str, write: Callable[..., None], device: torch.device) -> Callable[..., None]:
+    def timed(name: str, write: Callable[..., None]) -> Callable[..., None]:
         @wraps(write)
-        def timed(*given: Any) -> None:
-            finish(device)
+        def method(board: Board, *given: Any) -> None:
+            synchronize(device)
             start = time.perf_counter()
-            write(*given)
-            self.finish_background()
-            finish(device)
-            self.seconds[name] += time.perf_counter() - start
+            write(board, *given)
+            board.finish_background()
+            synchronize(device)
+            seconds[name] += time.perf_counter() - start
 
-        return timed
+        return method
 
-
-def preset(device: torch.device, steps: int | None) -> TrainConfig:
-    """The default one, with `steps` and one evaluation at their end where they are given."""
-    changes = [f"runtime.device={device.type}"]
-    if steps:
-        changes += [f"training.steps={steps}", f"training.evaluate_every={steps}"]
-    register()
-    with initialize_config_dir(CONF, version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", changes))
-    assert isinstance(config, TrainConfig)
-    return config
+    for name in METHODS:
+        setattr(Board, name, timed(name, getattr(Board, name)))
+    sys.argv = ["train.py", *settings]
+    try:
+        run_path(str(ROOT / "train.py"), run_name="__main__")
+    finally:
+        results.write_text(json.dumps(seconds), encoding="utf-8")
 
 
-def find(device: torch.device, steps: int | None, folder: Path) -> Findings:
-    """Train once in `folder`."""
-    keep_freed_memory()
-    revision, config = commit(ROOT), preset(device, steps)  # the commit as it was at the start
-    context = config.model.context
-    ids = np.random.default_rng(0).integers(VOCABULARY_SIZE, size=LENGTH).astype(np.uint8)
-    training, validation = Windows(ids[: -LENGTH // 10], context), Windows(ids[-LENGTH // 10 :], context)
-    runtime = choose_runtime(config.runtime)
-    decoder = Decoder(config.model, VOCABULARY_SIZE, torch.Generator().manual_seed(0)).to(device)
-
-    probes = {"validation": ids[:PROBE].tolist()}
-    with closing(TimedBoard(device, folder, config.board, CHARACTERS, probes, [0])) as board:
-        board.begin("")
-        checkpoints = CheckpointFolder(folder / "checkpoints", CHARACTERS, corpus_sha256="")
-        batches = Batches(training.on(device), config.training.batch_size, seed=0)
-        outcome = fit(decoder, batches, validation, config.training, runtime, board, checkpoints)
+def share_of_run(device: torch.device, quick: bool) -> tuple[dict[str, float], list[Row]]:
+    """Train the default preset once, on random characters: the board's seconds, and a row for each kind of writing."""
+    with TemporaryDirectory() as folder:
+        run, results = Path(folder, "run"), Path(folder, "seconds.json")
+        text = random_text(Path(folder, "text.txt"), TEXT_LENGTH)
+        settings = [f"data.path={text}", f"hydra.run.dir={run}", f"runtime.device={device.type}"]
+        settings += ["training.steps=20", "training.evaluate_every=20", "model.width=32"] if quick else []
+        run_command("-m", "bench.board", "--worker", device.type, str(results), *settings)
+        seconds: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
+        summary = summary_of(run)
     # The loop's clock of training stands still for attention and validation, but not for the curves between steps.
-    seconds = outcome.characters / outcome.characters_per_second - board.seconds["training"]
-    return Findings(
-        machine=machine(device),
-        device=device.type,
-        commit=revision,
-        steps=outcome.steps,
-        training_seconds=seconds,
-        board_seconds=dict(board.seconds),
-        share=sum(board.seconds.values()) / seconds,
-        trial=steps is not None,
-    )
-
-
-def markdown(found: Findings) -> str:
-    """What board_<device>.md holds."""
-    trial = "**A trial of the command: the steps are not those of the preset, so the figures mean nothing.**\n\n"
+    training = summary["characters"] / summary["characters_per_second"] - seconds["training"]
     rows: list[Row] = [
-        {
-            "written": name,
-            "seconds": f"{seconds:.3f}",
-            "share of training": f"{100 * seconds / found.training_seconds:.2f} %",
-        }
-        for name, seconds in [*found.board_seconds.items(), ("all", sum(found.board_seconds.values()))]
+        {"written": name, "seconds": f"{spent:.3f}", "share of training": f"{spent / training:.2%}"}
+        for name, spent in [*seconds.items(), ("all", sum(seconds.values())), ("training steps alone", training)]
     ]
-    return f"""# What TensorBoard costs a run
+    return {**seconds, "training steps": training}, rows
 
-{trial if found.trial else ""}{where(found.machine, found.device)}.
-Charscope: commit {found.commit}.
 
-The default preset, logged as by default: {found.steps} steps in {found.training_seconds:.1f} s, without any writing, to
-which the shares refer. `training`: curves, every {READ_EVERY} steps. `attention`: snapshots for the Attention tab and
-the heads' curves, {SNAPSHOTS} at the most and one before training. `pictures`: the maps of all heads for the Images
-tab, before training and at each evaluation. `validation`: curves and a sample, at each evaluation.
+def snapshot_row(shape: Shape, precision: Precision, device: torch.device, repeats: int) -> Row:
+    """Milliseconds and bytes of snapshots, with the heads' curves."""
+    runtime = choose_runtime(RuntimeConfig(device=Device(device.type), precision=precision))
+    decoder, probe = new_decoder(shape, device), random_ids(shape.context).tolist()
+    waits, whole = [], []
+    with TemporaryDirectory() as folder:
+        with closing(Board(Path(folder), BoardConfig(), CHARACTERS, {"validation": probe}, [0])) as board:
+            for step in range(repeats + 2):  # the first two warm up
+                synchronize(device)
+                start = time.perf_counter()
+                with runtime.autocast():
+                    board.attention(step, decoder)
+                waits.append(1000 * (time.perf_counter() - start))
+                board.flush()
+                whole.append(1000 * (time.perf_counter() - start))
+        size = sum(file.stat().st_size for file in Path(folder).iterdir()) // (repeats + 2)
+    name = f"{shape.layers} x {shape.heads} heads, width {shape.width}, {shape.context} characters"
+    times = {"training waits": spread(waits[2:]), "whole": spread(whole[2:])}
+    return {"snapshot of": name, "precision": str(runtime.precision), **times, "kB": f"{size / 1000:.0f}"}
 
-{table(rows)}
 
-{found.not_counted}
-"""
+def spread(milliseconds: Sequence[float]) -> str:
+    return f"{median(milliseconds):.1f} ({max(milliseconds):.1f})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.board", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, metavar="N", help="to try the command itself; by default the preset's")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("bench/results"), metavar="FOLDER")
-    options = parser.parse_args(argv)
-    if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device: expected cpu, got cuda on a machine without it")
-    if options.steps is not None and options.steps < 1:
-        parser.error(f"--steps: expected at least 1, got {options.steps}")
-    with TemporaryDirectory() as folder:
-        found = find(torch.device(options.device), options.steps, Path(folder))
-    keep(options.output, f"board_{options.device}", asdict(found), markdown(found))
+    parser = Options("board", __doc__)
+    parser.add_argument("--worker", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.read(argv)
+    if options.worker:
+        return run_timed_board(torch.device(options.worker[0]), Path(options.worker[1]), options.worker[2:])
+    device, quick = torch.device(options.device), options.quick
+    report = Report(f"board_{device.type}", "Costs of TensorBoard", device, quick)
+    report.data["run"], rows = share_of_run(device, quick)
+    report.add("A run", rows)
+    snapshots = [
+        snapshot_row(shape, precision, device, 3 if quick else SNAPSHOTS)
+        for shape in SHAPES[: 1 if quick else None]
+        for precision in (Precision.auto, Precision.fp32)
+    ]
+    report.add("A snapshot in training, milliseconds, median (highest)", snapshots)
+    extent = Extent(runs=3, snapshots=5, large=6, openings=1, hovers=5) if quick else Extent()
+    try:
+        report.data["browser"] = found = measure(extent)
+    except NoBrowserError as missing:
+        report.data["left_out"]["browser"] = str(missing)
+    else:
+        rows = [
+            {"loader": loader} | {name: spread(each) for name, each in times.items()} for loader, times in found.items()
+        ]
+        report.add("In the browser, milliseconds, median (highest)", rows)
+    report.data["snapshots"] = snapshots
+    report.save(options.output)
+    return None
 
 
 if __name__ == "__main__":

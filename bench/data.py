@@ -1,194 +1,202 @@
-"""Large texts: how fast they are encoded, what that takes, and whether training waits for them.
+"""Large texts: speed and memory of encoding, beside peers, each encoder in a process of its own on one core.
 
-    python -m bench.data [--quick] [--gigabytes 10] [--nanogpt FOLDER] [--output bench/results]
+    python -m bench.data [--quick] [--gigabytes 10] [--nanogpt FOLDER] [--rounds N] [--output bench/results]
 
-FOLDER is a clone of github.com/karpathy/nanoGPT, which is not on the Python Package Index; the other peer comes with
-the extra `bench`. Texts, caches and ids lie in a temporary folder (TMPDIR), which needs three times the gigabytes.
+--nanogpt: a clone of github.com/karpathy/nanoGPT; the other peer comes with the extra `bench`. Texts, caches and ids
+lie in a temporary folder (TMPDIR), which needs twice the gigabytes.
 """
 
 import argparse
+import json
+import os
+import random
+import runpy
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
 import torch
 from tqdm import tqdm
 
-from bench.data_report import Findings, Large, Speed, markdown
-from bench.encoders import PEERS, Encoding, started, watched, write_text
-from bench.feeding import COLD, WARM, train_in_turn
-from bench.ours import SHAPES, VOCABULARY_SIZE, Shape
-from bench.peers import commit, version
-from bench.report import keep
-from bench.stopwatch import ROOT, RunFailedError
-from bench.throughput_report import Spread
-from training.device import machine
+from bench.commands import RunFailedError, run_command
+from bench.harness import MB, Options, Report, Row, Spread, commit, times_as_fast, version
 
-KINDS = ("ASCII", "mixed")
+ROUNDS = 5
+OURS, NANOGPT, BYT5 = "charscope", "nanoGPT", "ByT5Tokenizer"
+LETTERS = {
+    "ASCII": ["abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,.;:'-()"],
+    "mixed": [
+        "abcdefghijklmnopqrstuvwxyzàâäçèéêëîïñôöùûüßœ",
+        "абвгдежзийклмнопрстуфхцчшщъыьэюя",
+        "".join(map(chr, range(0x4E00, 0x4E00 + 3000))),
+        "".join(map(chr, range(0x1F600, 0x1F640))) + "abcdefghijklmnopqrstuvwxyz",
+    ],
+}
+LINES = 300_000  # of a text, which then repeats
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of everything. Sizes are in bytes."""
-
-    rounds: int
-    ours: int  # text for our encoder
-    theirs: int  # and for those of peers, which take far longer
-    large: int
-    in_memory: int  # ids to train on
-    mapped: int
-    steps: int
-    shape: Shape
+Encoding = tuple[float, int]  # seconds from the opening of the file to its ids, and bytes by which memory has grown
 
 
-TINY = replace(SHAPES["small"], layers=1, heads=2, width=16, batch=2)
-WHOLE = Plan(
-    rounds=5,
-    ours=2**29,
-    theirs=2**23,
-    large=10 * 10**9,
-    in_memory=10**8,
-    mapped=5 * 10**9,
-    steps=200,
-    shape=SHAPES["small"],
-)
-QUICK = Plan(rounds=1, ours=2**21, theirs=2**16, large=2**24, in_memory=10**5, mapped=10**6, steps=2, shape=TINY)
-
-PROTOCOL = f"""\
-Encoding: made-up words; a line is of one script, which in the mixed text are Latin with accents, Cyrillic, Chinese
-characters and emoji. Each encoder has a process of its own on one core, in turn within each round, and its time goes
-from opening the text to ids on the disk, without the start of Python. Ours is both passes, hash and vocabulary, the
-writing and waiting for the disk, into an empty cache. nanoGPT is its data/shakespeare_char/prepare.py as it is, run on
-our text in a copy of its folder; ByT5Tokenizer is transformers' tokenizer of bytes, with the text read before and its
-ids written behind. The peers go through text character by character in Python and get a smaller one; speed is by the
-byte of source text. Speeds and ratios are medians of rounds (lowest to highest), ratios taken within each round.
-Memory is anonymous memory (RssAnon), looked at from outside all the time: not the page cache, nor what is mapped.
-
-The large text is encoded by the same process, which is killed (SIGKILL) in the middle of writing, started again, and
-then started once more.
-
-Training: the same decoder ({VOCABULARY_SIZE} characters) takes steps on ids in memory and in a file, one of each in
-turn, as train.py does, with the making of batches in the time; ratios are those of a round. Before a round "{COLD}" the
-file's pages are dropped from the page cache (POSIX_FADV_DONTNEED, after fsync; no other process's are), so that what a
-batch needs must come from the disk; before "{WARM}" the file is read as a whole. What the disk had to give is counted
-by the system (/proc/self/io). The time to make batches alone is that of as many batches, under the same conditions."""
+def write_text(file: Path, kind: str, size: int) -> int:
+    """At least `size` bytes of lines of made-up words, the same each time, a line of one script. Returns the size."""
+    chance, count = random.Random(0), min(LINES, -(-size // 50))
+    words = [
+        ["".join(chance.choices(letters, k=chance.randint(1, 9))) for _ in range(1000)] for letters in LETTERS[kind]
+    ]
+    block = "".join(" ".join(chance.choices(chance.choice(words), k=12)) + "\n" for _ in range(count)).encode()
+    with open(file, "wb") as stream:
+        while stream.tell() < size:
+            stream.write(block)
+        stream.flush()
+        os.fsync(stream.fileno())  # nobody is timed while the disk is still at work on it
+        return stream.tell()
 
 
-def encoding(
-    plan: Plan, peers: Sequence[str], folder: Path, nanogpt: Path | None
-) -> tuple[list[Speed], dict[str, str]]:
-    """The speeds of all, and who failed and why."""
-    failed: dict[str, str] = {}
-    speeds: list[Speed] = []
-    for kind in KINDS:
-        sizes = {name: plan.ours if name == "charscope" else plan.theirs for name in ("charscope", *peers)}
-        rounds: dict[str, list[Encoding]] = {name: [] for name in sizes}
-        for size in set(sizes.values()):
-            write_text(folder / f"{size}.txt", kind, size)
-        for _ in tqdm(range(plan.rounds), desc=kind, unit="round", disable=None):
-            for name, size in sizes.items():
-                if name not in failed:
-                    try:
-                        rounds[name].append(watched(started(name, folder / f"{size}.txt", folder / "cache", nanogpt)))
-                    except RunFailedError as error:
-                        failed[name] = str(error)
-                    shutil.rmtree(folder / "cache", ignore_errors=True)
-        speed = {
-            name: [sizes[name] / each.seconds for each in found] for name, found in rounds.items() if name not in failed
+# In the process that encodes
+
+
+def charscope(file: Path, _: Path | None) -> Callable[[], object]:
+    """Both passes, hash and vocabulary; a large text's ids go to the cache."""
+    from data.config import DataConfig, Source
+    from data.corpus import Corpus
+
+    config = DataConfig(source=Source.python_stdlib, path=str(file))
+    return lambda: Corpus.load(config, context=64)
+
+
+def nanogpt(file: Path, folder: Path | None) -> Callable[[], object]:
+    """nanoGPT's data/shakespeare_char/prepare.py as it is, in a copy of its folder with our text."""
+    import numpy as np  # noqa: F401 - imported before the time is taken
+
+    assert folder is not None
+    copy = file.with_name("nanogpt")
+    copy.mkdir(exist_ok=True)
+    shutil.copy(folder / "data" / "shakespeare_char" / "prepare.py", copy)
+    (copy / "input.txt").unlink(missing_ok=True)
+    os.link(file, copy / "input.txt")
+    with suppress(ImportError):
+        import requests  # type: ignore[import-untyped] # noqa: F401
+    sys.modules.setdefault("requests", ModuleType("requests"))  # for a download that is not made
+    return lambda: runpy.run_path(str(copy / "prepare.py"), run_name="__main__")
+
+
+def byt5(file: Path, _: Path | None) -> Callable[[], object]:
+    """transformers' tokenizer of bytes, and its ids in the type that nanoGPT writes."""
+    import numpy as np
+    from transformers import ByT5Tokenizer
+
+    tokenizer = ByT5Tokenizer()
+
+    def encode() -> None:
+        ids = tokenizer(file.read_text(encoding="utf-8"), add_special_tokens=False)["input_ids"]
+        np.array(ids, dtype=np.uint16).tofile(file.with_name("byt5.bin"))
+
+    return encode
+
+
+ENCODERS = {OURS: charscope, NANOGPT: nanogpt, BYT5: byt5}
+
+
+def peak_resident() -> int:
+    """Bytes of this process, the most so far. Linux alone has it."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def work(name: str, file: Path, nanogpt_folder: Path | None) -> None:
+    """Encode, and print an `Encoding` as JSON."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, and always the same
+    encode = ENCODERS[name](file, nanogpt_folder)
+    memory, start = peak_resident(), time.perf_counter()
+    encode()
+    print(json.dumps([time.perf_counter() - start, peak_resident() - memory]))
+
+
+# Seen from outside
+
+
+def encoding(name: str, file: Path, cache: Path, nanogpt_folder: Path | None) -> Encoding:
+    """Raises RunFailedError if the encoder fails."""
+    nanogpt = ["--nanogpt", str(nanogpt_folder)] if nanogpt_folder else []
+    command = "-m", "bench.data", "--worker", name, str(file), *nanogpt
+    output = run_command(*command, XDG_CACHE_HOME=str(cache), OMP_NUM_THREADS="1").output
+    seconds, memory = json.loads(output.splitlines()[-1])
+    return seconds, memory
+
+
+def add_encoding(report: Report, bytes_of: dict[str, int], rounds: int, folder: Path, nanogpt: Path | None) -> None:
+    """All encoders in turn, with both kinds of text. `bytes_of`: of the text of each."""
+    rows, failed = list[Row](), report.data["failed"]
+    for kind in LETTERS:
+        sizes = {size: write_text(folder / f"{size}.txt", kind, size) for size in set(bytes_of.values())}
+        found: dict[str, list[Encoding]] = {name: [] for name in bytes_of}
+        for _ in tqdm(range(rounds), desc=kind, unit="round", disable=None):
+            for name in [name for name in found if name not in failed]:
+                try:
+                    text = folder / f"{bytes_of[name]}.txt"
+                    found[name].append(encoding(name, text, folder / "cache", nanogpt))
+                except RunFailedError as error:
+                    failed[name] = str(error)
+                shutil.rmtree(folder / "cache", ignore_errors=True)
+        per_byte = {
+            name: [seconds / sizes[bytes_of[name]] for seconds, _ in each]
+            for name, each in found.items()
+            if name not in failed
         }
-        for name, found in speed.items():
-            ratios = {
-                peer: Spread.of([ours / theirs for ours, theirs in zip(found, speed[peer], strict=True)])
-                for peer in speed
-                if name == "charscope" != peer
-            }
-            speeds.append(Speed(name, kind, sizes[name], rounds[name], Spread.of(found), ratios))
-    return speeds, failed
+        for name, times in per_byte.items():
+            peers = [peer for peer in per_byte if name == OURS != peer]
+            ratios = ", ".join(f"{peer}: {times_as_fast(times, per_byte[peer]):.1f}" for peer in peers)
+            memory = max(grown for _, grown in found[name]) / MB
+            speed = Spread.of([1 / each / MB for each in times])
+            text_row: Row = {"encoder": name, "text": kind, "MB": f"{sizes[bytes_of[name]] / MB:.1f}", "MB/s": speed}
+            rows.append({**text_row, "memory, MB": f"{memory:.0f}", "times as fast as": ratios})
+        report.data.setdefault("encoding", {})[kind] = found
+    report.add("Encoding, in MB of source text a second", rows)
 
 
-def large_text(size: int, folder: Path) -> Large:
-    """Encode one, kill that in the middle, encode it again, and then again."""
-    kind, file, cache = KINDS[0], folder / "large.txt", folder / "cache"
-    write_text(file, kind, size)
-    process, start = started("charscope", file, cache, None), time.perf_counter()
-    while process.poll() is None and on_disk(cache) < size // 3:
-        time.sleep(0.001)
-    process.kill()
-    killed_after, left = time.perf_counter() - start, on_disk(cache)
-    process.communicate()
-    whole = watched(started("charscope", file, cache, None))
-    kept = on_disk(cache)
-    found = Large(kind, size, killed_after, left, whole, kept, watched(started("charscope", file, cache, None)))
-    shutil.rmtree(cache)
-    file.unlink()
-    return found
-
-
-def on_disk(folder: Path) -> int:
-    """Bytes of the files below `folder`."""
-    total = 0
-    for file in folder.rglob("*"):
-        with suppress(OSError):  # it got another name
-            total += file.stat().st_size
-    return total
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.data", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: to try the command itself")
-    parser.add_argument("--gigabytes", type=float, metavar="N", help="of the large text, by default 10")
-    parser.add_argument("--nanogpt", type=Path, metavar="FOLDER", help="a clone of nanoGPT, left out without one")
-    parser.add_argument("--output", type=Path, default=Path("bench/results"), metavar="FOLDER")
-    options = parser.parse_args(argv)
-    if options.gigabytes is not None and not 0 < options.gigabytes < 10_000:
-        parser.error(f"--gigabytes: expected a number above 0, got {options.gigabytes}")
-    if options.nanogpt and not (options.nanogpt / "data" / "shakespeare_char" / "prepare.py").is_file():
-        parser.error(f"--nanogpt: expected a clone of nanoGPT, got {options.nanogpt}, which has no prepare.py")
-    if not Path("/proc/self/io").exists():
-        parser.error("expected Linux, whose /proc tells what a process takes")
-    return options
+def add_large_text(report: Report, size: int, folder: Path) -> None:
+    """One large text, encoded, and then found in the cache."""
+    file, cache = folder / "large.txt", folder / "cache"
+    size = write_text(file, "ASCII", size)
+    found = {start: encoding(OURS, file, cache, None) for start in ("first", "again, from the cache")}
+    rows = [
+        {"start": start, "seconds": seconds, "MB/s": f"{size / MB / seconds:,.0f}", "memory, MB": f"{memory / MB:.0f}"}
+        for start, (seconds, memory) in found.items()
+    ]
+    report.data["large"] = found
+    report.add(f"A text of {size / 1e9:.2f} GB", rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = parse(argv)
-    plan = QUICK if options.quick else WHOLE
-    if options.gigabytes is not None:
-        plan = replace(plan, large=round(options.gigabytes * 1e9))
-    revision, where_it_ran = commit(ROOT), machine(torch.device("cpu"))  # as they were at the start
-    versions, left_out = {}, {}
-    if options.nanogpt:
-        versions["nanoGPT"] = commit(options.nanogpt)
-    else:
-        left_out["nanoGPT"] = "no --nanogpt says where it is"
-    if found_version := version("transformers"):
-        versions["transformers"] = found_version
-    else:
-        left_out["ByT5Tokenizer"] = "transformers is not installed"
+    parser = Options("data", __doc__, nanogpt_file="data/shakespeare_char/prepare.py", rounds=ROUNDS)
+    parser.add_argument("--gigabytes", type=float, default=10.0, metavar="N", help="of the large text")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.read(argv)
+    if options.worker:
+        return work(options.worker[0], Path(options.worker[1]), options.nanogpt)
+    if not Path("/proc/self/status").exists():
+        parser.error("expected Linux, whose /proc has what a process takes")
+    report = Report("data_cpu", "Large texts", torch.device("cpu"), options.quick)
+    data, quick = report.data, options.quick
+    ours, theirs = (2**21, 2**16) if quick else (2**29, 2**23)  # bytes; peers take far longer
+    bytes_of = {OURS: ours, NANOGPT: theirs, BYT5: theirs}
+    versions = {NANOGPT: options.nanogpt and commit(options.nanogpt), BYT5: version("transformers")}
+    for name, present in versions.items():
+        if present:
+            data["versions"][name] = present
+        else:
+            data["left_out"][name] = "no --nanogpt says where it is" if name == NANOGPT else "no transformers"
+            del bytes_of[name]
     with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        speeds, failed = encoding(plan, [peer for peer in PEERS if peer not in left_out], folder, options.nanogpt)
-        large = large_text(plan.large, folder)
-        found = Findings(
-            machine=where_it_ran,
-            commit=revision,
-            protocol=PROTOCOL,
-            rounds=plan.rounds,
-            versions=versions,
-            left_out=left_out,
-            failed=failed,
-            speeds=speeds,
-            large=large,
-            batching=train_in_turn(plan.shape, plan.in_memory, plan.mapped, plan.steps, plan.rounds, folder),
-            trial=options.quick,
-        )
-    keep(options.output, "data_cpu", asdict(found), markdown(found))
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+        add_encoding(report, bytes_of, options.rounds, Path(scratch), options.nanogpt)
+        add_large_text(report, 2**24 if quick else round(options.gigabytes * 1e9), Path(scratch))
+    report.save(options.output)
+    return None
 
 
 if __name__ == "__main__":

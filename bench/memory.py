@@ -1,7 +1,7 @@
-"""The most bytes of tensors alive at once, counted alike on every device."""
+"""The most memory that a step takes, counted alike on every device by watching its tensors."""
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,11 +31,7 @@ class _Watch(TorchDispatchMode):
         self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Callable[..., object], types: object, args: Any = (), kwargs: Any = None
     ) -> object:
         kwargs = kwargs or {}
         # What an operation takes without any before it having made it was there before.
@@ -44,18 +40,14 @@ class _Watch(TorchDispatchMode):
         for storage in _storages(result):
             if storage not in self._known:
                 self._known.add(storage)
-                self._born(storage)
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._freed, storage.nbytes())
         return result
 
-    def _born(self, storage: torch.UntypedStorage) -> None:
-        size = storage.nbytes()
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._died, size)
-
-    def _died(self, size: int) -> None:
+    def _freed(self, size: int) -> None:
         self.live -= size
 
 
-def _storages(tree: object) -> list[torch.UntypedStorage]:
-    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+def _storages(tree: object) -> Iterator[torch.UntypedStorage]:
+    return (leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.machine import Step
+from bench.harness import Step
 from model.pooling import AttentionPooling, causal_lens, fused, masked_softmax
 from model.scoring import Additive
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What is measured: `forward`, and the gradients of its result by `leaves` if there are any."""
+    """A forward pass, and the gradients of its result by `leaves` if there are any."""
 
     forward: Callable[[], Tensor]
     leaves: tuple[Tensor, ...] = ()
@@ -28,7 +28,7 @@ class Pass:
 
 
 def convolution(n: int, d: int, k: int) -> Pass:
-    """Each place sees itself and the k - 1 before it: (1, n, d) -> (1, n, d)."""
+    """Each position sees itself and the k - 1 before it: (1, n, d) -> (1, n, d)."""
     layer = nn.Conv1d(d, d, k)
     x = torch.randn(1, n, d, requires_grad=True)
     return Pass(lambda: layer(F.pad(x.mT, (k - 1, 0))).mT, (x, *layer.parameters()))
@@ -42,7 +42,7 @@ def recurrence(n: int, d: int) -> Pass:
 
 
 def self_attention(attend: Callable[..., Tensor], n: int, d: int) -> Pass:
-    """A sequence to itself: (1, 1, n, d)."""
+    """A sequence to itself, (1, 1, n, d): queries, keys and values are the inputs, without linear layers."""
     inputs = tuple(torch.randn(1, 1, n, d, requires_grad=True) for _ in range(3))
     return Pass(lambda: attend(*inputs), inputs)
 

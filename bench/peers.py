@@ -1,113 +1,79 @@
-"""This project and its peers as contestants: each ready to train a decoder of the same shape, each as it ships."""
+"""The peers at a given shape, training and sampling as each ships, with random weights."""
 
-import importlib.metadata
 import importlib.util
 import io
-import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
-from bench.ours import VOCABULARY_SIZE, Ours, Shape
-from model.config import PositionKind
-from training.config import Compile, OptimizerKind
+from bench.harness import commit
+from bench.training_step import VOCABULARY_SIZE, Shape
+from bench.workers import Contestant
 
-Step = Callable[[Tensor, Tensor], None]  # inputs and targets, (B, T) int64 each
+TEMPERATURE = 0.8
+PROMPT = 0  # the one id that samples go on from
+POSITIONS = 1024  # of transformers' GPT-2 in sampling: more than are ever read
 
 
 @dataclass(frozen=True)
-class Training:
-    """A contestant ready to train."""
+class Model:
+    """A model ready to be timed.
 
-    step: Step  # from the forward pass to the new weights, with gradients cleared
+    `run` takes a training step on inputs and targets (B, T), from the forward pass to new weights; or it writes so many
+    ids of each sequence, and returns how many came of all sequences together.
+    """
+
+    run: Callable[..., Any]
     parameters: int
-    settings: str  # how it runs, in words
+    settings: str
 
 
-@dataclass(frozen=True)
-class Contestant:
-    name: str
-    prepare: Callable[[Shape, torch.device], Training]
-    package: str | None = None  # that must be installed, beside torch
-    ours: bool = False  # what the others are compared with
-    compiled: bool = False  # which takes its time
+def training_peers(nanogpt: Path | None, data: dict[str, Any]) -> list[Contestant]:
+    return [
+        *_nanogpt(nanogpt, train_nanogpt, data),
+        Contestant("transformers", train_transformers, package="transformers"),
+        Contestant("x-transformers", train_x_transformers, package="x-transformers"),
+        Contestant("torch.nn.TransformerEncoder", train_torch_encoder),
+    ]
 
 
-def version(package: str) -> str | None:
-    """The version that is installed, if any is."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def sampling_peers(nanogpt: Path | None, data: dict[str, Any]) -> list[Contestant]:
+    transformers = Contestant("transformers", sample_transformers, package="transformers")
+    return [*_nanogpt(nanogpt, sample_nanogpt, data), transformers]
 
 
-def commit(folder: Path) -> str:
-    """The commit that is checked out in `folder`, and whether files differ from it."""
-    if not (folder / ".git").exists():  # git would answer for a checkout around it
-        return "not a git checkout"
-    command = ("git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown: git cannot say"
+def _nanogpt(folder: Path | None, prepare: Callable[..., Any], data: dict[str, Any]) -> list[Contestant]:
+    if folder is None:
+        data["left_out"]["nanoGPT"] = "no --nanogpt says where it is"
+        return []
+    data["versions"]["nanoGPT"] = commit(folder)
+    return [Contestant("nanoGPT", partial(prepare, folder))]
 
 
-def charscope(
-    compile_: Compile, optimizer: OptimizerKind, position: PositionKind, shape: Shape, device: torch.device
-) -> Training:
-    """A step as `training.loop.fit` takes it."""
-    ours = Ours.of(shape, device, compile_, optimizer, position)
-    return Training(ours.step, ours.decoder.parameter_count(), f"{ours.described()}, {position}")
+# nanoGPT: on a CPU with what its README says to switch off there
 
 
-# As the presets have it, and with what the peers have by default: AdamW, and positions that are added.
-OUR_CONTESTANTS = [
-    Contestant(
-        f"charscope{name}{', compiled' if compiled else ''}",
-        partial(charscope, Compile.on if compiled else Compile.off, optimizer, position),
-        ours=True,
-        compiled=compiled,
-    )
-    for name, optimizer, position in (
-        ("", OptimizerKind.muon, PositionKind.rotary),
-        (" with AdamW", OptimizerKind.adamw, PositionKind.sinusoidal),
-    )
-    for compiled in (False, True)
-]
-
-
-def nanogpt(folder: Path, shape: Shape, device: torch.device) -> Training:
-    """github.com/karpathy/nanoGPT as its train.py trains: on a CPU with what the README says to switch off there."""
+def train_nanogpt(folder: Path, shape: Shape, device: torch.device) -> Model:
+    """As its train.py trains."""
     on_gpu = device.type == "cuda"
-    half = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float16
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    with redirect_stdout(io.StringIO()):  # it reports on itself
-        source = import_file(folder / "model.py", "nanogpt_model")
-        config = source.GPTConfig(
-            block_size=shape.context,
-            vocab_size=VOCABULARY_SIZE,
-            n_layer=shape.layers,
-            n_head=shape.heads,
-            n_embd=shape.width,
-            dropout=0.0,
-            bias=False,
-        )
-        model = source.GPT(config).to(device)
+    model, autocast, half = nanogpt_model(folder, shape, device)
+    with redirect_stdout(io.StringIO()):  # it prints
         optimizer = model.configure_optimizers(1e-1, 1e-3, (0.9, 0.99), device.type)
     scaler = torch.amp.GradScaler(device.type, enabled=on_gpu and half is torch.float16)
     compiled = torch.compile(model) if on_gpu else model
 
     def step(inputs: Tensor, targets: Tensor) -> None:
-        with torch.autocast(device.type, half) if on_gpu else nullcontext():
+        with autocast():
             _, loss = compiled(inputs, targets)
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
@@ -116,12 +82,37 @@ def nanogpt(folder: Path, shape: Shape, device: torch.device) -> Training:
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
 
-    precision = f"{'fp16' if half is torch.float16 else 'bf16'}, compiled" if on_gpu else "fp32"
-    return Training(step, count(model), f"{precision}, {type(optimizer).__name__}")
+    precision = f"{_name(half)}, compiled" if on_gpu else "fp32"
+    return Model(step, count(model), f"{precision}, {type(optimizer).__name__}")
+
+
+def sample_nanogpt(folder: Path, shape: Shape, device: torch.device) -> Model:
+    """As its sample.py samples."""
+    model, autocast, half = nanogpt_model(folder, shape, device)
+    model.eval()
+    prompts = torch.full((shape.batch, 1), PROMPT, device=device)
+
+    def write(length: int) -> int:
+        with torch.no_grad(), autocast():
+            return model.generate(prompts, length, temperature=TEMPERATURE)[:, 1:].numel()
+
+    return Model(write, count(model), f"{_name(half)} autocast" if device.type == "cuda" else "fp32")
+
+
+def nanogpt_model(
+    folder: Path, shape: Shape, device: torch.device
+) -> tuple[Any, Callable[[], AbstractContextManager[object]], torch.dtype]:
+    """The model, the context in which it runs, and the half precision of that on a GPU."""
+    half = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    sizes = {"n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.width, "block_size": shape.context}
+    with redirect_stdout(io.StringIO()):
+        source = import_file(folder / "model.py", "nanogpt_model")
+        model = source.GPT(source.GPTConfig(**sizes, vocab_size=VOCABULARY_SIZE, dropout=0.0, bias=False)).to(device)
+    return model, (lambda: torch.autocast("cuda", half)) if device.type == "cuda" else nullcontext, half
 
 
 def import_file(file: Path, name: str) -> ModuleType:
-    """The Python file as a module, wherever it lies."""
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
@@ -131,45 +122,59 @@ def import_file(file: Path, name: str) -> ModuleType:
     return module
 
 
-def transformers(shape: Shape, device: torch.device) -> Training:
-    """GPT-2 of Hugging Face, from scratch."""
+# transformers: GPT-2 of Hugging Face
+
+
+def gpt2(shape: Shape, device: torch.device, **changes: Any) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.utils import logging
 
-    config = GPT2Config(
-        vocab_size=VOCABULARY_SIZE,
-        n_positions=shape.context,
-        n_layer=shape.layers,
-        n_head=shape.heads,
-        n_embd=shape.width,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        use_cache=False,  # as its Trainer sets it: keys and values need no keeping in training
-        bos_token_id=0,  # the defaults lie outside the vocabulary
-        eos_token_id=0,
-    )
-    model = GPT2LMHeadModel(config).to(device)
-    return plain(model, lambda inputs: model(input_ids=inputs).logits)
+    logging.set_verbosity_error()
+    sizes = {"n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.width, "n_positions": shape.context}
+    return GPT2LMHeadModel(GPT2Config(**sizes | {"vocab_size": VOCABULARY_SIZE} | changes)).to(device)
 
 
-def x_transformers(shape: Shape, device: torch.device) -> Training:
-    """github.com/lucidrains/x-transformers; its heads are 64 wide by default, whatever the width of the model."""
+def train_transformers(shape: Shape, device: torch.device) -> Model:
+    no_dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    # As its Trainer sets it, no keys and values are kept; the default ids of special tokens lie outside the vocabulary.
+    model = gpt2(shape, device, **no_dropout, use_cache=False, bos_token_id=0, eos_token_id=0)
+    return train_plainly(model, lambda inputs: model(input_ids=inputs).logits)
+
+
+def sample_transformers(shape: Shape, device: torch.device) -> Model:
+    """With its cache of keys and values, which does not slide."""
+    model = gpt2(shape, device, n_positions=POSITIONS, use_cache=True, bos_token_id=None, eos_token_id=None).eval()
+    prompts = torch.full((shape.batch, 1), PROMPT, device=device)
+    options = {"do_sample": True, "temperature": TEMPERATURE, "top_k": 0, "pad_token_id": 0}
+
+    @torch.inference_mode()
+    def write(length: int) -> int:
+        mask = torch.ones_like(prompts)
+        return int(model.generate(prompts, attention_mask=mask, max_new_tokens=length, **options)[:, 1:].numel())
+
+    return Model(write, count(model), "fp32")
+
+
+# x-transformers and torch's own layers
+
+
+def train_x_transformers(shape: Shape, device: torch.device) -> Model:
+    """Its heads are 64 wide by default, whatever the width of the model."""
     from x_transformers import Decoder as Layers
     from x_transformers import TransformerWrapper
 
     layers = Layers(dim=shape.width, depth=shape.layers, heads=shape.heads, attn_dim_head=shape.width // shape.heads)
     model = TransformerWrapper(num_tokens=VOCABULARY_SIZE, max_seq_len=shape.context, attn_layers=layers).to(device)
-    return plain(model, model)
+    return train_plainly(model, model)
 
 
-def torch_encoder(shape: Shape, device: torch.device) -> Training:
-    """torch's own layers."""
+def train_torch_encoder(shape: Shape, device: torch.device) -> Model:
     model = TorchEncoder(shape).to(device)
-    return plain(model, model)
+    return train_plainly(model, model)
 
 
 class TorchEncoder(nn.Module):
-    """Pre-norm blocks of torch, made causal, between an embedding with learned positions and a linear head."""
+    """Pre-norm blocks of torch, made causal, between an embedding with learned positions and an output layer."""
 
     mask: Tensor
 
@@ -183,16 +188,16 @@ class TorchEncoder(nn.Module):
         norm = nn.LayerNorm(shape.width)
         # Nested tensors are for padding in inference, and not to be had with norm_first.
         self.blocks = nn.TransformerEncoder(layer, shape.layers, norm, enable_nested_tensor=False)
-        self.head = nn.Linear(shape.width, VOCABULARY_SIZE)
+        self.output = nn.Linear(shape.width, VOCABULARY_SIZE)
         self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(shape.context))
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.embedding(ids) + self.position
-        return self.head(self.blocks(x, mask=self.mask, is_causal=True))
+        return self.output(self.blocks(x, mask=self.mask, is_causal=True))
 
 
-def plain(model: nn.Module, logits: Callable[[Tensor], Tensor]) -> Training:
-    """What torch's tutorials do, for peers that leave training to their users."""
+def train_plainly(model: nn.Module, logits: Callable[[Tensor], Tensor]) -> Model:
+    """As in torch's tutorials, for peers that leave training to their users."""
     optimizer = torch.optim.AdamW(model.parameters())
     model.train()
 
@@ -201,7 +206,7 @@ def plain(model: nn.Module, logits: Callable[[Tensor], Tensor]) -> Training:
         optimizer.step()
         optimizer.zero_grad()
 
-    return Training(step, count(model), "fp32, AdamW")
+    return Model(step, count(model), "fp32, AdamW")
 
 
 def count(model: nn.Module) -> int:
@@ -209,13 +214,5 @@ def count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def contestants(nanogpt_folder: Path | None) -> list[Contestant]:
-    """All of them, ours first."""
-    peers = [
-        Contestant("transformers", transformers, package="transformers"),
-        Contestant("x-transformers", x_transformers, package="x-transformers"),
-        Contestant("torch.nn.TransformerEncoder", torch_encoder),
-    ]
-    if nanogpt_folder:
-        peers.insert(0, Contestant("nanoGPT", partial(nanogpt, nanogpt_folder)))
-    return [*OUR_CONTESTANTS, *peers]
+def _name(dtype: torch.dtype) -> str:
+    return "bf16" if dtype is torch.bfloat16 else "fp16"

@@ -1,127 +1,144 @@
 """Where the time of one training step goes, and how far it is from what the machine can multiply.
 
-    python -m bench.profile [--quick] [--device cpu|cuda] [--shape small|baby_gpt] [--output bench/results]
-
-`PROTOCOL` says what is timed and what is counted. The report is named for the device.
+python -m bench.profile [--quick] [--device cpu|cuda] [--shape small baby_gpt] [--output bench/results]
 """
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import partial
-from pathlib import Path
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.profiler import ProfilerActivity, record_function, schedule
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from bench.arithmetic import count_flop, limit_of
-from bench.machine import Protocol, copy_rate, median_seconds, product_rate
-from bench.ours import SHAPES, VOCABULARY_SIZE, Shape, shape_on
-from bench.peers import commit
-from bench.profile_report import Findings, Profile, markdown, plot
-from bench.report import keep
-from bench.step import TrainingStep, by_kind, phase_seconds, profiled
-from bench.stopwatch import ROOT
-from training.config import Device, Precision, RuntimeConfig
-from training.device import choose_runtime, machine
+from bench.harness import Options, Protocol, Report, matmul_rate, median_seconds, seconds_of, synchronize
+from bench.training_step import SHAPES, Shape, TrainingStep, shape_on
+from training.config import Precision
+from training.evaluate import summed_loss
 
 STEPS = Protocol(warm_up=3, repeats=10, seconds=2.0)
-PROFILED = 10  # steps under the profiler
+PROFILED, LISTED = 10, 15  # steps under the profiler, and operations of a shape in Markdown; JSON has all
 SQUARES = {"cpu": (256, 512, 1024, 2048, 4096), "cuda": (1024, 2048, 4096, 8192, 16384)}  # whose product is the peak
-
-PROTOCOL = f"""\
-A step is that of a preset: `training.loop.train_step` with Muon and rotary positions, in the precision that `train.py`
-would take, on one random batch of {VOCABULARY_SIZE} distinct characters that is already there, no dropout. It is not
-compiled, so that its operations have names of their own. `train.py`, whose `runtime.compile` is `auto`, compiles on a
-GPU, and on a CPU for long runs: what stands here of a GPU is not the step that its preset takes.
-
-The time of a step is the median of at least {STEPS.repeats} steps and {STEPS.seconds:g} seconds, after {STEPS.warm_up}
-that are not timed. Phases are timed in steps of their own, waiting for the device after each; clipping and the clearing
-of gradients belong to the optimizer.
-
-Kinds are shares of {PROFILED} steps under torch's profiler, which slows them as said below: on a CPU the time of each
-operation without that of those it calls, on a GPU that of its kernels. All that the optimizer does is the optimizer's.
-Everything else is the making of views and of memory, the bookkeeping of autograd, and what lies between operations:
-Python on a CPU, waiting for Python on a GPU. In the picture the limit is a share of the step without the profiler.
-
-FLOP of linear maps: 6 for each weight and character. Of attention, for each character: in full 12 L C T, as is usual
-(Chowdhery et al. 2022, appendix B); no more than causality needs, about half, 6 L C (T + 1). L: layers, C: width, T:
-context. Beside them stands what torch's counter sees: it knows no causality, and where the backward pass of fused
-attention forms the scores anew, it counts them again. The optimizer's products are as counted.
-
-The peak is the best rate of a square product in the step's precision. The limit is the time that the step's products
-would take at the peak, if they were all it did: linear maps, causal attention, and the optimizer's."""
+OPTIMIZER, BETWEEN = "optimizer", "between operations"
 
 
-def find(device: torch.device, shapes: Sequence[Shape], quick: bool) -> Findings:
-    """Measure everything."""
-    revision, once = commit(ROOT), Protocol(repeats=1, seconds=0)  # the commit as it was at the start
-    steps, rates, profiled_steps = (once, once, 2) if quick else (STEPS, Protocol(), PROFILED)
-    precision = choose_runtime(RuntimeConfig(device=Device(device.type))).precision
-    dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
-    squares = (64,) if quick else SQUARES[device.type]
-    multiplied = {size: product_rate(device, size, rates, dtype) for size in squares}
-    peak = max(multiplied.values())
-    copied = copy_rate(device, 2**20 if quick else 2**28, rates)
-    examined = [tiny(shape) if quick else shape for shape in shapes]
-    profiles = [
-        examine(shape, device, steps, profiled_steps, peak) for shape in tqdm(examined, unit="shape", disable=None)
-    ]
-    return Findings(
-        machine=machine(device),
-        device=device.type,
-        commit=revision,
-        precision=precision,
-        copied_bytes_per_second=copied,
-        multiplied_flop_per_second=multiplied,
-        peak_flop_per_second=peak,
-        profiles=profiles,
-        trial=quick,
-        steps=steps,
-        profiled_steps=profiled_steps,
-        protocol=PROTOCOL,
-    )
+def phases(step: TrainingStep) -> dict[str, Callable[[], None]]:
+    """A training step cut in three, to be called in turn."""
+    loss = list[Tensor]()
+
+    def forward() -> None:
+        loss.append(summed_loss(step.model, step.batch, step.runtime) / step.batch.characters)
+
+    def backward() -> None:
+        loss.pop().backward()
+
+    def update() -> None:
+        with record_function(OPTIMIZER):
+            clip_grad_norm_(step.model.parameters(), step.config.gradient_clip)
+            for optimizer in step.optimizers:
+                optimizer.step()
+            step.model.zero_grad(set_to_none=True)
+
+    return {"forward": forward, "backward": backward, OPTIMIZER: update}
 
 
-def examine(shape: Shape, device: torch.device, steps: Protocol, profiled_steps: int, peak: float) -> Profile:
+def operation_shares(step: TrainingStep, steps: int) -> dict[str, float]:
+    """Shares of a step under torch's profiler, without what an operation calls, largest first. They sum to one.
+
+    The name of an operation of the optimizer begins with "optimizer: ".
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch 2.13's profiler reports on itself to standard error
+    gpu = step.runtime.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
+    active = schedule(wait=0, warmup=1, active=steps)
+    with torch.profiler.profile(activities=activities, schedule=active, acc_events=True) as profiler:
+        for _ in range(1 + steps):
+            for phase in phases(step).values():
+                phase()
+            synchronize(step.runtime.device)
+            profiler.step()
+    total = 0.0  # microseconds
+    spent: dict[str, float] = defaultdict(float)
+    for event in profiler.events() or ():
+        if event.device_type.name != "CPU":
+            continue  # a kernel: the operation that launched it has its time
+        if event.name.startswith("ProfilerStep"):
+            total += event.cpu_time_total
+            continue
+        above = event
+        while above.cpu_parent is not None and above.name != OPTIMIZER:
+            above = above.cpu_parent
+        name = f"{OPTIMIZER}: {event.name}" if above.name == OPTIMIZER else event.name
+        spent[name] += event.self_device_time_total if gpu else event.self_cpu_time_total
+    spent[BETWEEN] = total - sum(spent.values())
+    return {name: time / total for name, time in sorted(spent.items(), key=lambda item: -item[1])}
+
+
+def count_flop(step: TrainingStep, shape: Shape) -> dict[str, int]:
+    """Floating-point operations of the products in one step, those of the optimizer as torch counts them."""
+    weights = sum(module.weight.numel() for module in step.decoder.modules() if isinstance(module, nn.Linear))
+    characters, parts = shape.batch * shape.context, phases(step)
+    parts["forward"]()
+    parts["backward"]()
+    with FlopCounterMode(display=False) as counter:
+        parts[OPTIMIZER]()
+    attention = 6 * shape.layers * shape.width * (shape.context + 1) * characters  # causal
+    return {"linear": 6 * weights * characters, "attention": attention, OPTIMIZER: counter.get_total_flops()}
+
+
+def profile(shape: Shape, device: torch.device, peak: float, quick: bool) -> dict[str, Any]:
     """Time, take apart and count the training step of one shape."""
     flop = count_flop(TrainingStep.of(shape, device), shape)  # a step of its own, as being watched leaves traces
-    step = TrainingStep.of(shape, device)
-    seconds = median_seconds(step.take, device, steps)
-    phases = phase_seconds(step, steps)
-    profiled_seconds, operations = profiled(step, profiled_steps)
-    return Profile(
-        shape=shape,
-        parameters=step.ours.decoder.parameter_count(),
-        settings=step.ours.described(),
-        seconds=seconds,
-        profiled_seconds=profiled_seconds,
-        phases=phases,
-        kinds=by_kind(operations),
-        operations=operations,
-        flop=flop,
-        limit=limit_of(flop, seconds, peak),
+    step, protocol = TrainingStep.of(shape, device), Protocol(repeats=1, seconds=0) if quick else STEPS
+    seconds, parts = median_seconds(step.take, device, protocol), phases(step)
+    turns = [{name: seconds_of(part, device) for name, part in parts.items()} for _ in range(protocol.repeats + 1)][1:]
+    medians = {name: median(turn[name] for turn in turns) for name in parts}
+    return {
+        **{"shape": shape, "parameters": step.decoder.parameter_count(), "settings": step.settings()},
+        **{"seconds": seconds, "phases": medians, "shares": operation_shares(step, 2 if quick else PROFILED)},
+        **{"flop": flop, "limit_seconds": sum(flop.values()) / peak},
+    }
+
+
+def add_shape(report: Report, found: dict[str, Any]) -> None:
+    shape, seconds, limit = found["shape"], found["seconds"], found["limit_seconds"]
+    times = {"step, ms": 1e3 * seconds} | {f"{part}, ms": 1e3 * time for part, time in found["phases"].items()}
+    size = {"parameters": f"{found['parameters']:,}", "runs in": found["settings"]}
+    flop = {f"{part}, GFLOP": f"{n / 1e9:.4g}" for part, n in found["flop"].items()}
+    rate = {"GFLOP/s over the step": sum(found["flop"].values()) / seconds / 1e9, "limit, ms": 1e3 * limit}
+    shares = [{"operation": name, "share": f"{share:.1%}"} for name, share in [*found["shares"].items()][:LISTED]]
+    matmul = sum(share for name, share in found["shares"].items() if name in ("aten::mm", "aten::addmm"))
+    optimizer = sum(share for name, share in found["shares"].items() if name.startswith(OPTIMIZER))
+    report.add(
+        f"{shape.name}: {shape}",
+        [{**size, **times, "characters/s": f"{shape.batch * shape.context / seconds:,.0f}"}],
+        [{**flop, **rate, "share of the peak": f"{limit / seconds:.1%}", "step / limit": seconds / limit}],
+        f"Matrix products of the model {matmul:.1%}, all of the optimizer {optimizer:.1%} of a profiled step.",
+        shares,
     )
-
-
-def tiny(shape: Shape) -> Shape:
-    """A shape for trying the command itself."""
-    return replace(shape, layers=2, heads=2, width=32, context=16, batch=2)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.profile", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="tiny shapes, each timed once: to try the command itself")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--shape", choices=tuple(SHAPES), help="by default all, in one report")
-    parser.add_argument("--output", type=Path, default=Path("bench/results"), metavar="FOLDER")
-    options = parser.parse_args(argv)
-    if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device: expected cpu, got cuda on a machine without it")
-    shapes = [shape_on(options.device, name) for name in SHAPES if options.shape in (None, name)]
-
-    found = find(torch.device(options.device), shapes, options.quick)
-    keep(options.output, f"profile_{options.device}", asdict(found), markdown(found), partial(plot, found))
+    parser = Options("profile", __doc__)
+    parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", default=tuple(SHAPES))
+    options = parser.read(argv)
+    device, quick = torch.device(options.device), options.quick
+    report = Report(f"profile_{device.type}", "Where the time of a training step goes", device, quick)
+    shapes = [shape_on(options.device, name, quick) for name in dict.fromkeys(options.shape)]
+    precision = TrainingStep.of(shape_on("cpu", "small", quick=True), device).runtime.precision
+    dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
+    rates = {n: matmul_rate(device, n, Protocol(), dtype) for n in ((64,) if quick else SQUARES[device.type])}
+    profiles = [profile(shape, device, max(rates.values()), quick) for shape in tqdm(shapes, disable=None)]
+    for found in profiles:
+        add_shape(report, found)
+    report.add("Products of squares", [{"size": n, f"GFLOP/s in {precision}": rate / 1e9} for n, rate in rates.items()])
+    report.data |= {"matmul_flop_per_second": rates, "profiles": profiles}
+    report.save(options.output)
 
 
 if __name__ == "__main__":

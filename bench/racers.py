@@ -1,12 +1,11 @@
-"""Who races: how each is started in a process of its own, and how its losses and their times are read afterwards."""
+"""The runs of a race: each started in a process of its own, its losses and their times read afterwards."""
 
 import io
 import math
 import pickle
 import runpy
-import shlex
 import shutil
-from collections.abc import Sequence
+import time
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bench.stopwatch import ROOT, RunFailedError, timed
+from bench.commands import RunFailedError, run_command
 from data.batches import Windows
 from data.corpus import Corpus
 
-NANOGPT = "nanoGPT"
-SPRINT, PRESET = "Charscope sprint", "Charscope preset"
+NANOGPT, SPRINT, PRESET = "nanoGPT", "Charscope sprint", "Charscope preset"
 
-# What each of ours is told beside text, seed, device and folder. The first of a device is the one that races.
+# Settings of ours beside text, seed, device and folder. The first of a device is the one that races.
 OUR_SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
     "cpu": {
         SPRINT: (
@@ -38,9 +36,9 @@ OUR_QUICK_SETTINGS = (
     *("model.layers=1", "model.heads=1", "model.width=16", "model.feed_forward=16", "model.context=16"),
     *("training.steps=4", "training.batch_size=2", "training.evaluate_every=2"),
 )
-
-# What nanoGPT is told beside its configuration: for the CPU what its README says for laptops, and to save every time.
+# nanoGPT's beside its configuration: for the CPU what its README says for laptops, and to save at every evaluation.
 CONFIG = "config/train_shakespeare_char.py"
+SEED = "torch.manual_seed(1337 + seed_offset)"  # in its train.py, which has no setting for it
 THEIR_SETTINGS: dict[str, tuple[str, ...]] = {
     "cpu": (
         *("--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1", "--block_size=64"),
@@ -66,32 +64,31 @@ class Evaluation:
 class Run:
     """One process, from its start to its end."""
 
-    contestant: str
+    name: str
     seed: int
-    command: str
     start_up: float  # seconds from process start to the first step
     seconds: float  # from the first step to the end
     evaluations: list[Evaluation]
 
-    def seconds_to(self, target: float) -> float | None:
-        """From the first step to the first loss at or under `target`, if there is one."""
-        return next((seen.seconds for seen in self.evaluations if seen.loss <= target), None)
+    def reaches(self, target: float) -> bool:
+        return any(each.loss <= target for each in self.evaluations)
 
     def counted_seconds(self, target: float) -> float:
-        """As `seconds_to`. Who never arrives takes for ever, but nanoGPT no more than the whole run: in its favour."""
-        seconds = self.seconds_to(target)
-        if seconds is not None:
-            return seconds
-        return self.seconds if self.contestant == NANOGPT else math.inf
+        """From the first step to the first loss at or under `target`.
 
-    def loss_within(self, seconds: float) -> float | None:
-        """The best loss no later than `seconds` after the first step."""
-        return min((seen.loss for seen in self.evaluations if seen.seconds <= seconds), default=None)
+        Infinity if there is none, but for nanoGPT its whole run, which is in its favour.
+        """
+        never = self.seconds if self.name == NANOGPT else math.inf
+        return next((each.seconds for each in self.evaluations if each.loss <= target), never)
+
+    def loss_within(self, seconds: float) -> float:
+        """The best loss no later than `seconds` after the first step; infinity if there is none."""
+        return min((each.loss for each in self.evaluations if each.seconds <= seconds), default=math.inf)
 
 
 @dataclass(frozen=True)
 class Race:
-    """What all runs share."""
+    """What all runs have in common."""
 
     nanogpt: Path
     text: Path
@@ -99,72 +96,87 @@ class Race:
     device: str
     quick: bool
 
-    def contestants(self) -> list[str]:
+    def names(self) -> list[str]:
         """In the order in which they run: nanoGPT right after the one that it races with."""
         first, *others = OUR_SETTINGS[self.device]
         return [first, NANOGPT, *others]
 
-    def run(self, contestant: str, seed: int) -> Run:
+    def run(self, name: str, seed: int) -> Run:
         with TemporaryDirectory() as folder:
-            run = self._run_theirs if contestant == NANOGPT else self._run_ours
-            return run(contestant, seed, Path(folder))
+            return (self._run_theirs if name == NANOGPT else self._run_ours)(name, seed, Path(folder))
 
-    def _run_ours(self, contestant: str, seed: int, folder: Path) -> Run:
-        """Its losses and their times are those of its event file."""
+    def _run_ours(self, name: str, seed: int, folder: Path) -> Run:
+        """Losses and all times but the start are those of the event file. The first step follows what step 0 logs."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        command = [
-            str(ROOT / "train.py"),
-            *OUR_SETTINGS[self.device][contestant],
-            *(OUR_QUICK_SETTINGS if self.quick else ()),
-        ]
-        command += [f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}", "hydra.run.dir=run"]
-        timing = timed(command, folder)
+        command = ["train.py", *OUR_SETTINGS[self.device][name], *OUR_QUICK_SETTINGS * self.quick]
+        run = f"hydra.run.dir={folder / 'run'}"
+        started = time.time()
+        took = run_command(*command, f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}", run)
         events = EventAccumulator(str(folder / "run"), size_guidance={"scalars": 0}).Reload()
-        first = timing.first_step
-        seen = [Evaluation(e.step, e.wall_time - first, e.value) for e in events.Scalars("loss/validation")]
-        return Run(contestant, seed, self._shown(command), first - timing.started, timing.ended - first, seen)
+        scalars = [event for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
+        first = max(event.wall_time for event in scalars if event.step == 0)
+        found = [Evaluation(e.step, e.wall_time - first, e.value) for e in events.Scalars("loss/validation")]
+        return Run(name, seed, first - started, started + took.ended - first, found)
 
-    def _run_theirs(self, contestant: str, seed: int, folder: Path) -> Run:
+    def _run_theirs(self, name: str, seed: int, folder: Path) -> Run:
         """It reads its configuration and data below its working directory, and writes there."""
         for file in ("configurator.py", CONFIG):
             (folder / file).parent.mkdir(exist_ok=True)
             shutil.copyfile(self.nanogpt / file, folder / file)
+        source = (self.nanogpt / "train.py").read_text(encoding="utf-8")
+        if SEED not in source:
+            raise RunFailedError(f"expected a train.py of nanoGPT with {SEED}, got one without")
+        (folder / "train.py").write_text(source.replace(SEED, f"torch.manual_seed({1337 + seed})"), encoding="utf-8")
         write_data(self.corpus, folder / "data" / "shakespeare_char")
-        command = [*("--seed-offset", str(seed), "--keep", "kept"), str(self.nanogpt / "train.py"), CONFIG]
-        command += [*THEIR_SETTINGS[self.device], *(THEIR_QUICK_SETTINGS if self.quick else ())]
-        timing = timed(command, folder)
-        if not timing.kept:
-            raise RunFailedError(f"expected checkpoints of nanoGPT, got none; command: {self._shown(command)}")
-        first, copied, seen = timing.first_step, 0.0, []
-        for kept in timing.kept:
-            loss = self._loss_of(folder / "kept" / kept.file)
-            seen.append(Evaluation(kept.step, kept.moment - first - copied, loss))
-            copied += kept.copy_seconds
-        seconds = timing.ended - first - copied
-        return Run(contestant, seed, self._shown(command), first - timing.started, seconds, seen)
-
-    def _shown(self, command: Sequence[str]) -> str:
-        """As it would be typed without the stopwatch's report, with words for folders of this machine."""
-        line = shlex.join(["python", "-m", "bench.stopwatch", "REPORT", *command])
-        for path, word in (self.text, "TEXT"), (self.nanogpt, "NANOGPT"), (ROOT, "CHARSCOPE"):
-            line = line.replace(str(path), word)
-        return line
+        command = [CONFIG, *THEIR_SETTINGS[self.device], *THEIR_QUICK_SETTINGS * self.quick]
+        watch, started = Watch(folder), time.time()
+        took = run_command(
+            *("train.py", *command), checkout=self.nanogpt, folder=folder, watch=watch, PYTHONUNBUFFERED="1"
+        )
+        if not watch.copies:
+            raise RunFailedError(f"expected checkpoints of nanoGPT, got none: {took.output[-1000:]!r}")
+        first = watch.first_step
+        found = [Evaluation(step, moment - first, self._loss_of(file)) for step, moment, file in watch.copies]
+        return Run(name, seed, first - started, started + took.ended - first, found)
 
     def _loss_of(self, checkpoint: Path) -> float:
-        """Of a checkpoint of nanoGPT, by the protocol of `training.loop.evaluate`."""
+        """Of a checkpoint of nanoGPT, by the protocol of this project's evaluation."""
         content = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        theirs = runpy.run_path(str(self.nanogpt / "model.py"))
-        with redirect_stdout(io.StringIO()):  # it says its size
-            model = theirs["GPT"](theirs["GPTConfig"](**content["model_args"])).to(self.device).eval()
+        source = runpy.run_path(str(self.nanogpt / "model.py"))
+        with redirect_stdout(io.StringIO()):  # it prints its size
+            model = source["GPT"](source["GPTConfig"](**content["model_args"])).to(self.device).eval()
         # torch.compile puts a prefix before the names.
         model.load_state_dict({name.removeprefix("_orig_mod."): value for name, value in content["model"].items()})
         validation = Windows(self.corpus.validation.ids, content["model_args"]["block_size"])
-        return whole_split_loss(model, validation, torch.device(self.device))
+        return validation_loss(model, validation, torch.device(self.device))
 
 
-def whole_split_loss(model: torch.nn.Module, validation: Windows, device: torch.device) -> float:
-    """Mean loss in nats/char of a model that, called with inputs and targets, gives logits and something else."""
+class Watch:
+    """Follows nanoGPT's output, notes when things happen, and copies each checkpoint once it is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.first_step, self.copies = 0.0, list[tuple[int, float, Path]]()  # step, when its saving began, copy
+        self._folder, self._step, self._saving, self._rest = folder, 0, 0.0, b""
+
+    def __call__(self, output: bytes) -> None:
+        *lines, self._rest = (self._rest + output).split(b"\n")
+        for line in lines:
+            if line.startswith(b"step "):  # an estimate of its loss is made; the first comes before the first step
+                self._step = int(line[5 : line.index(b":")])
+                self.first_step = self.first_step or time.time()
+            elif line.startswith(b"saving checkpoint"):
+                self._saving = time.time()
+            elif line.startswith(b"iter ") and self._saving:
+                copy = self._folder / f"{self._step}.pt"
+                (checkpoint,) = self._folder.glob("out*/ckpt.pt")
+                shutil.copyfile(checkpoint, copy)
+                self.copies.append((self._step, self._saving, copy))
+                self._saving = 0.0
+
+
+def validation_loss(model: torch.nn.Module, validation: Windows, device: torch.device) -> float:
+    """Mean loss in nats/char over the whole split of a model that returns (logits, _) for inputs and targets."""
     total, characters = 0.0, 0
     with torch.no_grad():
         for batch in validation.sequential(batch_size=256):
@@ -182,5 +194,5 @@ def write_data(corpus: Corpus, folder: Path) -> None:
         ids.astype(np.uint16).tofile(folder / f"{name}.bin")
     characters = corpus.vocabulary.characters
     meta = {"vocab_size": len(characters), "itos": dict(enumerate(characters))}
-    meta["stoi"] = {character: place for place, character in enumerate(characters)}
+    meta["stoi"] = {character: index for index, character in enumerate(characters)}
     (folder / "meta.pkl").write_bytes(pickle.dumps(meta))

@@ -1,47 +1,53 @@
-"""How the time and memory of layers, of attention scoring and of training steps grow with their sizes, and should.
+"""Growth of time and memory of layers, of attention scoring and of training steps with their sizes.
 
     python -m bench.scaling [--quick] [--device cpu|cuda] [--output bench/results]
 
-Layers: forward and backward pass of one sequence in fp32, causal. Attention has one head and takes queries, keys and
-values as they are, so that projections, which cost n d^2 themselves, stay out. Scoring: forward pass alone, not causal.
-Training steps of the decoder (`bench.scaling_steps`) are whole and in the precision of training.
-A time is the median of repeated calls after a warm-up (`bench.machine.Protocol`), memory that of tensors
-(`training.memory.peak_bytes`), and an exponent the slope of a line through the upper part of its range
-(`bench.curves.exponent`).
-
-On Linux the C library hands tensors beyond 32 MiB back to the system at once, and explicit attention may wait for fresh
-pages as long as it computes. To keep them, and so measure without, set GLIBC_TUNABLES to
+To measure without the page faults of large tensors on Linux, set GLIBC_TUNABLES to
 glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592. The setting is recorded.
 """
 
-import argparse
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from statistics import linear_regression
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
 
-from bench import scaling_steps
-from bench.curves import FITTED, Case, Curve, doubling, measure, prepare
-from bench.curves_report import plot, summary
-from bench.machine import Protocol, copy_rate, median_seconds, product_rate
-from bench.report import Row, keep, table, where
-from training.device import machine
+from bench.harness import ONCE, STYLES, Options, Protocol, Report, Row, Step, median_seconds
+from bench.memory import peak_bytes
+from bench.operations import OPERATIONS
+from bench.training_step import Shape, TrainingStep
+from training.config import OptimizerKind
 
-SOURCES = {
-    "time": "Vaswani et al. 2017, table 1; Zhang et al. 2023, Dive into Deep Learning, sections 11.3 and 11.6.2",
-    "memory": "Dao et al. 2022, theorem 1, for attention; activations of n d numbers for the others",
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-# Stated by the sources of time, not measured. n: length, d: width, k: kernel size.
-FACTS: tuple[Row, ...] = (
-    {"layer": "convolution", "time": "O(k n d^2)", "sequential operations": "O(1)", "maximum path length": "O(n / k)"},
-    {"layer": "recurrence", "time": "O(n d^2)", "sequential operations": "O(n)", "maximum path length": "O(n)"},
-    {"layer": "self-attention", "time": "O(n^2 d)", "sequential operations": "O(1)", "maximum path length": "O(1)"},
-)
+FITTED = 8  # an exponent is fitted to sizes of at least the largest divided by this
+HEAD_SIZE = 64  # of training steps: as many heads as the width has room for, at least one
+MUON, ADAMW, MICRO_BATCHES = "training step, Muon", "training step, AdamW", "training step, micro-batches of one"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation of which one size grows while the others stay."""
+
+    operation: str
+    varied: str
+    sizes: tuple[int, ...]
+    fixed: dict[str, int]
+    time: int | str  # the exponent to be expected, or between which two
+    memory: int | str = ""
+
+    def quick(self) -> "Case":
+        return replace(self, sizes=doubling(4, 16), fixed={name: min(size, 16) for name, size in self.fixed.items()})
+
+
+def doubling(first: int, last: int) -> tuple[int, ...]:
+    return tuple(first << i for i in range((last // first).bit_length()))
 
 
 # At the upper end arithmetic outweighs the calling of kernels. Explicit attention stops before memory runs out.
@@ -67,108 +73,121 @@ SCORING = tuple(
     )
     for operation in ("explicit dot product", "fused dot product", "additive")
 )
-
-
-def bandwidth(device: torch.device, n: int, protocol: Protocol, copied: float, multiplied: float) -> list[Row]:
-    """How near attention of Q = n queries to K = n keys comes to the bytes/s copied and the FLOP/s multiplied at best.
-
-    At least 4 ((Q + K) D + K V + Q V) bytes move: queries, keys and values are read, the output is written. Explicit
-    attention moves 16 Q K more, as scores and weights are written and read. The products take 2 Q K (D + V) FLOP; the
-    softmax is not counted.
-    """
-    rows: list[Row] = []
-    for operation, bytes_per_pair in (("explicit dot product", 16), ("fused dot product", 0)):
-        for d in (16, 64, 256):
-            seconds = median_seconds(prepare(operation, device, Q=n, K=n, D=d, V=d), device, protocol)
-            moved, flop = 16 * n * d + bytes_per_pair * n * n, 4 * n * n * d
-            case: Row = {"operation": operation, "Q = K": n, "D = V": d, "ms": 1e3 * seconds, "FLOP/byte": flop / moved}
-            speed: Row = {"GB/s": moved / seconds / 1e9, "GFLOP/s": flop / seconds / 1e9}
-            shares: Row = {"of copying": moved / seconds / copied, "of multiplying": flop / seconds / multiplied}
-            rows.append(case | speed | shares)
-    return rows
+# At the upper end of width the linear layers outweigh attention, at that of context the other way round.
+WIDTH = Case(MUON, "width", doubling(64, 1024), {"layers": 2, "context": 256, "batch": 8}, "1 to 3", "1 to 2")
+BATCH = Case(MUON, "batch", doubling(1, 64), {"layers": 2, "width": 128, "context": 128}, time=1, memory=1)
+STEPS = (
+    Case(MUON, "layers", doubling(1, 16), {"width": 128, "context": 256, "batch": 8}, time=1, memory=1),
+    WIDTH,
+    Case(MUON, "context", doubling(128, 16384), {"layers": 2, "width": 128, "batch": 1}, "1 to 2", 1),
+    BATCH,
+    replace(WIDTH, operation=ADAMW, time="1 to 2"),
+    replace(BATCH, operation=MICRO_BATCHES, memory=0),
+)
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What scaling.json holds."""
+class Curve:
+    """A case with its measurements and the exponents fitted to them."""
 
-    machine: dict[str, str | int]
-    device: str
-    protocol: Protocol
-    copied_bytes_per_second: float  # at best, read and written
-    multiplied_flop_per_second: float  # at best
-    bandwidth: list[Row]
-    layers: list[Curve]
-    scoring: list[Curve]
-    trial: bool  # of the command itself: tiny sizes, each timed once
-    malloc: str = os.environ.get("GLIBC_TUNABLES", "not set")
-    fitted: str = f"sizes of at least the largest / {FITTED}"
-    sources: dict[str, str] = field(default_factory=lambda: SOURCES)
-    facts: tuple[Row, ...] = FACTS
+    case: Case
+    seconds: list[float]
+    peak_bytes: list[int]
+    time: float
+    memory: float
 
-
-def find(device: torch.device, quick: bool) -> Findings:
-    """Measure everything."""
-    protocol = Protocol(repeats=1, seconds=0) if quick else Protocol()
-    copied = copy_rate(device, 2**20 if quick else 2**28, protocol)
-    multiplied = product_rate(device, 64 if quick else 2048, protocol)
-    traffic = bandwidth(device, 64 if quick else 4096, protocol, copied, multiplied)
-    cases = [case.quick() if quick else case for case in LAYERS + SCORING]
-    curves = [measure(case, device, protocol) for case in tqdm(cases, unit="case", disable=None)]
-    layers, scoring = curves[: len(LAYERS)], curves[len(LAYERS) :]
-    return Findings(machine(device), device.type, protocol, copied, multiplied, traffic, layers, scoring, quick)
+    def row(self) -> Row:
+        fixed = ", ".join(f"{name} = {size}" for name, size in self.case.fixed.items())
+        growing = f"{self.case.varied} to {self.case.sizes[-1]}"
+        times = {"time: expected": self.case.time, "time: fitted": self.time}
+        memory = {"memory: expected": self.case.memory, "memory: fitted": self.memory}
+        return {"operation": self.case.operation, "growing": growing, "fixed": fixed, **times, **memory}
 
 
-def markdown(found: Findings) -> str:
-    """What scaling.md holds."""
-    bytes_per_second, flop_per_second = found.copied_bytes_per_second, found.multiplied_flop_per_second
-    trial = "**A trial of the command: sizes are tiny and timed once, so the figures mean nothing.**\n\n"
-    return f"""# How cost grows with size
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """The slope of log value over log size by least squares, over sizes of at least the largest / FITTED.
 
-{trial if found.trial else ""}{where(found.machine, found.device)}, fp32, GLIBC_TUNABLES: {found.malloc}.
-Exponents are fitted to {found.fitted}.
+    At smaller ones the calling of kernels takes the time, and terms that the leading one outgrows.
+    """
+    upper = [(math.log(x), math.log(y)) for x, y in zip(sizes, values, strict=True) if x * FITTED >= max(sizes)]
+    return linear_regression(*zip(*upper, strict=True)).slope
 
-- Time: {SOURCES["time"]}.
-- LayerCache: {SOURCES["memory"]}.
 
-## Layers, forward and backward
+def prepare(operation: str, device: torch.device, **sizes: int) -> Step:
+    """The step to be measured of an operation with these sizes."""
+    if operation in OPERATIONS:
+        with device:  # where tensors and parameters are made
+            return OPERATIONS[operation](**sizes).step()
+    return prepare_step(operation, device, **sizes).take
 
-{table([summary(curve) for curve in found.layers])}
 
-As the textbooks state, not measured:
+def prepare_step(operation: str, device: torch.device, **sizes: int) -> TrainingStep:
+    shape = Shape(operation, heads=max(1, sizes["width"] // HEAD_SIZE), **sizes)
+    optimizer = OptimizerKind.adamw if operation == ADAMW else OptimizerKind.muon
+    micro_batch = 1 if operation == MICRO_BATCHES else None
+    return TrainingStep.of(shape, device, optimizer=optimizer, micro_batch=micro_batch)
 
-{table(FACTS)}
 
-## Attention scoring, forward
+def measure(case: Case, device: torch.device, protocol: Protocol) -> Curve:
+    seconds, peaks = [], []
+    for size in case.sizes:
+        step = prepare(case.operation, device, **case.fixed, **{case.varied: size})
+        seconds.append(median_seconds(step, device, protocol))
+        peaks.append(peak_bytes(step))
+    return Curve(case, seconds, peaks, exponent(case.sizes, seconds), exponent(case.sizes, peaks))
 
-{table([summary(curve) for curve in found.scoring])}
 
-## LayerCache bandwidth of attention, forward
+def plot(curves: Sequence[Curve], grown: Sequence[str], report: Report) -> "Figure":
+    """Time and memory against each size of `grown`, axes logarithmic. Raises ModuleNotFoundError without matplotlib."""
+    from matplotlib.figure import Figure
 
-At best the machine copies {bytes_per_second / 1e9:.1f} GB/s, read and written, and multiplies matrices at
-{flop_per_second / 1e9:.1f} GFLOP/s. What takes fewer than {flop_per_second / bytes_per_second:.1f} FLOP/byte cannot
-reach the latter: memory bounds it. Where both shares are small, neither bounds: the softmax does, or fresh pages from
-the system.
-
-{table(found.bandwidth)}
-"""
+    styles = dict(zip(dict.fromkeys(curve.case.operation for curve in curves), STYLES, strict=False))
+    figure = Figure(figsize=(5.5 * len(grown), 8), layout="constrained")
+    figure.suptitle(f"{report.title}: {report.conditions}")
+    for varied, panels in zip(grown, figure.subplots(2, len(grown), sharex="col").T, strict=True):
+        for curve in (curve for curve in curves if curve.case.varied == varied):
+            colour, marker = styles[curve.case.operation]
+            measured = (curve.seconds, curve.time), (curve.peak_bytes, curve.memory)
+            for axes, (values, fitted) in zip(panels, measured, strict=True):
+                label = f"{curve.case.operation}, $\\mathrm{{{varied}}}^{{{fitted:.2f}}}$"
+                axes.loglog(curve.case.sizes, values, color=colour, marker=marker, label=label)
+        for axes, quantity in zip(panels, ("time (s)", "peak memory (bytes)"), strict=True):
+            axes.set_xscale("log", base=2)  # sizes double
+            axes.set(xlabel=varied, ylabel=quantity)
+            axes.grid(alpha=0.3)
+            axes.legend()
+    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, each timed once: to try the command itself")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("bench/results"), metavar="FOLDER")
-    options = parser.parse_args(argv)
-    if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device: expected cpu, got cuda on a machine without it")
+    options = Options("scaling", __doc__).read(argv)
     torch.manual_seed(0)
+    device, quick = torch.device(options.device), options.quick
+    protocol = ONCE if quick else Protocol()
+    layers = Report("scaling", "Growth of cost with size", device, quick)
+    steps = Report("scaling_steps", "Growth of the cost of a training step with size", device, quick)
 
-    device = torch.device(options.device)
-    found = find(device, options.quick)
-    title = f"Forward and backward pass of one layer: {where(found.machine, found.device)}"
-    keep(options.output, "scaling", asdict(found), markdown(found), partial(plot, found.layers, ("n", "d"), title))
-    scaling_steps.find_and_keep(device, found.protocol, options.quick, options.output)
+    def curves(cases: Sequence[Case]) -> list[Curve]:
+        return [measure(case.quick() if quick else case, device, protocol) for case in tqdm(cases, disable=None)]
+
+    malloc = os.environ.get("GLIBC_TUNABLES", "not set")
+    found = {"layers": curves(LAYERS), "scoring": curves(SCORING), "steps": curves(STEPS)}
+    layers.data |= {"layers": found["layers"], "scoring": found["scoring"], "malloc": malloc}
+    layers.add("Layers, forward and backward, fp32", [curve.row() for curve in found["layers"]])
+    layers.add("Attention scoring, forward, fp32", [curve.row() for curve in found["scoring"]])
+    layers.save(options.output, partial(plot, found["layers"], ("n", "d")))
+
+    steps.data["steps"] = found["steps"]
+    settings = prepare_step(MUON, device, layers=1, width=2, context=1, batch=1).settings()
+    steps.add(
+        "A training step",
+        f"{settings}, rotary positions, heads of {HEAD_SIZE} columns.",
+        [curve.row() for curve in found["steps"]],
+    )
+    longer = next(curve for curve in found["steps"] if curve.case.varied == "context")
+    sizes = zip(longer.case.sizes, longer.seconds, longer.peak_bytes, strict=True)
+    steps.add("One window, ever longer", [{"context": n, "ms": 1e3 * t, "MB": size / 1e6} for n, t, size in sizes])
+    steps.save(options.output, partial(plot, found["steps"], ("layers", "width", "context", "batch")))
 
 
 if __name__ == "__main__":

@@ -1,94 +1,93 @@
-"""Contestants in processes of their own, so that what one sets (memory, precision of products) touches no other."""
+"""Contestants in processes of their own, in turn round by round: what one sets (memory, threads) touches no other."""
 
 import multiprocessing
-import signal
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from tqdm import tqdm
 
-from bench.ours import Shape
+from bench.harness import INSTALL, version
+from bench.training_step import Shape
 
 
 @dataclass(frozen=True)
-class Ready:
-    """What a contestant says before it is timed."""
+class Contestant:
+    """One side of a comparison. `prepare`, a function of a module, makes what is timed for a shape and a device."""
 
+    name: str
+    prepare: Callable[[Shape, torch.device], Any]
+    ours: bool = False  # compared with all that are not
+    package: str | None = None  # that must be installed
+    compiled: bool = False  # which takes long
+
+
+@dataclass
+class Outcome:
+    """A contestant's model, and its answers: one for each round."""
+
+    name: str
+    ours: bool
     parameters: int
     settings: str
+    rounds: list[Any] = field(default_factory=list)
 
 
-class ContestantError(Exception):
-    """Why a contestant gives no times, in one line."""
+Answer = Callable[[Any], Any]  # a request to its answer
+GetReady = Callable[[Contestant, Shape, torch.device], tuple[Outcome, Answer]]  # a function of a module
+_answer: list[Answer] = []  # in the process of a contestant: its own
 
 
-C = TypeVar("C")  # what a contestant is
-Answer = Callable[[Any], Any]  # a request to what it came to
-# In the process of a contestant: gets it ready, and returns what it says and how it answers. A function of a module.
-GetReady = Callable[[Any, Shape, torch.device], tuple[Ready, Answer]]
+def compete(
+    get_ready: GetReady,
+    contestants: Sequence[Contestant],
+    shape: Shape,
+    device: torch.device,
+    request: Any,
+    rounds: int,
+) -> tuple[list[Outcome], dict[str, str]]:
+    """The answers of all to one request in every round, in turn, and the failures of the others, in one line each.
+
+    All get ready before any is timed.
+    """
+    outcomes, failed = dict[str, Outcome](), dict[str, str]()
+    with ExitStack() as stack:
+        spawning = multiprocessing.get_context("spawn")  # nothing of this process's state is inherited
+        pools = {each.name: stack.enter_context(ProcessPoolExecutor(1, spawning)) for each in contestants}
+
+        def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+            try:
+                return pools[name].submit(function, *arguments).result()
+            except Exception as error:  # a contestant may fail in any way, the others go on
+                failed[name] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+                return None
+
+        for each in contestants:
+            outcomes[each.name] = call(each.name, _get_ready, get_ready, each, shape, device)
+        for _ in tqdm(range(rounds), desc=f"{shape.name}, batch {shape.batch}", unit="round", disable=None):
+            for name in [name for name in outcomes if name not in failed]:
+                outcomes[name].rounds.append(call(name, _take_turn, request))
+    return [outcome for name, outcome in outcomes.items() if name not in failed], failed
 
 
-def serve(pipe: Connection, get_ready: GetReady, contestant: Any, shape: Shape, device: torch.device) -> None:
-    """Get ready and say so; then answer every request, until there is none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    with suppress(OSError):  # a parent that is gone wants no answer
-        try:
-            torch.manual_seed(0)
-            ready, answer = get_ready(contestant, shape, device)
-            pipe.send(ready)
-            for request in iter(pipe.recv, None):
-                pipe.send(answer(request))
-        except Exception as error:
-            pipe.send(ContestantError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"))
+def _get_ready(get_ready: GetReady, contestant: Contestant, shape: Shape, device: torch.device) -> Outcome:
+    torch.manual_seed(0)
+    outcome, answer = get_ready(contestant, shape, device)
+    _answer.append(answer)
+    return outcome
 
 
-class Worker(Generic[C]):
-    """A contestant's process, as its parent sees it. One that has failed is asked no more."""
+def _take_turn(request: Any) -> Any:
+    return _answer[0](request)
 
-    def __init__(self, get_ready: GetReady, contestant: C, shape: Shape, device: torch.device) -> None:
-        self.contestant = contestant
-        self.ready: Ready | None = None
-        self.answers: list[Any] = []  # one a round
-        self.failure: str | None = None
-        spawning = multiprocessing.get_context("spawn")  # nothing of the parent's state is inherited
-        self._pipe, theirs = spawning.Pipe()
-        given = theirs, get_ready, contestant, shape, device
-        self._process = spawning.Process(target=serve, args=given, daemon=True)
-        self._process.start()
-        theirs.close()  # or the pipe would stay open when the process has died
 
-    def get_ready(self) -> None:
-        """Wait until it is."""
-        self.ready = self._answer()
-
-    def take_turn(self, request: Any) -> None:
-        """Have it answer for one round, once it is ready."""
-        if self.ready is None and self.failure is None:
-            self.get_ready()
-        if self.failure is None:
-            with suppress(OSError):  # it has died, and so gives no answer either
-                self._pipe.send(request)
-            answer = self._answer()
-            if self.failure is None:
-                self.answers.append(answer)
-
-    def close(self) -> None:
-        with suppress(OSError):  # it has ended already
-            self._pipe.send(None)
-        self._process.join(timeout=5)  # what is still busy then, after Ctrl-C, ends with the parent
-        self._pipe.close()
-
-    def _answer(self) -> Any:
-        """What it says, or None and the reason in `failure`."""
-        try:
-            answer = self._pipe.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            answer = ContestantError(f"its process ended with exit code {self._process.exitcode}")
-        if not isinstance(answer, ContestantError):
-            return answer
-        self.failure = str(answer)
-        return None
+def installed(contestants: Sequence[Contestant], data: dict[str, Any]) -> list[Contestant]:
+    """Those whose package is installed; the others are noted as left out, versions as well."""
+    missing = {each.name for each in contestants if each.package and not version(each.package)}
+    data["left_out"] |= dict.fromkeys(sorted(missing), f"not installed: {INSTALL}")
+    found = [each for each in contestants if each.name not in missing]
+    data["versions"] |= {each.name: version(each.package) for each in found if each.package}
+    return found

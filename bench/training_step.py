@@ -19,7 +19,7 @@ VOCABULARY_SIZE = 65  # of tiny Shakespeare
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a decoder and of its batches."""
+    """Sizes of a decoder and of its batches."""
 
     name: str
     layers: int
@@ -28,23 +28,42 @@ class Shape:
     context: int
     batch: int
 
+    def __str__(self) -> str:
+        sizes = f"{self.layers} layers, {self.heads} heads, width {self.width}, context {self.context}"
+        return f"{sizes}, batch {self.batch}"
+
 
 SHAPES = {
     "small": Shape("small", layers=4, heads=4, width=128, context=64, batch=12),
     "baby_gpt": Shape("baby_gpt", layers=6, heads=6, width=384, context=256, batch=64),
 }
-CPU_BATCHES = {"baby_gpt": 16}  # smaller ones, so that a CPU ends its rounds in minutes
+CPU_BATCHES = {"baby_gpt": 16}  # so that a CPU ends its rounds in minutes
 
 
-def shape_on(device: str, name: str) -> Shape:
-    """The shape of that name, with the batch that `device` gets."""
+def shape_on(device: str, name: str, quick: bool = False) -> Shape:
+    """The shape of that name with the batch that `device` gets; tiny for a quick trial."""
     shape = SHAPES[name]
+    if quick:
+        return replace(shape, layers=2, heads=2, width=32, context=16, batch=2)
     return replace(shape, batch=CPU_BATCHES.get(name, shape.batch)) if device == "cpu" else shape
 
 
-@dataclass(frozen=True)
-class Ours:
-    """All that a training step needs."""
+def new_decoder(shape: Shape, device: torch.device, position: PositionKind = PositionKind.rotary) -> Decoder:
+    """With the same random weights each time."""
+    config = DecoderConfig(
+        layers=shape.layers, heads=shape.heads, width=shape.width, context=shape.context, position=position
+    )
+    return Decoder(config, VOCABULARY_SIZE, torch.Generator().manual_seed(0)).to(device)
+
+
+def random_ids(*size: int) -> Tensor:
+    """Ids of characters, the same each time."""
+    return torch.randint(VOCABULARY_SIZE, size, generator=torch.Generator().manual_seed(0))
+
+
+@dataclass
+class TrainingStep:
+    """A decoder with all that a training step takes, and a batch of random characters."""
 
     decoder: Decoder
     model: nn.Module  # the decoder, or its compiled twin
@@ -52,18 +71,19 @@ class Ours:
     config: TrainingConfig
     runtime: Runtime
     scaler: torch.amp.GradScaler
+    batch: Batch
 
     @classmethod
     def of(
         cls,
         shape: Shape,
         device: torch.device,
-        compile_: Compile = Compile.off,
+        compile_: Compile = Compile.off,  # on or off, so that it is known which
         optimizer: OptimizerKind = OptimizerKind.muon,
         position: PositionKind = PositionKind.rotary,
         micro_batch: int | None = None,
-    ) -> "Ours":
-        """By default as the presets have it. `compile_`: on or off, as a benchmark is to know which."""
+    ) -> "TrainingStep":
+        """By default as in the presets."""
         keep_freed_memory()
         runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
         config = TrainingConfig(
@@ -74,20 +94,16 @@ class Ours:
             evaluate_every=1,
             optimizer=optimizer,
         )
-        sizes = DecoderConfig(
-            layers=shape.layers, heads=shape.heads, width=shape.width, context=shape.context, position=position
-        )
-        decoder = Decoder(sizes, VOCABULARY_SIZE, torch.Generator().manual_seed(0)).to(runtime.device)
-        ids = torch.zeros(shape.batch, shape.context, dtype=torch.int64)
-        batch = Batch(ids, ids)
+        decoder = new_decoder(shape, device, position)
+        batch = Batch(*random_ids(2, shape.batch, shape.context)).to(device)
         model = compiled(decoder, lambda model: summed_loss(model, batch, runtime), runtime, say=lambda _: None)
         scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision is Precision.fp16)
-        return cls(decoder, model, make_optimizers(decoder, config, runtime.precision), config, runtime, scaler)
+        return cls(decoder, model, make_optimizers(decoder, config, runtime.precision), config, runtime, scaler, batch)
 
-    def step(self, inputs: Tensor, targets: Tensor) -> None:
-        """From the forward pass to the new weights, for ids and targets (B, T)."""
-        train_step(self.model, self.optimizers, self.scaler, Batch(inputs, targets), self.config, self.runtime)
+    def take(self, batch: Batch | None = None) -> None:
+        """From the forward pass to the new weights."""
+        train_step(self.model, self.optimizers, self.scaler, batch or self.batch, self.config, self.runtime)
 
-    def described(self) -> str:
+    def settings(self) -> str:
         how = "" if self.runtime.compile is Compile.off else "compiled, "
         return f"{self.runtime.precision}, {how}{' and '.join(type(each).__name__ for each in self.optimizers)}"

@@ -1,0 +1,99 @@
+"""train.py and sample.py as users run them, timed from outside: the same for any commit and any number of processes."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_letters, digits
+from tempfile import TemporaryFile
+from typing import Any
+
+from bench.harness import ROOT
+from bench.training_step import VOCABULARY_SIZE, Shape
+
+STEPS, GPU_FACTOR = {"small": 200, "baby_gpt": 20}, 10
+LAST_LINES = 20  # of a process that failed
+CHARACTERS = (ascii_letters + digits + " .,")[:VOCABULARY_SIZE]
+
+
+class RunFailedError(Exception):
+    """A process that was measured failed: its last lines."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Seconds from the start of a process to the first and last byte of its standard output, and to its end."""
+
+    first_byte: float
+    last_byte: float
+    ended: float
+    output: bytes
+
+
+def run_command(
+    *arguments: str,
+    checkout: Path = ROOT,
+    folder: Path | None = None,
+    watch: Callable[[bytes], object] = len,
+    **environment: str,
+) -> Command:
+    """Run `python ARGUMENTS` with the modules of a checkout, in `folder` or there. `watch` gets its output as it comes.
+
+    Raises RunFailedError with its last lines if it fails or writes nothing.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(checkout), **environment}
+    start, moments, output = time.perf_counter(), list[float](), b""
+    with (
+        TemporaryFile() as errors,
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=folder or checkout,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        while chunk := os.read(process.stdout.fileno(), 2**16):
+            moments.append(time.perf_counter() - start)
+            output += chunk
+            watch(chunk)
+        process.wait()
+        ended = time.perf_counter() - start
+        errors.seek(0)
+        last = "\n".join(errors.read().decode(errors="replace").splitlines()[-LAST_LINES:])
+    if process.returncode or not moments:
+        raise RunFailedError(f"{' '.join(arguments)}: exit code {process.returncode}: {last}")
+    return Command(moments[0], moments[-1], ended, output)
+
+
+def random_text(file: Path, length: int = 100_000) -> Path:
+    file.write_text("".join(random.Random(0).choices(CHARACTERS, k=length)), encoding="utf-8")
+    return file
+
+
+def train_settings(run: Path, text: Path, device: str, shape: Shape, steps: int) -> list[str]:
+    """Arguments of train.py: Muon and rotary positions, evaluated and shown once, at the end."""
+    sizes = {"layers": shape.layers, "heads": shape.heads, "width": shape.width, "context": shape.context}
+    return [
+        *(f"hydra.run.dir={run}", f"data.path={text}", f"runtime.device={device}", "model.position=rotary"),
+        *(f"model.{name}={size}" for name, size in sizes.items()),
+        *("training.optimizer=muon", f"training.batch_size={shape.batch}", f"training.steps={steps}"),
+        *(f"training.evaluate_every={steps}", f"board.attention_every={steps}", f"board.pictures_every={steps}"),
+        "board.sample_length=0",
+    ]
+
+
+def steps_of(name: str, device: str, quick: bool) -> int:
+    """Steps of a run at the shape of that name: it takes seconds."""
+    return 4 if quick else STEPS[name] * (GPU_FACTOR if device == "cuda" else 1)
+
+
+def summary_of(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "summary.json").read_text(encoding="utf-8")))

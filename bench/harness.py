@@ -1,0 +1,213 @@
+"""Shared by all benchmarks: options, timing, medians and paired ratios of rounds, a report as Markdown and JSON."""
+
+import argparse
+import importlib.metadata
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from files import replacing
+from training.comparison import markdown_table
+from training.device import machine
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # measuring does without it
+
+ROOT = Path(__file__).resolve().parents[1]
+MB = 10**6
+# Lines of a plot: colours of Okabe and Ito 2008, and markers.
+STYLES = (
+    *(("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D")),
+    *(("#CC79A7", "v"), ("#56B4E9", "P"), ("#000000", "X")),
+)
+PROTOCOLS = "README.md"  # beside results/
+INSTALL = "pip install --constraint constraints.txt --editable '.[bench]'"
+
+Step = Callable[[], object]
+Row = Mapping[str, object]  # of a table, by the names of its columns
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How often a step is repeated for one time. The median counts, which one interruption does not move."""
+
+    warm_up: int = 1  # calls that are not timed: they compile kernels and fill caches
+    repeats: int = 5  # timed calls, at least
+    seconds: float = 0.2  # that the timed calls last together, at least
+
+
+ONCE = Protocol(warm_up=0, repeats=1, seconds=0)
+
+
+def median_seconds(step: Step, device: torch.device, protocol: Protocol) -> float:
+    """Median time of one call of `step`, until the device has finished it."""
+    for _ in range(protocol.warm_up):
+        seconds_of(step, device)
+    times: list[float] = []
+    while len(times) < protocol.repeats or sum(times) < protocol.seconds:
+        times.append(seconds_of(step, device))
+    return statistics.median(times)
+
+
+def seconds_of(step: Step, device: torch.device) -> float:
+    """Time of one call of `step`, until the device has finished it."""
+    synchronize(device)
+    start = time.perf_counter()
+    step()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matmul_rate(device: torch.device, size: int, protocol: Protocol, dtype: torch.dtype = torch.float32) -> float:
+    """FLOP/s of the product of two square matrices, 2 size^3 FLOP."""
+    left, right, product = torch.randn(3, size, size, device=device, dtype=dtype)
+    return 2 * size**3 / median_seconds(lambda: torch.mm(left, right, out=product), device, protocol)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, lowest and highest of some rounds. `f"{spread:.2f}"` writes all three."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __mul__(self, factor: float) -> "Spread":
+        return Spread(factor * self.median, factor * self.lowest, factor * self.highest)
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.median:{spec}} ({self.lowest:{spec}} to {self.highest:{spec}})"
+
+
+def times_as_fast(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Paired ratios: their seconds over our seconds of the same round, whose turns lie close in time."""
+    return Spread.of([their / our for our, their in zip(ours, theirs, strict=True)])
+
+
+def version(package: str) -> str | None:
+    """The installed version, None if there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def commit(folder: Path = ROOT) -> str:
+    """The commit checked out in `folder`, with "-dirty" if files differ from it."""
+    if not (folder / ".git").exists():  # git would answer for a checkout around it
+        return "not a git checkout"
+    command = ("git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown: git failed"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows of the same keys in Markdown, numbers with two decimals."""
+    cells = [
+        [f"{cell:z.2f}" if isinstance(cell, float | Spread) else str(cell) for cell in row.values()] for row in rows
+    ]
+    return markdown_table([[*rows[0]], *cells])
+
+
+class Report:
+    """A benchmark's results: `data` becomes NAME.json, the sections NAME.md. Made before anything is measured."""
+
+    def __init__(self, name: str, title: str, device: torch.device, quick: bool) -> None:
+        self.name, self.title, self.sections = name, title, list[str]()
+        self.data: dict[str, Any] = {
+            **{"machine": machine(device), "device": device.type, "commit": commit(), "quick": quick},
+            **{"versions": {}, "left_out": {}, "failed": {}},
+        }
+
+    @property
+    def conditions(self) -> str:
+        """The machine in one line. The CPU's threads do not matter to a GPU."""
+        found = self.data["machine"]
+        threads = "" if self.data["device"] == "cuda" else f", {found['threads']} threads"
+        quick = "QUICK TRIAL, FIGURES MEAN NOTHING: " * self.data["quick"]
+        return f"{quick}{found['hardware']}{threads}, torch {found['torch']}, {found['date']}"
+
+    def add(self, heading: str, *parts: str | Sequence[Row]) -> None:
+        """A section of paragraphs and tables; empty ones are left out."""
+        texts = [part if isinstance(part, str) else table(part) for part in parts if part]
+        self.sections.append("\n\n".join([f"## {heading}", *texts]))
+
+    def markdown(self) -> str:
+        data, lines = self.data, [f"{self.conditions}.", f"Charscope: commit {self.data['commit']}."]
+        lines += [f"{name}: {version}." for name, version in data["versions"].items()]
+        lines += [f"Left out: {name}: {reason}." for name, reason in data["left_out"].items()]
+        lines += [f"Failed: {name}: {reason}" for name, reason in data["failed"].items()]
+        lines.append(f"How it is measured: [{PROTOCOLS}](../{PROTOCOLS}), as of that commit.")
+        return "\n\n".join([f"# {self.title}", "\n".join(lines), *self.sections]) + "\n"
+
+    def save(self, folder: Path, plot: "Callable[[Report], Figure] | None" = None) -> None:
+        """Print the Markdown and write all files. Exits with 1 if a contestant failed."""
+        print(text := self.markdown())
+        content = json.dumps(self.data, indent=2, allow_nan=False, default=asdict) + "\n"
+        for suffix, written in ("json", content), ("md", text):
+            with replacing(folder / f"{self.name}.{suffix}") as stream:
+                stream.write(written.encode())
+        if plot:
+            try:
+                figure = plot(self)
+            except ModuleNotFoundError:
+                print(f"no plot, as matplotlib is not installed: {INSTALL}")
+            else:
+                with replacing(folder / f"{self.name}.png") as stream:
+                    figure.savefig(stream, format="png", dpi=100)
+        print(f"written to {folder}")
+        if self.data["failed"]:
+            raise SystemExit(f"failed: {', '.join(self.data['failed'])}")
+
+
+class Options(argparse.ArgumentParser):
+    """--quick, --device and --output; --nanogpt where a file of it is named, --rounds where there is a default."""
+
+    def __init__(self, module: str, doc: str | None, nanogpt_file: str = "", rounds: int = 0) -> None:
+        super().__init__(prog=f"python -m bench.{module}", description=(doc or "").partition("\n")[0])
+        self._nanogpt_file, self._rounds = nanogpt_file, rounds
+        self.add_argument("--quick", action="store_true", help="tiny sizes, one round: to try the command itself")
+        self.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+        self.add_argument("--output", type=Path, default=Path("bench/results"), metavar="FOLDER")
+        if nanogpt_file:
+            self.add_argument("--nanogpt", type=Path, metavar="FOLDER", help="a clone of github.com/karpathy/nanoGPT")
+        if rounds:
+            self.add_argument("--rounds", type=int, metavar="N", help=f"that count, by default {rounds}")
+
+    def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Ends with one line and exit code 2 for what could only fail later."""
+        options = self.parse_args(argv)
+        if options.device == "cuda" and not torch.cuda.is_available():
+            self.error("--device: expected cpu, got cuda on a machine without it")
+        if options.output.exists() and not options.output.is_dir():
+            self.error(f"--output: expected a folder, got {options.output}")
+        if self._nanogpt_file and options.nanogpt:
+            options.nanogpt = options.nanogpt.resolve()
+            if not (options.nanogpt / self._nanogpt_file).is_file():
+                self.error(
+                    f"--nanogpt: expected a clone of nanoGPT, got {options.nanogpt} without {self._nanogpt_file}"
+                )
+        if self._rounds:
+            default = 1 if options.quick else self._rounds
+            options.rounds = default if options.rounds is None else options.rounds
+            if options.rounds < 1:
+                self.error(f"--rounds: expected at least 1, got {options.rounds}")
+        return options
