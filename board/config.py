@@ -13,10 +13,11 @@ class BoardConfig:
     sample_length: int = 200  # characters sampled at each evaluation
 
     def problems(self) -> list[str]:
+        found = ["board.probe: expected at least one character, got none"] if "" in self.probe else []
         counts = {name: getattr(self, name) for name in ("attention_every", "pictures_every")}
-        found = [f"board.{name}: expected at least 1, got {n}" for name, n in counts.items() if n is not None and n < 1]
-        if "" in self.probe:
-            found.append("board.probe: expected at least one character, got none")
+        found += [
+            f"board.{name}: expected at least 1, got {n}" for name, n in counts.items() if n is not None and n < 1
+        ]
         if self.sample_length < 0:
             found.append(f"board.sample_length: expected at least 0, got {self.sample_length}")
         return found

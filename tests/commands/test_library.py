@@ -1,8 +1,7 @@
-"""The code in docs/sampling.md and the README runs, from top to bottom, beside a finished run."""
+"""The code in docs/sampling.md runs, from top to bottom, beside a finished run."""
 
 import io
 import re
-import textwrap
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from tests.commands.helpers import ROOT
 
 PAGE = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8")
 PIECES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-README = re.findall(r"(?:^(?:    .*)?\n)+", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def output_of(code: str, folder: Path) -> str:
@@ -25,8 +23,3 @@ def test_every_piece_of_code_runs_after_those_before_it(home: Path) -> None:
     out = output_of("\n".join(PIECES), home)
     assert "bits/char" in out
     assert re.search(r"""^['"]import """, out, re.MULTILINE)
-
-
-def test_the_readme_samples_200_characters(home: Path) -> None:
-    (piece,) = (block for block in README if "import generate" in block)
-    assert len(output_of(textwrap.dedent(piece), home)) == 200
