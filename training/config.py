@@ -140,7 +140,7 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
             return float(value) if kind is float else value
         if kind is float and isinstance(value, float) and math.isfinite(value):
             return value
-    elif isinstance(kind, type) and isinstance(value, kind):
+    elif kind is Any or (isinstance(kind, type) and isinstance(value, kind)):
         return value
     raise ValueError(f"{name}: expected {getattr(kind, '__name__', kind)}, got {_shown(value)}")
 

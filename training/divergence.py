@@ -8,8 +8,8 @@ from board.board import Board
 from data.batches import Batches
 from errors import UserError
 from files import replacing
+from training.checkpoint import CheckpointFolder
 from training.config import OnDivergence, OptimizerKind, TrainingConfig
-from training.folder import CheckpointFolder
 from training.optimizer import Learner
 from training.progress import Progress, TrainingState
 

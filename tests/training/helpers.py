@@ -12,11 +12,10 @@ from board.config import BoardConfig
 from data.batches import Batches, Sequences, Windows
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, CheckpointFolder
 from training.config import Device, Precision, RuntimeConfig, TrainingConfig
 from training.device import choose_runtime
 from training.distributed import current_ranks
-from training.folder import CheckpointFolder
 from training.loop import Outcome, fit
 
 CHARACTERS = "\nabcdefg"

@@ -15,10 +15,11 @@ from model.decoder import Decoder
 from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder, train
 from training import loop
-from training.checkpoint import BEST, LAST, OLD, Checkpoint, find_checkpoint, load_checkpoint
-from training.evaluate import load_best
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.finish import load_best
 from training.progress import TrainingState
-from training.transfer import transfer
+from training.run import transfer
+from training.run_folder import BEST, LAST, OLD_BEST, OLD_LAST, find_checkpoint
 
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
 def test_where_all_runs_are_of_an_older_format_that_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "a" / "checkpoints"
     folder.mkdir(parents=True)
-    for name in OLD:
+    for name in (OLD_BEST, OLD_LAST):
         torch.save({"format": 5}, folder / name)
     with pytest.raises(UserError, match=r"older format \(\.pt\)"):
         load_checkpoint(find_checkpoint("best", tmp_path / "runs"))

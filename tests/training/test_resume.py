@@ -16,9 +16,8 @@ from board.config import BoardConfig
 from model.config import PositionKind, ScoringKind
 from tests.training.helpers import decoder, train
 from training import loop
-from training.checkpoint import Checkpoint, load_checkpoint
+from training.checkpoint import Checkpoint, CheckpointFolder, load_checkpoint
 from training.config import Device, OptimizerKind, Precision, RuntimeConfig
-from training.folder import CheckpointFolder
 from training.loop import Interrupted
 
 TIMED = ("seconds", "training_seconds")

@@ -24,9 +24,7 @@ def record(*overrides: str) -> Record:
     config = typed(composed)
     assert isinstance(config, TrainConfig)
     presets = {group: composed.hydra.runtime.choices[group] for group in ("data", "experiment")}
-    made = Record.of(config, Job(Path("run"), names(overrides), presets))
-    made.ran_on = {"threads": len(overrides)}
-    return made
+    return Record.of(config, Job(Path("run"), names(overrides), presets))
 
 
 def resumed(saved: Sequence[str], current: Sequence[str]) -> Record:
@@ -38,7 +36,6 @@ def test_what_is_not_set_again_is_as_it_was() -> None:
     found = resumed(saved, [])
     assert found.config == record(*saved).config
     assert (found.presets, found.settings) == (record(*saved).presets, record(*saved).settings)
-    assert found.ran_on == {"threads": 0}  # where it runs now
 
 
 def test_the_same_command_again_is_no_conflict() -> None:
@@ -100,10 +97,7 @@ def saved_run(folder: Path, name: str, age: int) -> Path:
     return folder
 
 
-def test_the_newest_run_is_the_one_saved_last_and_never_one_of_an_older_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("training.checkpoint.LAST", "last.safetensors")
+def test_the_newest_run_is_the_one_saved_last_and_never_one_of_an_older_version(tmp_path: Path) -> None:
     assert newest_run(tmp_path / "laptop", "*") is None
     saved_run(tmp_path / "laptop" / "b", "last.safetensors", age=2)
     newest = saved_run(tmp_path / "laptop" / "a", "last.safetensors", age=1)

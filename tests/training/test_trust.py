@@ -17,8 +17,9 @@ from torch import Tensor
 from errors import UserError
 from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder
-from training.checkpoint import CONTENT, DIGEST, FORMAT, LAST, LAST_COMMIT_FOR_OLD, Checkpoint, _digest, load_checkpoint
+from training.checkpoint import CONTENT, DIGEST, FORMAT, Checkpoint, _digest, load_checkpoint
 from training.progress import TrainingState
+from training.run_folder import LAST, LAST_COMMIT_FOR_OLD
 
 BILLION = 10**9
 
