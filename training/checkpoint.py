@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from errors import UserError
-from files import remove_unfinished, replacing
+from files import replacing
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.config import from_dict, to_dict
@@ -200,10 +200,6 @@ class CheckpointFolder:
     ranks: Ranks = SINGLE_PROCESS
     _unsaved: dict[str, Checkpoint] = field(default_factory=dict)  # by the name of the file that could not be written
     _reason: str = ""  # why not
-
-    def __post_init__(self) -> None:
-        if self.ranks.is_first:
-            remove_unfinished(self.directory)
 
     def save(self, name: str, learner: Learner, state: TrainingState, say: Callable[[str], None]) -> None:
         """Save the checkpoint `name`, and those that could not be saved before.

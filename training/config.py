@@ -104,8 +104,7 @@ class RuntimeConfig:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The fields of a dataclass as JSON has them: enums are their values."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    return values
+    return json.loads(json.dumps(asdict(config)))
 
 
 def from_dict(cls: type[T], values: object, name: str) -> T:

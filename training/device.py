@@ -44,13 +44,11 @@ class Runtime:
 
     def seed(self, seed: int) -> None:
         """Seed the device's default generator, which serves dropout and nothing else."""
-        match self.device.type:  # torch.manual_seed seeds every kind of device, which takes ten times as long
-            case "cuda":
-                torch.cuda.manual_seed(seed)
-            case "mps":
-                torch.mps.manual_seed(seed)
-            case _:
-                torch.default_generator.manual_seed(seed)
+        # torch.manual_seed seeds every kind of device, which takes ten times as long.
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.get_device_module(self.device).manual_seed(seed)
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
@@ -140,23 +138,19 @@ def choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision
 def _choose_compile(wanted: Compile, device: torch.device, flop: float, one_shape: bool) -> tuple[Compile, str]:
     """Depends on nothing but the settings and what is installed, so that a run repeated computes the same."""
     missing = _missing_for_compiling(device)
-    match wanted:
-        case Compile.off:
-            return Compile.off, "as asked"
-        case Compile.on if missing:
-            raise UserError(f"runtime.compile: expected a machine with {missing}, got one without; try auto or off")
-        case Compile.on:
-            return Compile.on, "as asked"
-    why_not = None
+    if wanted is Compile.on and missing:
+        raise UserError(f"runtime.compile: expected a machine with {missing}, got one without; try auto or off")
+    if wanted is not Compile.auto:
+        return wanted, "as asked"
     if device.type == "mps":
-        why_not = "unproven on mps"
-    elif device.type == "cpu" and flop < COMPILE_FLOP:
-        why_not = "too short a run to gain by it"
-    elif not one_shape:
-        why_not = "lines differ in length"
-    elif missing:
-        why_not = f"no {missing} was found"
-    return (Compile.off, why_not) if why_not else (Compile.auto, "a long run" if device.type == "cpu" else "on a GPU")
+        return Compile.off, "unproven on mps"
+    if device.type == "cpu" and flop < COMPILE_FLOP:
+        return Compile.off, "too short a run to gain by it"
+    if not one_shape:
+        return Compile.off, "lines differ in length"
+    if missing:
+        return Compile.off, f"no {missing} was found"
+    return Compile.auto, "a long run" if device.type == "cpu" else "on a GPU"
 
 
 def _missing_for_compiling(device: torch.device) -> str | None:

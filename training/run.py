@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from operator import attrgetter
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from errors import UserError
 from model.config import DecoderConfig, PositionKind
 from terminal import visible
+from training.config import from_dict
 from training.run_folder import LAST, find_checkpoint, has_run
 
 if TYPE_CHECKING:
@@ -61,12 +63,8 @@ class Record(_Details):
         return cls(config=config, presets=job.presets, settings=settings, ran_on={})
 
     @classmethod
-    def restore(cls, values: Any, config_class: "type[TrainConfig]") -> "Record":
+    def restore(cls, values: dict[str, Any], config_class: "type[TrainConfig]") -> "Record":
         """The record of which a checkpoint holds the `values`. Raises ValueError if they are none."""
-        from training.config import from_dict
-
-        if not isinstance(values, dict):
-            raise ValueError("no record of a run")
         details = {name: value for name, value in values.items() if name != "config"}
         config = from_dict(config_class, values.get("config"), "run.config")
         return cls(config=config, **vars(from_dict(_Details, details, "run")))
@@ -118,16 +116,14 @@ def prepare_run(config: "TrainConfig", job: Job) -> Run:
 
 
 def _finished(directory: Path, last: "Checkpoint", record: Record) -> str:
-    if not last.state.is_finished(record.config.training):
-        return ""
-    try:
+    """Where a run has ended, or nothing if there is something left to train or to sum up."""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        if summary["steps"] != last.step:
-            return ""
-    except (OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
-        return ""
-    all_steps = last.step == record.config.training.steps
-    return f"at step {last.step}{'; a larger training.steps would go on' if all_steps else ', as patience has ended'}"
+        if last.state.is_finished(record.config.training) and summary["steps"] == last.step:
+            all_steps = last.step == record.config.training.steps
+            why = "; a larger training.steps would go on" if all_steps else ", as patience has ended"
+            return f"at step {last.step}{why}"
+    return ""
 
 
 def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -> Record:

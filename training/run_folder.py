@@ -85,8 +85,8 @@ def claimed(directory: Path, resume: bool, composed: Mapping[str, Any]) -> Itera
                 f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again, give another "
                 "name=, or go on with it by resume="
             )
-        if hydra.exists():
-            remove_unfinished(directory)
+        for folder in (directory, directory / "checkpoints"):
+            remove_unfinished(folder)
         if not has_run(directory):
             hydra.mkdir(exist_ok=True)
             for name, content in composed.items():

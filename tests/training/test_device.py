@@ -30,12 +30,7 @@ CPU = RuntimeConfig(device=Device.cpu)
     [
         ({"amx_bf16": True, "avx512_bf16": True}, Precision.bf16, "the CPU has amx_bf16 instructions"),
         ({"amx_bf16": False, "avx512_bf16": True}, Precision.bf16, "the CPU has avx512_bf16 instructions"),
-        (
-            {"amx_bf16": False, "avx512_bf16": False},
-            Precision.fp32,
-            "the CPU has no bf16 instructions known to be fast",
-        ),
-        ({}, Precision.fp32, "the CPU has no bf16 instructions known to be fast"),
+        ({"amx_bf16": False}, Precision.fp32, "the CPU has no bf16 instructions known to be fast"),
     ],
 )
 def test_a_cpu_gets_bf16_where_it_has_instructions_for_it(

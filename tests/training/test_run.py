@@ -123,6 +123,11 @@ def test_a_folder_is_claimed_by_one_process_and_given_back_if_nothing_came_of_it
         assert not list(tmp_path.iterdir())
     with claimed(tmp_path, False, {"config": {"seed": 1}}):
         (tmp_path / "summary.json").touch()
+        unfinished = tmp_path / "checkpoints" / ".last.safetensors.0123abcd.tmp"
+        unfinished.parent.mkdir()
+        unfinished.touch()  # as a process leaves it that is killed
+    with claimed(tmp_path, True, {}):
+        assert not unfinished.exists()
     with pytest.raises(UserError, match="expected a folder without a run in it"):
         claimed(tmp_path, False, {}).__enter__()
     assert (tmp_path / ".hydra" / "config.yaml").read_text() == "seed: 1\n"
