@@ -37,12 +37,12 @@ class Compile(StrEnum):
 
 
 class OptimizerKind(StrEnum):
-    muon = "muon"  # for the maps in the blocks, and AdamW for all else
+    muon = "muon"  # for the linear layers of the blocks, and AdamW for all else
     adamw = "adamw"
 
 
 class OnDivergence(StrEnum):
-    """What becomes of a run whose loss or gradients are no longer finite, step after step."""
+    """The fate of a run whose loss or gradients are no longer finite, step after step."""
 
     rollback = "rollback"  # to the last good checkpoint, with smaller learning rates, a few times
     stop = "stop"

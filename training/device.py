@@ -52,7 +52,7 @@ class Runtime:
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
-    """What results depend on besides the code, with today's date (UTC)."""
+    """All that results depend on besides the code, with today's date (UTC)."""
     return {
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),
@@ -154,7 +154,7 @@ def _choose_compile(wanted: Compile, device: torch.device, flop: float, one_shap
 
 
 def _missing_for_compiling(device: torch.device) -> str | None:
-    """What torch.compile needs and does not find; None if all is there."""
+    """A tool that torch.compile needs and does not find; None if all are there."""
     if device.type == "cuda":
         return None if find_spec("triton") else "triton"
     compilers = os.environ.get("CXX"), "g++", "clang++", "cl"

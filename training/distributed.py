@@ -44,9 +44,7 @@ class Ranks:
         return cast(T, box[0])
 
     def in_turn(self, make: Callable[[], T]) -> T:
-        """What `make` returns on each rank: called on each machine's first rank, then on the others, which may find
-        files that it has made.
-        """
+        """Call `make` on each machine's first rank, then on the others, which may find files that it has made."""
         if self.local_rank:
             self.mean(torch.zeros(()))  # a barrier
         made = make()

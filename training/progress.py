@@ -1,4 +1,4 @@
-"""How far a run has come: its state, which checkpoints hold, and the progress bar."""
+"""Progress of a run: its state, which checkpoints hold, and the progress bar."""
 
 import math
 import time

@@ -116,7 +116,7 @@ def prepare_run(config: "TrainConfig", job: Job) -> Run:
 
 
 def _finished(directory: Path, last: "Checkpoint", record: Record) -> str:
-    """Where a run has ended, or nothing if there is something left to train or to sum up."""
+    """The end of a run, in words; empty if something is left to train or to sum up."""
     with suppress(OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
         if last.state.is_finished(record.config.training) and summary["steps"] == last.step:

@@ -1,4 +1,4 @@
-"""What becomes of a run whose loss or gradients are no longer finite."""
+"""Runs whose loss or gradients are no longer finite."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Where checkpoints are kept, whatever becomes of the disk."""
+"""Checkpoints of a run on a disk that is full, or loses them."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Whole runs: what they come to, and when they end."""
+"""Whole runs."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a file that claims to be a checkpoint can do: nothing, and an error is one line."""
+"""A file that claims to be a checkpoint can do nothing, and an error is one line."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def changed(
 
 
 def refusal(file: Path) -> str:
-    """What the user reads of it, in one line."""
+    """The error that the user reads, in one line."""
     with pytest.raises(UserError) as error:
         load_checkpoint(file)
     message = str(error.value)
