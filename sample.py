@@ -24,8 +24,9 @@ def main(config: SampleConfig, _: object) -> None:
     from sampling.prompt import read_prompt
     from sampling.score import score, sequences_to_score
     from sampling.stream import write_samples
-    from training.checkpoint import find_checkpoint, load_checkpoint
+    from training.checkpoint import load_checkpoint
     from training.device import prepare_for_sampling
+    from training.run_folder import find_checkpoint
 
     given = read_prompt(config.prompt, config.prompt_file)
     if config.output:

@@ -1,7 +1,6 @@
 """Launch a training run: `python train.py --help`."""
 
 import json
-import math
 from contextlib import closing
 from dataclasses import asdict
 
@@ -12,21 +11,24 @@ from errors import UserError
 from model.config import PositionKind, ScoringKind
 from terminal import relative, visible
 from training.comparison import compare_runs
-from training.run import Job, Run, prepare_run
+from training.run import Job, Run, changes, prepare_run, transfer
 
 FREE_TEXT, FREE_TEXTS = ("data.path", "resume", "init_from"), ("board.probe",)  # taken as they are typed
 
 
 @command("train", free_text=FREE_TEXT, free_texts=FREE_TEXTS, trains=True, after_sweep=compare_runs)
-def main(config: TrainConfig, job: Job) -> float:
-    """Train as `config` says, as one of the ranks of a run. Returns the best validation loss in nats/char."""
+def main(config: TrainConfig, job: Job) -> float | None:
+    """Train as `config` says, as one of the ranks of a run.
+
+    Returns the best validation loss in nats/char, for a sweep; None if the run has finished before.
+    """
     from training.distributed import current_ranks  # imported here, so that help need not wait for torch
 
     ranks = current_ranks()
     run = ranks.broadcast(prepare_run(config, job) if ranks.is_first else None)
-    if run.last and run.finished:
+    if run.finished:
         print(f"finished: {relative(run.directory)}, {run.finished}")
-        return run.last.state.best_validation_loss or math.inf
+        return None
     return train(run)
 
 
@@ -39,13 +41,13 @@ def train(run: Run) -> float:
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
+    from training.checkpoint import CheckpointFolder
     from training.config import to_dict
-    from training.device import changes, choose_runtime, explain_out_of_memory, keep_freed_memory
+    from training.device import choose_runtime
     from training.distributed import current_ranks
     from training.finish import explain_interruption, finish
-    from training.folder import CheckpointFolder
     from training.loop import fit
-    from training.transfer import transfer
+    from training.memory import explain_out_of_memory, keep_freed_memory
 
     keep_freed_memory()
     record, config, last, ranks = run.record, run.record.config, run.last, current_ranks()

@@ -27,9 +27,9 @@ from model.config import PositionKind
 from model.decoder import Decoder
 from sampling.filters import SamplingParams
 from sampling.generate import generate
-from training.checkpoint import find_checkpoint
 from training.config import Device, Precision
 from training.device import prepare_for_sampling
+from training.run_folder import find_checkpoint
 
 ROUNDS, LATE_RUNS, START_UPS = 3, 7, 7
 BATCHES = (1, 10, 64)

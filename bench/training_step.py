@@ -9,9 +9,10 @@ from data.batches import Batch
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from training.config import Compile, Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
-from training.device import Runtime, choose_runtime, compiled, keep_freed_memory
+from training.device import Runtime, choose_runtime, compiled
 from training.evaluate import summed_loss
 from training.loop import train_step
+from training.memory import keep_freed_memory
 from training.optimizer import make_optimizers
 
 VOCABULARY_SIZE = 65  # of tiny Shakespeare

@@ -1,1 +1,1 @@
-"""Whatever changes weights or remembers a run. Knows no text and no Hydra."""
+"""Training, checkpoints and runs. Knows no text and no Hydra."""

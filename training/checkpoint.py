@@ -1,14 +1,16 @@
 """Checkpoints: one safetensors file each, with all but the tensors as JSON in its metadata; read without trust."""
 
+import copy
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import isfinite, prod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -18,34 +20,37 @@ from files import replacing
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.config import from_dict, to_dict
+from training.distributed import SINGLE_PROCESS, Ranks
 from training.optimizer import STATE_NAMES, Learner
 from training.progress import TrainingState
+from training.run_folder import LAST, LAST_COMMIT_FOR_OLD
 
-LAST, BEST = "last.safetensors", "best.safetensors"  # in the folder checkpoints/ of a run
-OLD = ("last.pt", "best.pt")  # of formats before 6
-LAST_COMMIT_FOR_OLD = "1b08082"
 FORMAT = 6  # raise when an older reader could no longer make sense of a file
 CONTENT, DIGEST = "charscope", "sha256"  # the texts in the metadata
-CONTENT_TYPES = {"format": int, "model": dict, "vocabulary": str, "state": dict, "corpus_sha256": str}
-CONTENT_TYPES |= {"run": dict, "scaler": dict}
 LARGEST_HEADER = 2**25  # bytes: twice what a vocabulary of all Unicode takes; safetensors itself refuses 100 MB
 LARGEST_TABLES = 2**24  # numbers in the position tables of all layers, which are computed, not read from the file
 Sizes = dict[str, tuple[str, tuple[int, ...]]]  # safetensors' dtype and the shape of each tensor
 
 
 @dataclass(kw_only=True)
-class Checkpoint:
-    """All that is needed to sample from a decoder or to resume its training."""
+class _Content:
+    """All of a checkpoint but its tensors, as JSON has it."""
 
     model: DecoderConfig
     vocabulary: str  # its characters, in the order of their ids
-    weights: dict[str, Tensor]
     state: TrainingState
     corpus_sha256: str
-    training_lines: Tensor | None = None  # where sequences are lines: fingerprints of the training lines (n,) int64
     run: dict[str, Any] = field(default_factory=dict)  # JSON values: the run's configuration and machine
+    scaler: dict[str, int | float] = field(default_factory=dict)  # of fp16 gradients; empty in other precisions
+
+
+@dataclass(kw_only=True)
+class Checkpoint(_Content):
+    """All that is needed to sample from a decoder or to resume its training."""
+
+    weights: dict[str, Tensor]
+    training_lines: Tensor | None = None  # where sequences are lines: fingerprints of the training lines (n,) int64
     optimizer_state: dict[str, Tensor] = field(default_factory=dict)  # `adamw.exp_avg.<parameter>` and the like
-    scaler: dict[str, float] = field(default_factory=dict)  # of fp16 gradients; empty in other precisions
 
     @property
     def step(self) -> int:
@@ -75,9 +80,8 @@ class Checkpoint:
         if self.training_lines is not None:
             tensors["training_lines"] = self.training_lines
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        content = {"format": FORMAT, "model": to_dict(self.model), "vocabulary": self.vocabulary}
-        content |= {"state": to_dict(self.state), "corpus_sha256": self.corpus_sha256}
-        text = json.dumps(content | {"run": self.run, "scaler": self.scaler}, allow_nan=False)
+        content = _Content(**{each.name: getattr(self, each.name) for each in fields(_Content)})
+        text = json.dumps({"format": FORMAT} | to_dict(content), allow_nan=False)
         metadata = {CONTENT: text, DIGEST: _digest(text, tensors)}
         with replacing(file) as stream:  # save_file would rename a file of its own, which nobody has synced
             stream.write(safetensors.torch.save(tensors, metadata))
@@ -110,17 +114,9 @@ def _read(file: Path) -> Checkpoint:
         if set(metadata) != {CONTENT, DIGEST}:
             raise ValueError("safetensors of another program")
         content = _content(metadata[CONTENT])
-        model = from_dict(DecoderConfig, content["model"], "model")
-        state = from_dict(TrainingState, content["state"], "state")
-        if problems := model.problems() + state.problems():
-            raise ValueError("; ".join(problems))
-        vocabulary = content["vocabulary"]
-        vocabulary.encode()  # it has no lone surrogates, which no file or terminal would take
-        if not vocabulary or list(vocabulary) != sorted(set(vocabulary)):
-            raise ValueError("a vocabulary that is not sorted and distinct")
         slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
         sizes = {name: (each.get_dtype(), tuple(each.get_shape())) for name, each in slices.items()}
-        _check_sizes(model, len(vocabulary), sizes)
+        _check_sizes(content.model, len(content.vocabulary), sizes)
         tensors = {name: opened.get_tensor(name).clone() for name in sizes}  # not the mapped file, which is replaced
     if _digest(metadata[CONTENT], tensors) != metadata[DIGEST]:
         raise ValueError("damaged: its SHA-256 differs")
@@ -128,37 +124,27 @@ def _read(file: Path) -> Checkpoint:
     if not all(weight.isfinite().all() for weight in weights.values()):
         raise ValueError("weights that are not all finite")
     return Checkpoint(
-        model=model,
-        vocabulary=vocabulary,
+        **vars(content),
         weights=weights,
-        state=state,
-        corpus_sha256=content["corpus_sha256"],
         training_lines=tensors.get("training_lines"),
-        run=content["run"],
         optimizer_state=_below("optimizer.", tensors),
-        scaler=content["scaler"],
     )
 
 
-def _content(text: str) -> dict[str, Any]:
-    """The JSON object of a checkpoint, with the types of its values checked. Raises ValueError."""
-    content = json.loads(text, parse_constant=_refuse_constant)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else None
+def _content(text: str) -> _Content:
+    """The JSON of a checkpoint, its types and values checked. Raises ValueError."""
+    values = json.loads(text)
+    found = values.pop("format", None) if isinstance(values, dict) else None
+    if found != FORMAT:
         newer = "; a newer version wrote it" if isinstance(found, int) and found > FORMAT else ""
         raise ValueError(f"format {found!r:.20}, where {FORMAT} is read{newer}")
-    if different := CONTENT_TYPES.keys() ^ content.keys():
-        raise ValueError(f"other contents than format {FORMAT} has: {', '.join(sorted(different))[:200]}")
-    for name, kind in CONTENT_TYPES.items():
-        if type(content[name]) is not kind:
-            raise ValueError(f"{name}: expected {kind.__name__}, got {type(content[name]).__name__}")
-    if not all(type(value) in (int, float) and isfinite(value) for value in content["scaler"].values()):
-        raise ValueError("scaler: expected finite numbers")
+    content = from_dict(_Content, values, "content")
+    if problems := content.model.problems() + content.state.problems():
+        raise ValueError("; ".join(problems))
+    content.vocabulary.encode()  # it has no lone surrogates, which no file or terminal would take
+    if not content.vocabulary or list(content.vocabulary) != sorted(set(content.vocabulary)):
+        raise ValueError("a vocabulary that is not sorted and distinct")
     return content
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant}, which is no JSON")
 
 
 def _check_sizes(model: DecoderConfig, vocabulary_size: int, sizes: Sizes) -> None:
@@ -197,31 +183,66 @@ def _digest(content: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
-    """The file that `named` means.
-
-    A checkpoint means itself, a folder the best of the newest run in it, "best" and "last" those of the newest run of
-    all, and None the best. Where all runs are of an older format, it is a file that `load_checkpoint` refuses by name.
-    """
-    if named in (None, "best", "last"):
-        return _newest(runs, LAST if named == "last" else BEST)
-    try:
-        path = Path(named).expanduser()
-        path.stat()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"checkpoint: expected a checkpoint, a run's folder, best or last, got {named!r}: {error}"
-        ) from error
-    return _newest(path, BEST) if path.is_dir() else path
-
-
-def _newest(folder: Path, name: str) -> Path:
-    for pattern in (name, *OLD):
-        if found := list(folder.glob(f"**/checkpoints/{pattern}")):
-            return max(found, key=lambda file: file.stat().st_mtime)
-    raise UserError(f"checkpoint: expected a trained run below {folder}/, got none; first run: python train.py")
-
-
 def one_line(text: object) -> str:
     """`text` from a file or about one, as a terminal may show it: ASCII, at most 300 characters."""
     return ascii(" ".join(str(text).split()))[1:-1][:300]
+
+
+@dataclass
+class CheckpointFolder:
+    """A run's last and best checkpoint, and what all of them share. Rank 0 writes, and reads for all."""
+
+    directory: Path
+    vocabulary: str
+    corpus_sha256: str
+    training_lines: np.ndarray | None = None
+    run: dict[str, Any] = field(default_factory=dict)  # JSON values: the run's configuration and machine
+    ranks: Ranks = SINGLE_PROCESS
+    _unsaved: dict[str, Checkpoint] = field(default_factory=dict)  # by the name of the file that could not be written
+    _reason: str = ""  # why not
+
+    def save(self, name: str, learner: Learner, state: TrainingState, say: Callable[[str], None]) -> None:
+        """Save the checkpoint `name`, and those that could not be saved before.
+
+        If the disk does not let it, `say` gets the reason once, the old file stays, and the next call tries again.
+        """
+        if not self.ranks.is_first:
+            return
+        self._unsaved[name] = Checkpoint(
+            model=learner.decoder.config,
+            vocabulary=self.vocabulary,
+            state=state,
+            corpus_sha256=self.corpus_sha256,
+            training_lines=None if self.training_lines is None else torch.from_numpy(self.training_lines),
+            run=self.run,
+            **learner.state_dict(),
+        )
+        for file, checkpoint in list(self._unsaved.items()):
+            try:
+                checkpoint.save(self.directory / file)
+                del self._unsaved[file]
+            except OSError as error:
+                if not self._reason:
+                    say(f"not saved: {error.strerror}: {self.directory / file}; trying again at the next checkpoint")
+                self._reason = error.strerror or str(error)
+                if file == name:  # training goes on and changes its tensors; another's are copies already
+                    self._unsaved[file] = copy.deepcopy(checkpoint)
+        if self._reason and not self._unsaved:
+            say(f"saved again: {self.directory}")
+            self._reason = ""
+
+    def check_saved(self) -> None:
+        """Raise UserError if the latest checkpoints are not on the disk."""
+        if self._unsaved:
+            names = ", ".join(self._unsaved)
+            raise UserError(f"checkpoints: expected to save {names} in {self.directory}, got: {self._reason}")
+
+    def restore_last(self, learner: Learner) -> TrainingState:
+        """Restore `learner` from the last checkpoint, on every rank, and return its state."""
+        checkpoint = None
+        if self.ranks.is_first:
+            unsaved = copy.deepcopy(self._unsaved.get(LAST))  # it may be needed again, and training changes it
+            checkpoint = unsaved or load_checkpoint(self.directory / LAST)
+        checkpoint = self.ranks.broadcast(checkpoint)
+        checkpoint.restore(learner)
+        return checkpoint.state

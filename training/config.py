@@ -37,12 +37,12 @@ class Compile(StrEnum):
 
 
 class OptimizerKind(StrEnum):
-    muon = "muon"  # for the maps in the blocks, and AdamW for all else
+    muon = "muon"  # for the linear layers of the blocks, and AdamW for all else
     adamw = "adamw"
 
 
 class OnDivergence(StrEnum):
-    """What becomes of a run whose loss or gradients are no longer finite, step after step."""
+    """The fate of a run whose loss or gradients are no longer finite, step after step."""
 
     rollback = "rollback"  # to the last good checkpoint, with smaller learning rates, a few times
     stop = "stop"
@@ -104,8 +104,7 @@ class RuntimeConfig:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The fields of a dataclass as JSON has them: enums are their values."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    return values
+    return json.loads(json.dumps(asdict(config)))
 
 
 def from_dict(cls: type[T], values: object, name: str) -> T:
@@ -140,7 +139,7 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
             return float(value) if kind is float else value
         if kind is float and isinstance(value, float) and math.isfinite(value):
             return value
-    elif isinstance(kind, type) and isinstance(value, kind):
+    elif kind is Any or (isinstance(kind, type) and isinstance(value, kind)):
         return value
     raise ValueError(f"{name}: expected {getattr(kind, '__name__', kind)}, got {_shown(value)}")
 

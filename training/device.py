@@ -1,12 +1,11 @@
-"""Device, precision and compilation of a run, chosen with a reason that is printed; and errors of too little memory."""
+"""Device, precision and compilation of a run, chosen with a reason that is printed."""
 
-import ctypes
 import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -17,24 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from errors import UserError
-from model.config import DecoderConfig
 from model.decoder import Decoder
 from sampling.packing import packed
-from terminal import visible
 from training.config import Compile, Device, Precision, RuntimeConfig
 from training.distributed import SINGLE_PROCESS, Ranks
+from training.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from conf.schema import SamplingRuntimeConfig
 
 COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
-GIB = 2**30
-BYTES_PER_WEIGHT = 12  # itself, its gradient and at least one number of the optimizer's, in fp32
-# Of RuntimeErrors, as torch has no type for a CPU that is out of memory: on Linux and macOS, and on Windows.
-OUT_OF_MEMORY = "can't allocate memory", "not enough memory"
-# Parameters of glibc's mallopt, from its malloc.h, and the largest size that is not returned when freed.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_KEPT = -1, -3, 2**30
 
 
 @dataclass(frozen=True)
@@ -52,17 +44,15 @@ class Runtime:
 
     def seed(self, seed: int) -> None:
         """Seed the device's default generator, which serves dropout and nothing else."""
-        match self.device.type:  # torch.manual_seed seeds every kind of device, which takes ten times as long
-            case "cuda":
-                torch.cuda.manual_seed(seed)
-            case "mps":
-                torch.mps.manual_seed(seed)
-            case _:
-                torch.default_generator.manual_seed(seed)
+        # torch.manual_seed seeds every kind of device, which takes ten times as long.
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.get_device_module(self.device).manual_seed(seed)
 
 
 def machine(device: torch.device) -> dict[str, str | int]:
-    """What results depend on besides the code, with today's date (UTC)."""
+    """All that results depend on besides the code, with today's date (UTC)."""
     return {
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),
@@ -70,13 +60,6 @@ def machine(device: torch.device) -> dict[str, str | int]:
         "python": platform.python_version(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
-
-
-def changes(before: dict[str, str | int], now: dict[str, str | int]) -> str:
-    """In words, what differs between two machines, of which `before` may be a stranger's."""
-    names = sorted(name for name in {*before, *now} - {"date"} if before.get(name) != now.get(name))
-    listed = ", ".join(f"{name} {now.get(name)} (was {before.get(name)})" for name in names)
-    return f"; not to the last digit as without interruption: {' '.join(visible(listed).split())}" if listed else ""
 
 
 def hardware(device: torch.device) -> str:
@@ -155,27 +138,23 @@ def choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision
 def _choose_compile(wanted: Compile, device: torch.device, flop: float, one_shape: bool) -> tuple[Compile, str]:
     """Depends on nothing but the settings and what is installed, so that a run repeated computes the same."""
     missing = _missing_for_compiling(device)
-    match wanted:
-        case Compile.off:
-            return Compile.off, "as asked"
-        case Compile.on if missing:
-            raise UserError(f"runtime.compile: expected a machine with {missing}, got one without; try auto or off")
-        case Compile.on:
-            return Compile.on, "as asked"
-    why_not = None
+    if wanted is Compile.on and missing:
+        raise UserError(f"runtime.compile: expected a machine with {missing}, got one without; try auto or off")
+    if wanted is not Compile.auto:
+        return wanted, "as asked"
     if device.type == "mps":
-        why_not = "unproven on mps"
-    elif device.type == "cpu" and flop < COMPILE_FLOP:
-        why_not = "too short a run to gain by it"
-    elif not one_shape:
-        why_not = "lines differ in length"
-    elif missing:
-        why_not = f"no {missing} was found"
-    return (Compile.off, why_not) if why_not else (Compile.auto, "a long run" if device.type == "cpu" else "on a GPU")
+        return Compile.off, "unproven on mps"
+    if device.type == "cpu" and flop < COMPILE_FLOP:
+        return Compile.off, "too short a run to gain by it"
+    if not one_shape:
+        return Compile.off, "lines differ in length"
+    if missing:
+        return Compile.off, f"no {missing} was found"
+    return Compile.auto, "a long run" if device.type == "cpu" else "on a GPU"
 
 
 def _missing_for_compiling(device: torch.device) -> str | None:
-    """What torch.compile needs and does not find; None if all is there."""
+    """A tool that torch.compile needs and does not find; None if all are there."""
     if device.type == "cuda":
         return None if find_spec("triton") else "triton"
     compilers = os.environ.get("CXX"), "g++", "clang++", "cl"
@@ -209,59 +188,6 @@ def compiled(
         model.zero_grad(set_to_none=True)
     say(f"compiled in {time.perf_counter() - started:.0f} s")
     return twin
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory that a step frees for the next one, instead of fetching fresh pages each time.
-
-    Saves an eighth of a step on a CPU (bench/LOG.md). With another C library, or a glibc that does not admit so large a
-    size, all stays as it was: trimming alone would make it worse.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        if library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT):
-            library.mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT)
-
-
-@contextmanager
-def explain_out_of_memory(model: DecoderConfig, characters: int, device: torch.device) -> Iterator[None]:
-    """Raise UserError, with numbers and what to turn down, where memory does not suffice.
-
-    Before anything is allocated, if the weights of `model` alone are too many; `characters`: in a training step.
-    """
-    weights = model.block_parameter_count()
-    needed = f"{weights:,} weights in the blocks ({BYTES_PER_WEIGHT * weights / GIB:.1f} GiB at least in training)"
-    hint = "try a smaller model.width, model.layers or model.context, or training.micro_batch_size below"
-    total = total_memory(device)
-    if BYTES_PER_WEIGHT * weights > total:
-        raise UserError(f"model: expected one that fits in the {total / GIB:.1f} GiB of {device}, got {needed}; {hint}")
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split("\n")[0].split())
-        raise UserError(
-            f"out of memory: expected {needed} and steps of {characters:,} characters at once to fit in the "
-            f"{total / GIB:.1f} GiB of {device}, got: {reason}; {hint}"
-        ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is of a device or a host without enough memory."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
-
-
-def total_memory(device: torch.device) -> float:
-    """Bytes of `device`, or infinity where they are not known."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):  # Windows
-        return float("inf")
 
 
 # Thresholds for sampling on a CPU, measured (bench/LOG.md):

@@ -2,9 +2,8 @@
 
 import gc
 import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import signature
@@ -45,9 +44,7 @@ class Ranks:
         return cast(T, box[0])
 
     def in_turn(self, make: Callable[[], T]) -> T:
-        """What `make` returns on each rank: called on each machine's first rank, then on the others, which may find
-        files that it has made.
-        """
+        """Call `make` on each machine's first rank, then on the others, which may find files that it has made."""
         if self.local_rank:
             self.mean(torch.zeros(()))  # a barrier
         made = make()
@@ -135,17 +132,6 @@ def is_first_failure() -> bool:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Drop what this process prints, from Python or not."""
-    copies = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    for descriptor, _ in copies:
-        os.dup2(devnull, descriptor)
-    try:
+    """Drop what Python prints."""
+    with open(os.devnull, "w") as devnull, redirect_stdout(devnull), redirect_stderr(devnull):
         yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, copy in copies:
-            os.dup2(copy, descriptor)
-            os.close(copy)
-        os.close(devnull)

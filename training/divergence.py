@@ -8,8 +8,8 @@ from board.board import Board
 from data.batches import Batches
 from errors import UserError
 from files import replacing
+from training.checkpoint import CheckpointFolder
 from training.config import OnDivergence, OptimizerKind, TrainingConfig
-from training.folder import CheckpointFolder
 from training.optimizer import Learner
 from training.progress import Progress, TrainingState
 
@@ -46,11 +46,11 @@ def roll_back(
             file = f"not saved, {error.strerror}"
     what = f"the loss is not finite any more from step {first + 1} on (its batch: {file})"
     if config.on_divergence is OnDivergence.stop or state.rollbacks == ROLLBACKS:
-        names, rates = "training.learning_rate", f"{config.learning_rate}"
+        rates = f"training.learning_rate={config.learning_rate}"
         if config.optimizer is OptimizerKind.muon:
-            names, rates = f"{names}, training.muon_learning_rate", f"{rates} and {config.muon_learning_rate}"
+            rates += f", training.muon_learning_rate={config.muon_learning_rate}"
         after = f", after {state.rollbacks} rollbacks" if state.rollbacks else ""
-        raise UserError(f"{names}: expected rates that training survives, got {rates}{after}: {what}")
+        raise UserError(f"expected learning rates that training survives, got {rates}{after}: {what}")
     back = checkpoints.restore_last(learner)
     back.rollbacks, back.skipped_in_a_row = state.rollbacks + 1, 0
     back.seconds = state.seconds

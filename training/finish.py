@@ -5,37 +5,47 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from board.board import SAMPLE_LINES
 from data.config import Unit
 from data.corpus import Corpus
+from errors import UserError
 from files import replacing
-from terminal import command_line, relative
+from sampling.completion import complete
+from sampling.filters import SamplingParams
+from terminal import command_line, relative, shown_on
+from training.checkpoint import Checkpoint, load_checkpoint
 from training.device import Runtime
-from training.evaluate import evaluate_test, load_best, print_samples
+from training.distributed import SINGLE_PROCESS
+from training.evaluate import evaluate
 from training.loop import Interrupted, Outcome
 from training.run import Run
+from training.run_folder import BEST, LAST
+
+SAMPLE_LENGTH = 400  # characters
 
 
 def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime: Runtime) -> None:
     """Write `summary.json`, before anything that can fail; then score the test split, print samples and commands."""
-    directory, vocabulary, seed = run.directory, corpus.vocabulary, run.record.config.seed
+    directory, config = run.directory, run.record.config
     summary = asdict(outcome) | {
         "parameters": parameters,
         "bits_per_character": outcome.best_validation_loss / math.log(2),
         "settings": run.record.settings,
-        "seed": seed,
+        "seed": config.seed,
         "corpus_sha256": corpus.sha256,
         **run.record.ran_on,
     }
     _write(summary, directory / "summary.json")
     best = load_best(directory / "checkpoints")
     if corpus.test:
-        summary |= evaluate_test(best, corpus.test, runtime)
+        alone = replace(runtime, ranks=SINGLE_PROCESS)  # the other ranks have ended
+        test_loss = evaluate(best.decoder().to(runtime.device), corpus.test, alone)
+        summary |= {"test_loss": test_loss, "test_bits_per_character": test_loss / math.log(2)}
         _write(summary, directory / "summary.json")
-    opening = vocabulary.encode(vocabulary.opening).tolist()
-    print_samples(best, opening, opening[0] if run.record.config.data.unit is Unit.line else None, seed)
+    _print_samples(best, corpus, config.data.unit is Unit.line, config.seed)
     print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
     if corpus.test:
         bits = summary["test_bits_per_character"]
@@ -43,6 +53,25 @@ def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime:
     runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory
     print("look inside: ", command_line("tensorboard", "--logdir", str(runs)))
     print("write more:  ", command_line("python", "sample.py", f"checkpoint={relative(directory)}"))
+
+
+def load_best(folder: Path) -> Checkpoint:
+    """The best checkpoint in a run's folder of checkpoints; if it cannot be read, the last, and that is printed."""
+    try:
+        return load_checkpoint(folder / BEST)
+    except UserError as error:
+        print(f"{error}; the last checkpoint takes its place")
+        return load_checkpoint(folder / LAST)
+
+
+def _print_samples(best: Checkpoint, corpus: Corpus, lines: bool, seed: int) -> None:
+    """Print a text, or several `lines`, that `best` writes."""
+    opening = corpus.vocabulary.encode(corpus.vocabulary.opening).tolist()
+    end, count = (opening[0], SAMPLE_LINES) if lines else (None, 1)
+    params = SamplingParams(temperature=0.8)
+    # Another seed than sample.py's default, which is to write something new.
+    samples = complete(best.decoder(), opening, SAMPLE_LENGTH, end=end, count=count, params=params, seed=seed + 1)
+    print("", *map(corpus.vocabulary.decode, samples), "", sep="\n", file=shown_on(sys.stdout))
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from signal import SIG_IGN, SIGINT, SIGTERM, Signals, getsignal, signal
 from types import FrameType
@@ -15,14 +16,14 @@ from torch.nn.utils import clip_grad_norm_
 from board.board import Board
 from data.batches import Batch, Batches, Sequences
 from model.decoder import Decoder
-from training.checkpoint import BEST, LAST, Checkpoint
+from training.checkpoint import Checkpoint, CheckpointFolder
 from training.config import TrainingConfig
 from training.device import Runtime, compiled
 from training.divergence import has_diverged, roll_back
 from training.evaluate import evaluate, summed_loss
-from training.folder import CheckpointFolder
 from training.optimizer import Learner, set_learning_rates, step_if_finite
 from training.progress import Progress, TrainingState
+from training.run_folder import BEST, LAST
 
 READ_EVERY = 10  # steps between readings of the loss: each makes the host wait for the device
 
@@ -79,12 +80,12 @@ def fit(
             uncompiled = runtime.ranks.wrap_ddp(decoder)
             model = compiled(uncompiled, lambda model: summed_loss(model, first, runtime), runtime, progress.print)
         saved_at = progress.seconds()
-        while not is_finished(state, config):
+        while not state.is_finished(config):
             rate = set_learning_rates(learner.optimizers, state.step, config, state.rollbacks)
             batch = batches(state.step)
             loss, norm = train_step(model, learner.optimizers, learner.scaler, batch, config, runtime)
             progress.stepped(loss, norm, batch.whole)
-            step, interruption = state.step, runtime.ranks.any_signal(signals.received)
+            step, interruption = state.step, runtime.ranks.any_signal(next(iter(signals), None))
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
                 board.training(step, progress.read(), rate)
@@ -104,7 +105,7 @@ def fit(
             if board.pictures_due(step, evaluation_due):
                 with progress.paused(), runtime.autocast():
                     board.pictures(step, decoder)
-            if is_finished(state, config) or board.attention_due(step, config.steps):
+            if state.is_finished(config) or board.attention_due(step, config.steps):
                 with progress.paused(), runtime.autocast():
                     board.attention(step, decoder)
             # Last, and when all of this step is in the event file: a run resumed from here does none of it again.
@@ -133,11 +134,6 @@ def fit(
         best_validation_loss=state.best_validation_loss,
         final_validation_loss=state.validation_loss,
     )
-
-
-def is_finished(state: TrainingState, config: TrainingConfig) -> bool:
-    """Whether all steps are taken, or patience has ended."""
-    return state.step >= config.steps or state.evaluations_since_best == config.patience
 
 
 def train_step(
@@ -183,22 +179,20 @@ class Interrupted(Exception):  # noqa: N818 - nothing has gone wrong
         self.exit_code = 128 + received  # as shells have it
 
 
-class NotedSignals:
-    """The signal that was received, if any."""
-
-    received: Signals | None = None
-
-
 @contextmanager
-def noted_signals() -> Iterator[NotedSignals]:
-    """Inside, the first SIGINT or SIGTERM is only noted, the second acts as before. In the main thread only."""
-    noted = NotedSignals()
+def noted_signals() -> Iterator[list[Signals]]:
+    """Inside, the first SIGINT or SIGTERM is only noted in the list, the second acts as before.
+
+    In the main thread only.
+    """
+    received: list[Signals] = []
 
     def note(number: int, _: FrameType | None) -> None:
-        noted.received = Signals(number)
-        text = f"\n{noted.received.name}: finishing this step, then saving; once more to stop at once\n"
-        os.write(2, text.encode())  # print could be in the middle of its own work
         restore()
+        received.append(Signals(number))
+        text = f"\n{received[0].name}: finishing this step, then saving; once more to stop at once\n"
+        with suppress(OSError):  # its reader may have gone
+            os.write(sys.stderr.fileno(), text.encode())  # print could be in the middle of its own work
 
     def restore() -> None:
         for each, handler in before.items():
@@ -208,6 +202,6 @@ def noted_signals() -> Iterator[NotedSignals]:
     handled = [each for each in (SIGINT, SIGTERM) if getsignal(each) not in (SIG_IGN, None)]
     before = {each: signal(each, note) for each in handled}
     try:
-        yield noted
+        yield received
     finally:
         restore()

@@ -1,7 +1,7 @@
 """Muon for the linear layers of the blocks, AdamW for all else, their state by name, and the learning-rate schedule."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT
 
 from model.decoder import Decoder
-from model.position import LearnedPosition
-from model.scoring import Additive
 from training.config import OptimizerKind, Precision, TrainingConfig
 from training.device import Runtime
 
@@ -20,6 +18,7 @@ NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
 NEWTON_SCHULZ_STEPS = 4  # five did no better (bench/LOG.md)
 ROLLBACK_LR_FACTOR = 0.5  # of the learning rates, for each time that training has diverged
 STATE_NAMES = {"muon": ("momentum_buffer",), "adamw": ("step", "exp_avg", "exp_avg_sq")}  # of each parameter
+UNDECAYED = "position.table", "scoring.vector"  # ends of names: learned positions, additive scoring's vectors
 UNFUSED = {"mps"}  # devices where fused AdamW ignores found_inf, until a release has pytorch/pytorch#186360
 
 
@@ -49,25 +48,20 @@ class Muon(torch.optim.Optimizer):
         self.found_inf: Tensor | None = None
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None if closure is None else torch.enable_grad()(closure)()
+    def step(self, closure: None = None) -> None:  # type: ignore[override] # noqa: ARG002 - none is ever given
+        factor = 1.0 if self.found_inf is None else 1.0 - self.found_inf  # 0.0 for a step that is to be skipped
         for group in self.param_groups:
             matrices = [parameter for parameter in group["params"] if parameter.grad is not None]
             updates = self._nesterov(matrices, group["momentum"])
-            torch._foreach_mul_(matrices, 1 - self._factor() * group["lr"] * group["weight_decay"])
+            torch._foreach_mul_(matrices, 1 - factor * group["lr"] * group["weight_decay"])
             by_shape = defaultdict(list)
             for matrix, update in zip(matrices, updates, strict=True):
                 by_shape[blocks(matrix).shape[1:]].append((blocks(matrix), blocks(update)))
             for pairs in by_shape.values():
                 targets, sources = zip(*pairs, strict=True)
-                found = self._factor() * orthogonalised(torch.cat(sources).to(self.dtype))
+                found = factor * orthogonalised(torch.cat(sources).to(self.dtype))
                 parts = found.split([len(target) for target in targets])
                 torch._foreach_add_(targets, [part.type_as(targets[0]) for part in parts], alpha=-group["lr"])
-        return loss
-
-    def _factor(self) -> Tensor | float:
-        """0.0 for a step that is to be skipped, else 1.0."""
-        return 1.0 if self.found_inf is None else 1.0 - self.found_inf
 
     def _nesterov(self, matrices: list[nn.Parameter], momentum: float) -> list[Tensor]:
         """Nesterov momentum: the running mean of the gradients, one step ahead."""
@@ -86,7 +80,7 @@ class Muon(torch.optim.Optimizer):
 def blocks(matrix: Tensor) -> Tensor:
     """A view of `matrix` (R, C) as n near-squares, (n, R / n, C) or (n, R, C / n); whole if n does not divide it."""
     rows, columns = matrix.shape
-    longer, shorter = max(rows, columns), min(rows, columns)
+    shorter, longer = sorted(matrix.shape)
     n = round(longer / shorter)
     if longer % n:
         n = 1
@@ -124,12 +118,9 @@ def make_optimizers(
         matrices = [(names[weight], parameters.pop(names[weight])) for weight in decoder.linear_weights()]
         dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
         optimizers.append(Muon(matrices, config.muon_learning_rate, config.weight_decay, dtype=dtype))
-    positions = [module.table for module in decoder.modules() if isinstance(module, LearnedPosition)]
-    vectors = [module.vector for module in decoder.modules() if isinstance(module, Additive)]
-    undecayed = {*map(id, positions), *map(id, vectors)}
     groups: list[dict[str, Any]] = [{"params": [], "weight_decay": decay} for decay in (config.weight_decay, 0.0)]
     for name, parameter in parameters.items():
-        groups[parameter.dim() < 2 or id(parameter) in undecayed]["params"].append((name, parameter))
+        groups[parameter.dim() < 2 or name.endswith(UNDECAYED)]["params"].append((name, parameter))
     fused = decoder.embedding.weight.device.type not in UNFUSED
     # Second moments averaged over 20 to 100 steps did equally well (bench/LOG.md).
     groups = [group for group in groups if group["params"]]
@@ -163,18 +154,16 @@ def optimizer_state(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Te
 
 
 def load_optimizer_state(optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_state`. Raises ValueError for anything but what it gives for these parameters."""
+    """The inverse of `optimizer_state`. Raises ValueError for names that it does not give for these parameters."""
     left = dict(tensors)
     for optimizer in optimizers:
         kind, states = _kind(optimizer), {}
-        for number, (name, parameter) in enumerate(_named(optimizer)):
+        for number, (name, _) in enumerate(_named(optimizer)):
             state = {key: left.pop(f"{kind}.{key}.{name}", None) for key in STATE_NAMES[kind]}
             if all(tensor is None for tensor in state.values()):  # it has taken no step
                 continue
-            for key, tensor in state.items():
-                shape = torch.Size() if key == "step" else parameter.shape
-                if tensor is None or (tensor.shape, tensor.dtype) != (shape, torch.float32):
-                    raise ValueError(f"{kind}.{key}.{name}: expected {tuple(shape)} in float32")
+            if missing := [key for key, tensor in state.items() if tensor is None]:
+                raise ValueError(f"{kind}.{missing[0]}.{name}: expected it beside the rest of the parameter's state")
             states[number] = state
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     if left:

@@ -1,4 +1,4 @@
-"""How far a run has come: its state, which checkpoints hold, and the progress bar."""
+"""Progress of a run: its state, which checkpoints hold, and the progress bar."""
 
 import math
 import time
@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from board.board import Reading
+from training.config import TrainingConfig
 
 # In a terminal; a log file gets the line of each evaluation alone.
 BAR = "step {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
@@ -39,8 +40,12 @@ class TrainingState:
         if self.best_validation_loss is None or self.validation_loss < self.best_validation_loss:
             self.best_validation_loss, self.evaluations_since_best = self.validation_loss, 0
 
+    def is_finished(self, config: TrainingConfig) -> bool:
+        """Whether all steps are taken, or patience has ended."""
+        return self.step >= config.steps or self.evaluations_since_best == config.patience
+
     def problems(self) -> list[str]:
-        """What no run can have come to."""
+        """Errors in these values, one entry each."""
         counts = {each.name: getattr(self, each.name) for each in fields(self) if each.type is int}
         return [f"state.{name}: expected at least 0, got {count}" for name, count in counts.items() if count < 0]
 
@@ -78,11 +83,9 @@ class Progress:
         """The reading of the steps since the last one, of which there is at least one. Waits for the device."""
         losses, norm = self._losses_on_cpu(), self._norm.item()
         taken = losses.isfinite()
-        skipped = len(losses) - int(taken.sum())
-        self.state.skipped += skipped
-        last_taken = int(taken.nonzero().max()) if taken.any() else -1
-        streak = len(losses) - 1 - last_taken
-        self.state.skipped_in_a_row = streak if taken.any() else self.state.skipped_in_a_row + streak
+        for step_was_taken in taken.tolist():
+            self.state.skipped += not step_was_taken
+            self.state.skipped_in_a_row = 0 if step_was_taken else self.state.skipped_in_a_row + 1
         now, (before, characters) = self.training_seconds(), self._read_at
         speed = (self.state.characters - characters) / (now - before)
         self._read_at = now, self.state.characters

@@ -1,7 +1,8 @@
-"""A run before it trains: its record, which its checkpoints store, and what may differ on resume."""
+"""A run before it trains: its record, which checkpoints store, what may differ on resume, weights to begin with."""
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from operator import attrgetter
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from errors import UserError
 from model.config import DecoderConfig, PositionKind
-from training.run_folder import has_run
+from terminal import visible
+from training.config import from_dict
+from training.run_folder import LAST, find_checkpoint, has_run
 
 if TYPE_CHECKING:
     from conf.schema import TrainConfig
+    from model.decoder import Decoder
     from training.checkpoint import Checkpoint
     from training.device import Runtime
 
@@ -25,6 +29,7 @@ MAY_CHANGE = (
     *("training.checkpoint_every", "training.on_divergence"),
 )
 MAY_GROW = "training.steps"
+LISTED = 20  # characters, in messages
 
 
 @dataclass(frozen=True)
@@ -53,19 +58,13 @@ class Record(_Details):
     def of(cls, config: "TrainConfig", job: Job) -> "Record":
         """The record of a run that runs nowhere yet."""
         names = ["seed", *(name for name in job.overrides if name != "resume")]
-        settings: dict[str, int | float | str] = {
-            name: job.presets[name] for name in ("experiment", *names) if name in job.presets
-        }
-        settings |= {name: _scalar(attrgetter(name)(config)) for name in names if name not in job.presets}
+        presets = {name: job.presets[name] for name in ("experiment", *names) if name in job.presets}
+        settings = presets | {name: _scalar(attrgetter(name)(config)) for name in names if name not in presets}
         return cls(config=config, presets=job.presets, settings=settings, ran_on={})
 
     @classmethod
-    def restore(cls, values: Any, config_class: "type[TrainConfig]") -> "Record":
+    def restore(cls, values: dict[str, Any], config_class: "type[TrainConfig]") -> "Record":
         """The record of which a checkpoint holds the `values`. Raises ValueError if they are none."""
-        from training.config import from_dict
-
-        if not isinstance(values, dict):
-            raise ValueError("no record of a run")
         details = {name: value for name, value in values.items() if name != "config"}
         config = from_dict(config_class, values.get("config"), "run.config")
         return cls(config=config, **vars(from_dict(_Details, details, "run")))
@@ -86,13 +85,12 @@ class Run:
     record: Record
     last: "Checkpoint | None" = None  # to resume from
     initial: "Checkpoint | None" = None  # whose weights a new run begins with
-
     finished: str = ""  # where it ended, if there is nothing left to train
 
 
 def prepare_run(config: "TrainConfig", job: Job) -> Run:
     """Read the checkpoint to resume or to begin with. Raises UserError where it and the command line conflict."""
-    from training.checkpoint import LAST, find_checkpoint, load_checkpoint
+    from training.checkpoint import load_checkpoint
 
     record = Record.of(config, job)
     if config.resume and has_run(job.directory):
@@ -118,18 +116,14 @@ def prepare_run(config: "TrainConfig", job: Job) -> Run:
 
 
 def _finished(directory: Path, last: "Checkpoint", record: Record) -> str:
-    from training.loop import is_finished
-
-    if not is_finished(last.state, record.config.training):
-        return ""
-    try:
+    """The end of a run, in words; empty if something is left to train or to sum up."""
+    with suppress(OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        if summary["steps"] != last.step:
-            return ""
-    except (OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
-        return ""
-    all_steps = last.step == record.config.training.steps
-    return f"at step {last.step}{'; a larger training.steps would go on' if all_steps else ', as patience has ended'}"
+        if last.state.is_finished(record.config.training) and summary["steps"] == last.step:
+            all_steps = last.step == record.config.training.steps
+            why = "; a larger training.steps would go on" if all_steps else ", as patience has ended"
+            return f"at step {last.step}{why}"
+    return ""
 
 
 def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -> Record:
@@ -138,7 +132,6 @@ def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -
     Raises UserError naming every value that conflicts with the one the run was started with.
     """
     record, conflicts = deepcopy(saved), []
-    record.ran_on = current.ran_on
     for name in overrides:
         if name == "data":
             record.config.data.source = current.config.data.source
@@ -179,6 +172,38 @@ def init_from_config(initial: DecoderConfig, current: DecoderConfig, overrides: 
     if conflicts:
         raise UserError(f"init_from: expected the shape of its weights, got {', '.join(conflicts)}")
     return model
+
+
+def transfer(start: "Checkpoint", decoder: "Decoder", vocabulary: str) -> str:
+    """Initialise `decoder`, of the same shape, with the weights of `start`; returns what became of its characters.
+
+    Rows of the embedding and of the output layer are those of the same character; a character that `start` did not
+    know keeps the row that it has.
+    """
+    ids = {character: i for i, character in enumerate(start.vocabulary)}
+    known = [i for i, character in enumerate(vocabulary) if character in ids]
+    theirs = [ids[vocabulary[i]] for i in known]
+    weights = dict(start.weights)
+    for name in ("embedding.weight", "output.weight"):
+        rows = decoder.state_dict()[name].to("cpu", copy=True)
+        rows[known] = weights[name][theirs]
+        weights[name] = rows
+    decoder.load_state_dict(weights)
+    added = [character for character in vocabulary if character not in ids]
+    dropped = sorted(ids.keys() - set(vocabulary))
+    return f"{len(known)} characters mapped, {_counted(added)} added, {_counted(dropped)} dropped"
+
+
+def changes(before: dict[str, str | int], now: dict[str, str | int]) -> str:
+    """In words, what differs between two machines, of which `before` may be a stranger's."""
+    names = sorted(name for name in {*before, *now} - {"date"} if before.get(name) != now.get(name))
+    listed = ", ".join(f"{name} {now.get(name)} (was {before.get(name)})" for name in names)
+    return f"; not to the last digit as without interruption: {' '.join(visible(listed).split())}" if listed else ""
+
+
+def _counted(characters: Sequence[str]) -> str:
+    more = "…" if len(characters) > LISTED else ""
+    return f"{len(characters)} ({''.join(characters[:LISTED])!r}{more})" if characters else "0"
 
 
 def _scalar(setting: object) -> int | float | str:

@@ -1,4 +1,4 @@
-"""The folder of a run: which is the newest, whether it can be resumed, and the lock of who trains in it."""
+"""The folder of a run: the names in it, which is the newest, whether it can be resumed, and the lock of who trains."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,36 +11,56 @@ from omegaconf import OmegaConf
 from errors import UserError
 from files import remove_unfinished
 
-LOCK = ".lock"
-HYDRA = ".hydra"
-OLD_LAST, LAST_COMMIT_FOR_OLD = "last.pt", "1b08082"  # a checkpoint that this version cannot read
+LOCK, HYDRA = ".lock", ".hydra"
+LAST, BEST = "last.safetensors", "best.safetensors"  # in its folder checkpoints/
+OLD_LAST, OLD_BEST = "last.pt", "best.pt"  # of formats before 6
+LAST_COMMIT_FOR_OLD = "1b08082"
 
 
 def has_run(directory: Path) -> bool:
     """Whether `directory` holds a run that can be resumed. Raises UserError at one of an older version."""
-    from training.checkpoint import LAST
-
-    checkpoints = directory / "checkpoints"
-    if (checkpoints / LAST).is_file():
-        return True
-    if (checkpoints / OLD_LAST).is_file():
+    last, old = (directory / "checkpoints" / name for name in (LAST, OLD_LAST))
+    if old.is_file() and not last.is_file():
         raise UserError(
-            f"resume: expected a checkpoint {LAST}, got {checkpoints / OLD_LAST} of an older version, which commit "
-            f"{LAST_COMMIT_FOR_OLD} was the last to read; start another run by another name="
+            f"resume: expected a checkpoint {LAST}, got {old} of an older version, which commit {LAST_COMMIT_FOR_OLD} "
+            "was the last to read; start another run by another name="
         )
-    return False
+    return last.is_file()
 
 
 def newest_run(folder: Path, below: str) -> Path | None:
     """The folder of the newest run in `folder`, as deep as the pattern `below`. Raises UserError if it is too old."""
-    from training.checkpoint import LAST
+    newest = _newest_checkpoint(folder, LAST, OLD_LAST, below=below)
+    return newest.parents[1] if newest and has_run(newest.parents[1]) else None
 
-    files = {file for name in (LAST, OLD_LAST) for file in folder.glob(f"{below}/checkpoints/{name}")}
-    if not files:
-        return None
-    newest = max(files, key=lambda file: file.stat().st_mtime).parents[1]
-    has_run(newest)
-    return newest
+
+def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
+    """The file that `named` means.
+
+    A checkpoint means itself, a folder the best of the newest run in it, "best" and "last" those of the newest run of
+    all, and None the best. Where all runs are of an older format, it is a file that `load_checkpoint` refuses by name.
+    """
+    if named in (None, "best", "last"):
+        path = runs
+    else:
+        try:
+            path = Path(named).expanduser()
+            path.stat()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"checkpoint: expected a checkpoint, a run's folder, best or last, got {named!r}: {error}"
+            ) from error
+        if not path.is_dir():
+            return path
+    wanted = LAST if named == "last" else BEST
+    if found := _newest_checkpoint(path, wanted) or _newest_checkpoint(path, OLD_LAST, OLD_BEST):
+        return found
+    raise UserError(f"checkpoint: expected a trained run below {path}/, got none; first run: python train.py")
+
+
+def _newest_checkpoint(folder: Path, *names: str, below: str = "**") -> Path | None:
+    files = [file for name in names for file in folder.glob(f"{below}/checkpoints/{name}")]
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)
 
 
 @contextmanager
@@ -52,7 +72,8 @@ def claimed(directory: Path, resume: bool, composed: Mapping[str, Any]) -> Itera
     """
     from filelock import FileLock, Timeout  # which has much to import
 
-    hydra, lock, nothing_came_of_it = directory / HYDRA, FileLock(directory / LOCK, blocking=False), False
+    hydra, lock_file = directory / HYDRA, directory / LOCK
+    lock = FileLock(lock_file, blocking=False)
     try:
         lock.acquire()  # the system frees the lock of a process that ended, however it did
     except Timeout as error:
@@ -64,18 +85,18 @@ def claimed(directory: Path, resume: bool, composed: Mapping[str, Any]) -> Itera
                 f"hydra.run.dir: expected a folder without a run in it, got {directory}; start again, give another "
                 "name=, or go on with it by resume="
             )
-        if hydra.exists():
-            remove_unfinished(directory)
+        for folder in (directory, directory / "checkpoints"):
+            remove_unfinished(folder)
         if not has_run(directory):
             hydra.mkdir(exist_ok=True)
             for name, content in composed.items():
                 OmegaConf.save(content, hydra / f"{name}.yaml")
         yield
     except UserError:
-        nothing_came_of_it = set(directory.iterdir()) <= {hydra, directory / LOCK} if directory.exists() else False
+        lock.release()  # Windows removes no file that is open
+        if directory.exists() and {*directory.iterdir()} <= {hydra, lock_file}:
+            shutil.rmtree(hydra, ignore_errors=True)
+            lock_file.unlink(missing_ok=True)
         raise
     finally:
         lock.release()
-        if nothing_came_of_it:
-            shutil.rmtree(hydra, ignore_errors=True)
-            (directory / LOCK).unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data.lines import fingerprints, split
 from tests.commands.helpers import call
-from training.checkpoint import find_checkpoint, load_checkpoint
+from training.checkpoint import load_checkpoint
+from training.run_folder import find_checkpoint
 
 NAMES = [first + middle + last for first in "bdfkl" for middle in ("a", "ee", "ou") for last in ("n", "na", "ris")]
 SMALL = ["runtime.device=cpu", "data.path=names.txt", "data.unit=line", "model.layers=1", "model.width=32"]

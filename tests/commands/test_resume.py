@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from tests.commands.helpers import ROOT, SHORT, TEXT, TINY, call
-from training.checkpoint import BEST, LAST, load_checkpoint
+from training.checkpoint import load_checkpoint
+from training.run_folder import BEST, LAST
 
 TIMES = ("seconds", "characters_per_second", "date")
 LONG = [*SHORT, "training.steps=100000", "training.evaluate_every=50000", "training.checkpoint_every=50"]

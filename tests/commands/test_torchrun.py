@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands.helpers import ROOT, SHORT, run
-from training.checkpoint import LAST, load_checkpoint
+from training.checkpoint import load_checkpoint
+from training.run_folder import LAST
 
 pytestmark = pytest.mark.slow
 TINY = [*SHORT, "runtime.precision=fp32", "board.sample_length=0"]

@@ -13,10 +13,11 @@ from data.config import DataConfig, Encoding, Source
 from data.corpus import Corpus
 from data.sources import load_text
 from tests.commands.helpers import SMALL, TEXT, TINY, call
-from training.checkpoint import BEST, LAST, load_checkpoint
+from training.checkpoint import load_checkpoint
 from training.config import Device, RuntimeConfig
 from training.device import choose_runtime
 from training.evaluate import evaluate
+from training.run_folder import BEST, LAST
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:

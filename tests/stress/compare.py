@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from torch import Tensor
 
 from errors import UserError
-from training.checkpoint import BEST, LAST, load_checkpoint
+from training.checkpoint import load_checkpoint
+from training.run_folder import BEST, LAST
 
 CLOCKS = ("seconds", "training_seconds", "characters_per_second", "date")  # names of what may differ
 AT_THE_END = ("result/", "_hparams_/")  # logged again by a run that is resumed after its last step

@@ -9,7 +9,8 @@ import torch
 
 from tests.stress.compare import differences, unloadable
 from tests.stress.process import reference
-from training.checkpoint import LAST, load_checkpoint
+from training.checkpoint import load_checkpoint
+from training.run_folder import LAST
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from tests.stress.compare import differences, saved_at, unloadable
 from tests.stress.disk import Disk, UnavailableError
 from tests.stress.process import Reference, reference
-from training.checkpoint import LAST
+from training.run_folder import LAST
 
 SHORT, LONG = pytest.param(300, marks=pytest.mark.slow), pytest.param(1500, marks=pytest.mark.stress)  # steps
 

@@ -1,10 +1,13 @@
 """A small run for the tests of this room."""
 
+from collections.abc import Callable, Container
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from board.board import Board, SilentBoard
@@ -12,17 +15,29 @@ from board.config import BoardConfig
 from data.batches import Batches, Sequences, Windows
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from training.checkpoint import Checkpoint
+from training import loop
+from training.checkpoint import Checkpoint, CheckpointFolder
 from training.config import Device, Precision, RuntimeConfig, TrainingConfig
 from training.device import choose_runtime
 from training.distributed import current_ranks
-from training.folder import CheckpointFolder
 from training.loop import Outcome, fit
 
 CHARACTERS = "\nabcdefg"
 TEXT = "abcdefg\n" * 40
 IDS = np.array([CHARACTERS.index(character) for character in TEXT], dtype=np.uint8)
 CPU = choose_runtime(RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
+
+
+def before_steps(monkeypatch: pytest.MonkeyPatch, steps: Container[int], act: Callable[[], object]) -> None:
+    """Call `act` before the training steps of these numbers, from 1, counted over all that this process takes."""
+    taken, step = count(1), loop.train_step
+
+    def counted(*given: Any) -> Any:
+        if next(taken) in steps:
+            act()
+        return step(*given)
+
+    monkeypatch.setattr(loop, "train_step", counted)
 
 
 def decoder(seed: int = 0, **changes: Any) -> Decoder:

@@ -15,10 +15,11 @@ from model.decoder import Decoder
 from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder, train
 from training import loop
-from training.checkpoint import BEST, LAST, OLD, Checkpoint, find_checkpoint, load_checkpoint
-from training.evaluate import load_best
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.finish import load_best
 from training.progress import TrainingState
-from training.transfer import transfer
+from training.run import transfer
+from training.run_folder import BEST, LAST, OLD_BEST, OLD_LAST, find_checkpoint
 
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_the_newest_runs_best_is_found_by_default(tmp_path: Path) -> None:
 def test_where_all_runs_are_of_an_older_format_that_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "a" / "checkpoints"
     folder.mkdir(parents=True)
-    for name in OLD:
+    for name in (OLD_BEST, OLD_LAST):
         torch.save({"format": 5}, folder / name)
     with pytest.raises(UserError, match=r"older format \(\.pt\)"):
         load_checkpoint(find_checkpoint("best", tmp_path / "runs"))
@@ -145,7 +146,7 @@ def test_text_of_known_characters_is_read_as_before() -> None:
     torch.testing.assert_close(decoder(ids), logits[..., [1, 3]])  # the product is of another width
 
 
-def test_new_characters_keep_their_fresh_weights() -> None:
+def test_new_characters_keep_their_fresh_weights_and_many_are_named_in_part() -> None:
     old, new = "bc", "abc"
     start, decoder, fresh = made(old, 0), made(new, 1), made(new, 1)
     assert transfer(checkpoint(start, old), decoder, new) == "2 characters mapped, 1 ('a') added, 0 dropped"
@@ -154,6 +155,9 @@ def test_new_characters_keep_their_fresh_weights() -> None:
         assert torch.equal(found[1:], kept)
         assert torch.equal(found[0], added[0])
     assert not torch.equal(start.embedding.weight[0], fresh.embedding.weight[1])
+    many = "".join(map(chr, range(100, 200)))
+    said = transfer(checkpoint(start, old), made(many, 1), many)
+    assert said == "0 characters mapped, 100 ('defghijklmnopqrstuvw'…) added, 2 ('bc') dropped"
 
 
 def test_a_longer_context_takes_the_weights_too() -> None:
@@ -161,9 +165,3 @@ def test_a_longer_context_takes_the_weights_too() -> None:
     transfer(checkpoint(start, "ab"), decoder, "ab")
     ids = torch.tensor([[0, 1, 1, 0, 1]])
     torch.testing.assert_close(decoder(ids), start(ids), rtol=0, atol=0)
-
-
-def test_many_characters_are_named_in_part() -> None:
-    new = "".join(map(chr, range(100, 200)))
-    said = transfer(checkpoint(made("a", 0), "a"), made(new, 1), new)
-    assert said == "0 characters mapped, 100 ('defghijklmnopqrstuvw'…) added, 1 ('a') dropped"

@@ -56,7 +56,7 @@ def losses(output: str) -> list[float]:
 
 
 class Broken(nn.Module):
-    """What torch.compile gives when it is going to fail."""
+    """A compiled model that fails when it is called."""
 
     def forward(self, *_: object) -> torch.Tensor:
         torch.rand(1)  # as dropout does

@@ -12,7 +12,8 @@ import torch
 from tests.conftest import ROOT
 from tests.training.helpers import decoder, train
 from tests.training.in_ranks import KINDS, LONGER, RUNS, train_all
-from training.checkpoint import LAST, Checkpoint, load_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.run_folder import LAST
 
 pytestmark = pytest.mark.slow
 

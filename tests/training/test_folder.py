@@ -1,15 +1,14 @@
-"""Where checkpoints are kept, whatever becomes of the disk."""
+"""Checkpoints of a run on a disk that is full, or loses them."""
 
 import errno
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from errors import UserError
-from tests.training.helpers import train
+from tests.training.helpers import before_steps, train
 from tests.training.test_resume import assert_same_run
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint
@@ -70,24 +69,7 @@ def test_a_run_whose_end_was_not_saved_fails_and_leaves_the_old_checkpoint(
 def test_a_folder_that_vanishes_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    step, taken = loop.train_step, 0
-
-    def vanishing(*given: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 25:
-            shutil.rmtree(tmp_path / "run")
-        return step(*given)
-
-    monkeypatch.setattr(loop, "train_step", vanishing)
-    _, outcome = train(tmp_path / "run", patience=None)
+    before_steps(monkeypatch, {25}, lambda: shutil.rmtree(tmp_path / "run"))
+    _, outcome = train(tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").step == outcome.steps == 40
     assert "vanished" in capsys.readouterr().out
-
-
-def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
-    (folder / ".last.safetensors.0123abcd.tmp").write_bytes(b"half of a checkp")
-    train(tmp_path)
-    assert {file.name for file in folder.iterdir()} == {"last.safetensors", "best.safetensors"}

@@ -1,4 +1,4 @@
-"""What fits into memory: long contexts by fused attention, large batches by accumulating gradients."""
+"""Memory: long contexts fit by fused attention, large batches by accumulating gradients."""
 
 from itertools import pairwise
 

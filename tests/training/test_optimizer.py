@@ -174,12 +174,7 @@ def test_optimizer_state_is_named_by_parameter_and_loads_into_another_optimizer_
     load_optimizer_state(others, state)
     torch.testing.assert_close(optimizer_state(others), state, rtol=0, atol=0)
     name = "adamw.exp_avg.embedding.weight"
-    for wrong in (
-        {name: torch.ones(2)},
-        {name: state[name].double()},
-        {name: None},
-        {"adamw.exp_avg.more": state[name]},
-    ):
-        changed = {key: tensor for key, tensor in (state | wrong).items() if tensor is not None}
+    fewer = {key: tensor for key, tensor in state.items() if key != name}
+    for wrong in (fewer, state | {"adamw.exp_avg.more": state[name]}):
         with pytest.raises(ValueError, match=r"adamw\.exp_avg\."):
-            load_optimizer_state(others, changed)
+            load_optimizer_state(others, wrong)

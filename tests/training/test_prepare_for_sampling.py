@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from conf.schema import SamplingRuntimeConfig
-from errors import UserError
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from training.config import Device, Precision
@@ -47,9 +46,3 @@ def test_an_explicit_precision_holds_for_every_size() -> None:
     )
     assert reason.endswith("bf16 (as asked)")
     assert decoder.blocks[0].feed_forward.hidden.dtype == torch.bfloat16
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_device_is_a_user_error() -> None:
-    with pytest.raises(UserError, match="expected cuda, got a machine without it"):
-        prepare_for_sampling(SMALL, SamplingRuntimeConfig(device=Device.cuda), rows=1)

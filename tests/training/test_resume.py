@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,9 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from board.config import BoardConfig
 from model.config import PositionKind, ScoringKind
-from tests.training.helpers import decoder, train
-from training import loop
-from training.checkpoint import Checkpoint, load_checkpoint
+from tests.training.helpers import before_steps, decoder, train
+from training.checkpoint import Checkpoint, CheckpointFolder, load_checkpoint
 from training.config import Device, OptimizerKind, Precision, RuntimeConfig
-from training.folder import CheckpointFolder
 from training.loop import Interrupted
 
 TIMED = ("seconds", "training_seconds")
@@ -26,16 +25,7 @@ TIMED = ("seconds", "training_seconds")
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, *steps: int, by: signal.Signals = signal.SIGINT) -> None:
     """Send this process a signal in the middle of these steps, counted over all that it takes."""
-    taken, step = 0, loop.train_step
-
-    def counted(*given: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken in steps:
-            os.kill(os.getpid(), by)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "train_step", counted)
+    before_steps(monkeypatch, steps, lambda: signal.raise_signal(by))
 
 
 def train_with_interruptions(directory: Path, **settings: Any) -> list[int]:
@@ -127,25 +117,23 @@ def test_every_precision_and_optimizer_resumes(
     compared(13, runtime=runtime, optimizer=optimizer, micro_batch_size=3, steps=16, evaluate_every=8)
 
 
-def test_patience_counts_on(compared: Callable[..., None], tmp_path: Path) -> None:
+def test_a_run_stops_when_patience_ends_which_counts_on(
+    compared: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     # So small a learning rate changes nothing in float32: no evaluation is better than the first.
     still = {"learning_rate": 1e-30, "muon_learning_rate": 1e-30, "weight_decay": 0.0}
     compared(5, evaluate_every=2, patience=3, **still)
     assert load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.safetensors").step == 8
+    assert capsys.readouterr().out.count("stopped: no better validation loss in the last 3 evaluations") == 2
+
+
+def fail(*_: Any) -> None:
+    raise MemoryError
 
 
 def test_steps_since_the_last_checkpoint_are_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path / "whole", checkpoint_every="7")
-    taken, step = 0, loop.train_step
-
-    def fail(*given: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 27:
-            raise MemoryError  # or anything else that gives no time to save
-        return step(*given)
-
-    monkeypatch.setattr(loop, "train_step", fail)
+    before_steps(monkeypatch, {27}, fail)  # with no time to save
     with pytest.raises(MemoryError):
         train(tmp_path / "parted", checkpoint_every="7")
     last = load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.safetensors")
@@ -159,9 +147,6 @@ def test_a_run_that_failed_before_its_first_checkpoint_begins_anew_as_if_for_the
 ) -> None:
     train(tmp_path / "whole")
 
-    def fail(*_: Any) -> None:
-        raise MemoryError
-
     monkeypatch.setattr(CheckpointFolder, "save", fail)
     for _ in range(2):
         with pytest.raises(MemoryError):
@@ -173,23 +158,24 @@ def test_a_run_that_failed_before_its_first_checkpoint_begins_anew_as_if_for_the
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = loop.train_step
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
-    def twice(*given: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "train_step", twice)
+    before_steps(monkeypatch, {1}, twice)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path)
     assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").step == 0
 
 
-def test_sigterm_is_handled_and_handlers_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_is_handled_though_nobody_reads_of_it_and_handlers_are_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     interrupt_at(monkeypatch, 3, by=signal.SIGTERM)
-    with pytest.raises(Interrupted) as interrupted:
+    with os.fdopen(writer, "w") as broken, redirect_stderr(broken), pytest.raises(Interrupted) as interrupted:
         train(tmp_path)
     assert interrupted.value.exit_code == 143
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

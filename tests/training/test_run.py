@@ -24,9 +24,7 @@ def record(*overrides: str) -> Record:
     config = typed(composed)
     assert isinstance(config, TrainConfig)
     presets = {group: composed.hydra.runtime.choices[group] for group in ("data", "experiment")}
-    made = Record.of(config, Job(Path("run"), names(overrides), presets))
-    made.ran_on = {"threads": len(overrides)}
-    return made
+    return Record.of(config, Job(Path("run"), names(overrides), presets))
 
 
 def resumed(saved: Sequence[str], current: Sequence[str]) -> Record:
@@ -38,7 +36,6 @@ def test_what_is_not_set_again_is_as_it_was() -> None:
     found = resumed(saved, [])
     assert found.config == record(*saved).config
     assert (found.presets, found.settings) == (record(*saved).presets, record(*saved).settings)
-    assert found.ran_on == {"threads": 0}  # where it runs now
 
 
 def test_the_same_command_again_is_no_conflict() -> None:
@@ -100,10 +97,7 @@ def saved_run(folder: Path, name: str, age: int) -> Path:
     return folder
 
 
-def test_the_newest_run_is_the_one_saved_last_and_never_one_of_an_older_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("training.checkpoint.LAST", "last.safetensors")
+def test_the_newest_run_is_the_one_saved_last_and_never_one_of_an_older_version(tmp_path: Path) -> None:
     assert newest_run(tmp_path / "laptop", "*") is None
     saved_run(tmp_path / "laptop" / "b", "last.safetensors", age=2)
     newest = saved_run(tmp_path / "laptop" / "a", "last.safetensors", age=1)
@@ -129,6 +123,11 @@ def test_a_folder_is_claimed_by_one_process_and_given_back_if_nothing_came_of_it
         assert not list(tmp_path.iterdir())
     with claimed(tmp_path, False, {"config": {"seed": 1}}):
         (tmp_path / "summary.json").touch()
+        unfinished = tmp_path / "checkpoints" / ".last.safetensors.0123abcd.tmp"
+        unfinished.parent.mkdir()
+        unfinished.touch()  # as a process leaves it that is killed
+    with claimed(tmp_path, True, {}):
+        assert not unfinished.exists()
     with pytest.raises(UserError, match="expected a folder without a run in it"):
         claimed(tmp_path, False, {}).__enter__()
     assert (tmp_path / ".hydra" / "config.yaml").read_text() == "seed: 1\n"

@@ -55,21 +55,16 @@ def test_one_small_batch_is_learned_by_heart(kind: str) -> None:
     assert losses[-1] < 0.01
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 6, 100])
-def test_micro_batches_take_the_step_of_the_whole_batch(micro_batch_size: int) -> None:
-    batch = random_batch(6)
+@pytest.mark.parametrize(
+    ("batch", "micro_batch_size"),
+    [*((random_batch(6), size) for size in (1, 2, 4, 6, 100)), *((line_batch(), size) for size in (1, 2))],
+)
+def test_micro_batches_take_the_step_of_the_whole_batch_and_lines_count_by_their_characters(
+    batch: Batch, micro_batch_size: int
+) -> None:
     whole, parts = decoder().double(), decoder().double()
     loss = step(whole, batch)
     assert step(parts, batch, micro_batch_size=micro_batch_size) == pytest.approx(loss)
-    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("micro_batch_size", [1, 2])
-def test_micro_batches_of_lines_count_by_their_characters(micro_batch_size: int) -> None:
-    whole, parts = decoder().double(), decoder().double()
-    loss = step(whole, line_batch())
-    assert step(parts, line_batch(), micro_batch_size=micro_batch_size) == pytest.approx(loss)
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
