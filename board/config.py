@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(kw_only=True, slots=True)
 class BoardConfig:
-    """What TensorBoard gets besides curves."""
+    """Settings of texts, maps and samples; curves have none."""
 
     probe: list[str] = field(default_factory=list)  # texts whose attention is shown, besides one from validation
     attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 40 in a run

@@ -82,11 +82,11 @@ def encoding_of(decoder: Decoder) -> Encoding | None:
 
 def summary_of(name: str, snapshot: Snapshot) -> Summary:
     """The snapshot of the probe `name`."""
-    return Summary(value=[_blob(probe_tag(name), encode(snapshot))])
+    return _blob(probe_tag(name), encode(snapshot))
 
 
 def summary_of_encoding(encoding: Encoding) -> Summary:
-    return Summary(value=[_blob(ENCODING_TAG, encode_encoding(encoding))])
+    return _blob(ENCODING_TAG, encode_encoding(encoding))
 
 
 def summary_of_metrics(snapshot: Snapshot) -> Summary:
@@ -101,10 +101,10 @@ def summary_of_metrics(snapshot: Snapshot) -> Summary:
     return Summary(value=values)
 
 
-def _blob(tag: str, blob: bytes) -> Summary.Value:
+def _blob(tag: str, blob: bytes) -> Summary:
     """Both of TensorBoard's loaders read a blob only as a tensor of rank 1 with a data class."""
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
     tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[blob])
     plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN)
     metadata = SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_BLOB_SEQUENCE)
-    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+    return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
