@@ -14,10 +14,8 @@ class BoardConfig:
 
     def problems(self) -> list[str]:
         found = ["board.probe: expected at least one character, got none"] if "" in self.probe else []
-        counts = {name: getattr(self, name) for name in ("attention_every", "pictures_every")}
-        found += [
-            f"board.{name}: expected at least 1, got {n}" for name, n in counts.items() if n is not None and n < 1
-        ]
-        if self.sample_length < 0:
-            found.append(f"board.sample_length: expected at least 0, got {self.sample_length}")
+        for name, least in ("attention_every", 1), ("pictures_every", 1), ("sample_length", 0):
+            count = getattr(self, name)
+            if count is not None and count < least:
+                found.append(f"board.{name}: expected at least {least}, got {count}")
         return found
