@@ -1,4 +1,4 @@
-"""What goes on around the tab, in a real Chromium: new snapshots, links, files, themes, widths, failures."""
+"""Around the tab, in a real Chromium: new snapshots, links, files, themes, widths, failures."""
 
 import io
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What one looks at in the tab, in a real Chromium."""
+"""Heads, texts, weights, curves and encodings in the tab, in a real Chromium."""
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
