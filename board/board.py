@@ -1,13 +1,14 @@
 """All that a run logs to TensorBoard."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import hparams, image, scalar, text
 from tqdm import tqdm
 
@@ -18,7 +19,7 @@ from board.pictures import attention_grid, enlarged, heat_map
 from board.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take
 from board.writer import EventWriter
 from model.decoder import Decoder
-from model.position import LearnedPosition, SinusoidalPosition
+from model.position import LearnedPosition, NoPosition
 from sampling.completion import complete
 
 SNAPSHOTS = 40  # at most in a run, unless the user asks otherwise
@@ -68,9 +69,9 @@ class Board:
         TensorBoard forgets what earlier starts in this folder logged: none of them reached a checkpoint.
         """
         self.writer.purge(0)
-        self.writer.add_summary(text("config", verbatim(config_text)))
+        self.writer.add_summary(verbatim("config", config_text))
         for name, ids in self.probes.items():
-            self.writer.add_summary(text(f"attention/{name}", verbatim(self._decode(ids))))
+            self.writer.add_summary(verbatim(f"attention/{name}", self._decode(ids)))
 
     def training(self, step: int, reading: Reading, learning_rate: float) -> None:
         self._loss("training", reading.loss, step)
@@ -85,7 +86,7 @@ class Board:
             self.positions(step, decoder)
         count = 1 if self.end is None else SAMPLE_LINES
         samples = complete(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
-        self.writer.add_summary(text("sample", verbatim("\n".join(map(self._decode, samples)))), step)
+        self.writer.add_summary(verbatim("sample", "\n".join(map(self._decode, samples))), step)
 
     def attention_due(self, step: int, steps: int) -> bool:
         """Whether a run of `steps` takes a snapshot at `step`."""
@@ -112,22 +113,19 @@ class Board:
     def pictures(self, step: int, decoder: Decoder) -> None:
         """For the Images tab: all heads' attention maps of the first probe, as one picture."""
         ids = torch.as_tensor(next(iter(self.probes.values())), device=decoder.embedding.weight.device)
-        add_picture(self.writer, step, [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)])
+        layers = [maps.float().cpu().numpy() for maps in attention_maps(decoder, ids)]
+        self.writer.add_summary(picture_of(layers), step)
 
     def positions(self, step: int, decoder: Decoder) -> None:
         """The positional encoding for the Attention tab; also as a picture if it is added to the embedding."""
-        if encoding := encoding_of(decoder):
-            self.writer.add_summary(summary_of_encoding(encoding), step)
-        match decoder.position:
-            case SinusoidalPosition(table=table):
-                largest = 1.0
-            case LearnedPosition(table=table):
-                largest = LARGEST_LEARNED
-            case _:
-                return
-        values = table.detach().cpu().numpy()  # (positions, C)
-        picture = enlarged(heat_map((values / largest + 1) / 2), ENCODING_PIXELS)
-        self.writer.add_summary(image("encoding/positions_down_columns_across", picture, dataformats="HWC"), step)
+        encoding = encoding_of(decoder)
+        if encoding is None:
+            return
+        self.writer.add_summary(summary_of_encoding(encoding), step)
+        if not isinstance(decoder.position, NoPosition):  # else it is rotary
+            largest = LARGEST_LEARNED if isinstance(decoder.position, LearnedPosition) else 1.0
+            picture = enlarged(heat_map((encoding.values / largest + 1) / 2), ENCODING_PIXELS)
+            self.writer.add_summary(image("encoding/positions_down_columns_across", picture, dataformats="HWC"), step)
 
     def finish(self, step: int, settings: Mapping[str, int | float | str], results: dict[str, float]) -> None:
         """A row for the HParams tab: the run's settings and its results after `step`."""
@@ -174,33 +172,20 @@ class Board:
 
 
 class SilentBoard(Board):
-    """Logs nothing: the board of every rank but 0."""
+    """The board of every rank but 0: each of Board's methods does nothing, and other names raise AttributeError."""
 
     def __init__(self) -> None: ...
-    def roll_back_to(self, step: int) -> None: ...
-    def begin(self, config_text: str) -> None: ...
-    def training(self, step: int, reading: Reading, learning_rate: float) -> None: ...
-    def validation(self, step: int, loss: float, decoder: Decoder) -> None: ...
-    def attention_due(self, step: int, steps: int) -> bool:  # noqa: ARG002
-        return False
 
-    def attention(self, step: int, decoder: Decoder) -> None: ...
-    def pictures_due(self, step: int, at_evaluation: bool) -> bool:  # noqa: ARG002
-        return False
-
-    def pictures(self, step: int, decoder: Decoder) -> None: ...
-    def positions(self, step: int, decoder: Decoder) -> None: ...
-    def finish(self, step: int, settings: Mapping[str, int | float | str], results: dict[str, float]) -> None: ...
-    def flush(self) -> None: ...
-    def close(self) -> None: ...
-    def finish_background(self) -> None: ...
+    def __getattribute__(self, name: str) -> Callable[..., None]:
+        super().__getattribute__(name)
+        return lambda *_: None
 
 
-def add_picture(writer: EventWriter, step: int, layers: Sequence[np.ndarray]) -> None:
+def picture_of(layers: Sequence[np.ndarray]) -> Summary:
     """The attention maps (H, T, T) of each layer, as one picture."""
-    writer.add_summary(image(ATTENTION_TAG, attention_grid(layers), dataformats="HWC"), step)
+    return image(ATTENTION_TAG, attention_grid(layers), dataformats="HWC")
 
 
-def verbatim(content: str) -> str:
-    """Markdown that shows `content` unchanged: nothing inside an indented block can close it."""
-    return "\n".join("    " + line for line in content.split("\n"))
+def verbatim(tag: str, content: str) -> Summary:
+    """A text that is shown unchanged: nothing inside an indented block of Markdown can close it."""
+    return text(tag, "\n".join("    " + line for line in content.split("\n")))

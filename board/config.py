@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(kw_only=True, slots=True)
 class BoardConfig:
-    """What TensorBoard gets besides curves."""
+    """Settings of texts, maps and samples; curves have none."""
 
     probe: list[str] = field(default_factory=list)  # texts whose attention is shown, besides one from validation
     attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 40 in a run
@@ -14,10 +14,8 @@ class BoardConfig:
 
     def problems(self) -> list[str]:
         found = ["board.probe: expected at least one character, got none"] if "" in self.probe else []
-        counts = {name: getattr(self, name) for name in ("attention_every", "pictures_every")}
-        found += [
-            f"board.{name}: expected at least 1, got {n}" for name, n in counts.items() if n is not None and n < 1
-        ]
-        if self.sample_length < 0:
-            found.append(f"board.sample_length: expected at least 0, got {self.sample_length}")
+        for name, least in ("attention_every", 1), ("pictures_every", 1), ("sample_length", 0):
+            count = getattr(self, name)
+            if count is not None and count < least:
+                found.append(f"board.{name}: expected at least {least}, got {count}")
         return found

@@ -38,12 +38,10 @@ def attention_grid(layers: Sequence[np.ndarray]) -> np.ndarray:
     """Maps of every head, layers down and heads across. Takes one (H, T, T) a layer; H may differ between layers."""
     T = layers[0].shape[-1]
     scale = max(1, -(-MAP_SIZE // T))  # whole pixels a weight
-    step = T * scale + GAP
-    rows, columns = len(layers), max(len(heads) for heads in layers)
+    side, step = T * scale, T * scale + GAP
+    rows, columns = len(layers), max(map(len, layers))
     grid = np.full((rows * step - GAP, columns * step - GAP, 3), PAPER, dtype=np.uint8)
     for row, heads in enumerate(layers):
         for column, weights in enumerate(heads):
-            picture = enlarged(attention_map(weights), scale)
-            top, left = row * step, column * step
-            grid[top : top + T * scale, left : left + T * scale] = picture
+            grid[row * step :, column * step :][:side, :side] = enlarged(attention_map(weights), scale)
     return grid

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.tensorboard.summary import text as text_summary
 
 from attention_tab.format import largest_text
-from board.board import add_picture, verbatim
+from board.board import picture_of, verbatim
 from board.snapshots import summary_of, take
 from board.writer import EventWriter
 from data.vocabulary import Vocabulary
@@ -41,6 +40,7 @@ def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary,
         for step, context in enumerate(contexts[:MAX_CONTEXTS]):
             [snapshot] = take(decoder, [torch.tensor(context, device=device)], vocabulary.characters)
             writer.add_summary(summary_of("text", snapshot), step)
-            add_picture(writer, step, np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1]))
-            writer.add_summary(text_summary("attention/text", verbatim(vocabulary.decode(context))), step)
+            layers = np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1])
+            writer.add_summary(picture_of(layers), step)
+            writer.add_summary(verbatim("attention/text", vocabulary.decode(context)), step)
     return folder

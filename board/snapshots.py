@@ -23,7 +23,7 @@ from attention_tab.format import (
 )
 from board.head_metrics import all_heads, capture, head_metrics, repeated_string
 from model.decoder import Decoder
-from model.position import LearnedPosition, SinusoidalPosition
+from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 
 LIKELIEST = 10  # next characters kept for each position
 
@@ -65,28 +65,27 @@ def _snapshot(layers: list[Tensor], logits: Tensor, ids: Tensor, repeated: list[
 
 def encoding_of(decoder: Decoder) -> Encoding | None:
     """The table of `decoder`'s positional encoding, if it has one."""
-    rotary = decoder.blocks[0].attention.pooling.rotary
-    match decoder.position:
-        case SinusoidalPosition(table=table):
-            name = "sinusoidal: added to the embedding"
-            columns = [f"{wave} {pair}" for pair in range(-(-table.shape[1] // 2)) for wave in ("sine", "cosine")]
-        case LearnedPosition(table=table):
-            name, columns = "learned: added to the embedding", [f"column {number}" for number in range(table.shape[1])]
-        case _ if rotary:
-            table, name = rotary.table.flatten(1), "rotary: turns each pair of columns of queries and keys"
-            columns = [f"{wave} {pair}" for pair in range(table.shape[1] // 2) for wave in ("cosine", "sine")]
+    match decoder.position, decoder.blocks[0].attention.pooling.rotary:
+        case SinusoidalPosition(table=table), _:
+            name, columns = "sinusoidal: added to the embedding", ["sine", "cosine"]
+        case LearnedPosition(table=table), _:
+            name, columns = "learned: added to the embedding", ["column"]
+        case _, RotaryPosition(table=table):
+            name, columns = "rotary: turns each pair of columns of queries and keys", ["cosine", "sine"]
         case _:
             return None
-    return Encoding(name, columns[: table.shape[1]], table.detach().float().cpu().numpy())
+    values = table.detach().float().flatten(1).cpu().numpy()  # (positions, columns)
+    kinds = len(columns)
+    return Encoding(name, [f"{columns[i % kinds]} {i // kinds}" for i in range(values.shape[1])], values)
 
 
 def summary_of(name: str, snapshot: Snapshot) -> Summary:
     """The snapshot of the probe `name`."""
-    return Summary(value=[_blob(probe_tag(name), encode(snapshot))])
+    return _blob(probe_tag(name), encode(snapshot))
 
 
 def summary_of_encoding(encoding: Encoding) -> Summary:
-    return Summary(value=[_blob(ENCODING_TAG, encode_encoding(encoding))])
+    return _blob(ENCODING_TAG, encode_encoding(encoding))
 
 
 def summary_of_metrics(snapshot: Snapshot) -> Summary:
@@ -101,10 +100,10 @@ def summary_of_metrics(snapshot: Snapshot) -> Summary:
     return Summary(value=values)
 
 
-def _blob(tag: str, blob: bytes) -> Summary.Value:
+def _blob(tag: str, blob: bytes) -> Summary:
     """Both of TensorBoard's loaders read a blob only as a tensor of rank 1 with a data class."""
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
     tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[blob])
     plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN)
     metadata = SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_BLOB_SEQUENCE)
-    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+    return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])

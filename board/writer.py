@@ -36,7 +36,6 @@ class EventWriter:
         self._next_flush = 0.0
         self._failing = self._losing = False
         self._lock = threading.Lock()
-        self.flush()
 
     def add_summary(self, summary: Summary, step: int = 0) -> None:
         self._add(Event(step=step, summary=summary))
@@ -75,29 +74,25 @@ class EventWriter:
 
     def _append(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._file, "ab", buffering=0) as stream:
+        with open(self._file, "ab") as stream:
             if stream.tell() < self._written:
                 self._say(f"TensorBoard: vanished, and begun anew: {self._file}")
                 self._written = 0
             stream.truncate(self._written)  # half a record, left by a failed write, would hide all after it
-            records = io.BytesIO()
             if not self._written:
-                _write_record(records, Event(file_version="brain.Event:2"))
+                _write_record(stream, Event(file_version="brain.Event:2"))
                 # TensorBoard ignores the first session start of a run, so that of a `purge` must not be the first.
-                _write_record(records, _session_start(NO_STEP))
-            records.write(self._pending.getvalue())
-            unwritten = records.getbuffer()
-            while unwritten:
-                unwritten = unwritten[stream.write(unwritten) :]
+                _write_record(stream, _session_start(NO_STEP))
+            stream.write(self._pending.getvalue())
+            stream.flush()
             os.fsync(stream.fileno())
-            self._written += records.tell()
-            self._pending = io.BytesIO()
+            self._written, self._pending = stream.tell(), io.BytesIO()
 
 
 def _session_start(step: int) -> Event:
     return Event(step=step, session_log=SessionLog(status=SessionLog.START))
 
 
-def _write_record(stream: io.BytesIO, event: Event) -> None:
+def _write_record(stream: io.BufferedIOBase, event: Event) -> None:
     event.wall_time = time.time()
     RecordWriter(stream).write(event.SerializeToString())

@@ -72,15 +72,9 @@ export function createHeads(chosen) {
     element.style.setProperty("--rows", String(rows.length));
     element.replaceChildren(
       ...rows.map((row) => {
-        const title = titled
-          ? [h("span", { className: "layer", role: "rowheader" }, `Layer ${row[0].split(".")[0]}`)]
-          : [];
-        return h(
-          "div",
-          { role: "row" },
-          ...title,
-          ...row.map((name) => /** @type {{button: HTMLButtonElement}} */ (shown.get(name)).button),
-        );
+        const title = h("span", { className: "layer", role: "rowheader" }, `Layer ${row[0].split(".")[0]}`);
+        const buttons = row.map((name) => /** @type {{button: HTMLButtonElement}} */ (shown.get(name)).button);
+        return h("div", { role: "row" }, ...(titled ? [title] : []), ...buttons);
       }),
     );
     if (focused) shown.get(focused)?.button.focus();
@@ -98,9 +92,7 @@ export function createHeads(chosen) {
       const { names } = snapshot;
       const metric = snapshot.metrics.get(view.metric);
       const T = snapshot.tokens.length;
-      const layers = snapshot.heads.map((_, layer) =>
-        names.filter((_, i) => snapshot.names[i].startsWith(`${layer + 1}.`)),
-      );
+      const layers = snapshot.heads.map((_, layer) => names.filter((name) => name.startsWith(`${layer + 1}.`)));
       const sorted = metric ? order(metric).map((head) => names[head]) : names;
       const width = Math.max(...snapshot.heads);
       arrange(view.sorted ? chunks(sorted, Math.max(width, 4)) : layers, !view.sorted);

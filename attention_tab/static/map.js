@@ -90,13 +90,12 @@ export function createMap(hovered, clicked) {
      */
     mark(position, other, direction) {
       const unit = SIDE / T;
-      const from = direction === "from";
-      const [query, key] = from ? [position, other] : [other, position];
-      const current = position !== null && position < T;
-      const row = { x: 0, y: position ?? 0, width: (position ?? 0) + 1, height: 1 };
-      const column = { x: position ?? 0, y: position ?? 0, width: 1, height: T - (position ?? 0) };
-      frame(cross, current ? (from ? row : column) : null, unit);
-      const there = current && query !== null && key !== null && key <= query && query < T;
+      const y = position !== null && position < T ? position : null;
+      const row = (/** @type {number} */ y) => ({ x: 0, y, width: y + 1, height: 1 });
+      const column = (/** @type {number} */ y) => ({ x: y, y, width: 1, height: T - y });
+      frame(cross, y === null ? null : direction === "from" ? row(y) : column(y), unit);
+      const [query, key] = direction === "from" ? [y, other] : [other, y];
+      const there = query !== null && key !== null && key <= query && query < T;
       frame(cell, there ? { x: key, y: query, width: 1, height: 1 } : null, unit);
     },
   };
@@ -111,14 +110,10 @@ export function createMap(hovered, clicked) {
 function frame(rectangle, cells, unit) {
   rectangle.toggleAttribute("hidden", cells === null);
   if (cells === null) return;
-  const { x, y, width, height } = cells;
-  const box = {
-    x: MARGIN + x * unit - 1,
-    y: MARGIN + y * unit - 1,
-    width: width * unit + 2,
-    height: height * unit + 2,
-  };
-  for (const [name, value] of Object.entries(box)) rectangle.setAttribute(name, String(value));
+  for (const [name, count] of Object.entries(cells)) {
+    const pixels = count * unit + (name === "x" || name === "y" ? MARGIN - 1 : 2);
+    rectangle.setAttribute(name, String(pixels));
+  }
 }
 
 /**

@@ -3,13 +3,22 @@
 
 /** @typedef {import("./colour.js").Theme} Theme */
 
+/**
+ * Null where the outer page is of another origin, as in some notebooks.
+ * @template Found
+ * @param {() => Found} read
+ */
+function ifReadable(read) {
+  try {
+    return read();
+  } catch {
+    return null;
+  }
+}
+
 /** The address in the browser's address bar. */
 export function outerLocation() {
-  try {
-    return window.parent.location.href ? window.parent.location : window.location;
-  } catch {
-    return window.location; // the outer page is of another origin, as in some notebooks
-  }
+  return ifReadable(() => (window.parent.location.href ? window.parent.location : null)) ?? window.location;
 }
 
 /**
@@ -17,7 +26,7 @@ export function outerLocation() {
  * @param {(theme: Theme) => void} callback
  */
 export function followTheme(callback) {
-  const outer = outerBody();
+  const outer = ifReadable(() => (window.parent === window ? null : window.parent.document.body));
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const notify = () => callback((outer ? outer.classList.contains("dark-mode") : system.matches) ? "dark" : "light");
   if (outer) new MutationObserver(notify).observe(outer, { attributeFilter: ["class"] });
@@ -25,19 +34,10 @@ export function followTheme(callback) {
   notify();
 }
 
-function outerBody() {
-  try {
-    return window.parent === window ? null : window.parent.document.body;
-  } catch {
-    return null;
-  }
-}
-
-/**
- * Whether TensorBoard shows another tab, or the browser another page.
- */
+/** Whether TensorBoard shows another tab, or the browser another page. */
 export function isHidden() {
-  return document.hidden || frame()?.checkVisibility?.({ visibilityProperty: true }) === false;
+  const frame = ifReadable(() => window.frameElement);
+  return document.hidden || frame?.checkVisibility?.({ visibilityProperty: true }) === false;
 }
 
 /**
@@ -49,17 +49,5 @@ export function onOuterHash(callback) {
     const { hash } = outerLocation();
     if (hash.includes("p.attention.")) callback(hash);
   };
-  try {
-    window.parent.addEventListener("hashchange", changed);
-  } catch {
-    // a page of another origin
-  }
-}
-
-function frame() {
-  try {
-    return window.frameElement;
-  } catch {
-    return null;
-  }
+  ifReadable(() => window.parent.addEventListener("hashchange", changed));
 }

@@ -1,4 +1,4 @@
-"""Snapshots, event files that hold them, and what a TensorBoard answers, for the tests of this room."""
+"""Snapshots, event files that hold them, and the answers of a TensorBoard, for the tests of this room."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What the browser runs, tested by node: *.test.mjs beside this file, on snapshots that Python wrote."""
+"""The scripts that the browser runs, tested by node: *.test.mjs beside this file, on snapshots that Python wrote."""
 
 import json
 import os
@@ -32,10 +32,10 @@ def node() -> str:
 def test_the_tabs_scripts_pass_their_tests_with_what_python_wrote(tmp_path: Path) -> None:
     for name, snapshot in snapshots().items():
         blob = encode(snapshot)
-        write(tmp_path / f"{name}.snapshot", blob, told(decode(blob)))
+        write(tmp_path / f"{name}.snapshot", blob, expected_snapshot(decode(blob)))
     for name, encoding in encodings().items():
         blob, largest = encode_encoding(encoding), float(np.abs(encoding.values).max(initial=0)) or 1.0
-        write(tmp_path / f"{name}.encoding", blob, told_encoding(decode_encoding(blob), largest))
+        write(tmp_path / f"{name}.encoding", blob, expected_encoding(decode_encoding(blob), largest))
     command = [node(), "--test", "--test-reporter=tap", *map(str, TESTS)]
     environment = {**os.environ, "SNAPSHOTS": str(tmp_path)}
     ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=PATIENCE)
@@ -65,8 +65,8 @@ def encodings() -> dict[str, Encoding]:
     }
 
 
-def told(snapshot: Snapshot) -> dict[str, Any]:
-    """What the browser must read."""
+def expected_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """The fields that the browser must read."""
     triangle = snapshot.weights[:, *np.tril_indices(len(snapshot.tokens))]
     return {
         "tokens": snapshot.tokens,
@@ -82,7 +82,7 @@ def told(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def told_encoding(encoding: Encoding, largest: float) -> dict[str, Any]:
+def expected_encoding(encoding: Encoding, largest: float) -> dict[str, Any]:
     return {
         "name": encoding.name,
         "columns": encoding.columns,

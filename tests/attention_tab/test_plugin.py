@@ -36,8 +36,6 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with closing(EventWriter(logdir / "plain")) as writer:
         writer.add_summary(scalar("loss", 1.0))
         writer.add_summary(summary_of_encoding(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))))
-        for token in "", "ab":
-            writer.add_summary(summary_of(f"crafted_{len(token)}", made([token], [1])))
     with closing(EventWriter(logdir / "rolled back")) as writer:
         for step in 0, 10, 20:
             writer.add_summary(summary_of("validation", made(["a"], [1])), step)
@@ -55,44 +53,31 @@ def test_every_run_is_listed_with_the_last_step_of_each_text(address: str) -> No
         "first/run": {"attention_tab/validation": 20, "attention_tab/probe_1": 20},
         "b & c": {"attention_tab/validation": 5},
         "many": {"attention_tab/validation": KEPT + 49},
-        "plain": dict.fromkeys(["attention_tab/encoding", "attention_tab/crafted_0", "attention_tab/crafted_2"], 0),
+        "plain": {"attention_tab/encoding": 0},
         "rolled back": {"attention_tab/validation": 15},
     }
 
 
-def test_steps_after_a_roll_back_are_forgotten(address: str) -> None:
-    steps = get_json(address, "steps", run="rolled back", tag="attention_tab/validation")
-    assert [step for step, _ in steps] == [0, 10, 15]
-
-
-def test_the_list_tells_when_the_last_was_written(address: str) -> None:
+def test_steps_come_in_order_with_their_times_of_which_the_list_has_the_last(address: str) -> None:
+    found = {}
     for run, tags in get_json(address, "runs").items():
         for tag, last in tags.items():
-            assert [last["step"], last["time"]] == get_json(address, "steps", run=run, tag=tag)[-1]
+            steps, times = zip(*get_json(address, "steps", run=run, tag=tag), strict=True)
+            assert steps == tuple(sorted(set(steps)))
+            assert min(times) > 1e9
+            assert (steps[-1], times[-1]) == (last["step"], last["time"])
+            found[run, tag] = steps
+    assert found["first/run", "attention_tab/validation"] == (0, 10, 20)
+    assert found["rolled back", "attention_tab/validation"] == (0, 10, 15)  # what came after the roll-back is forgotten
+    assert len(found["many", "attention_tab/validation"]) == KEPT  # TensorBoard by itself would keep ten
 
 
-def test_steps_come_in_order_with_the_time_they_were_written(address: str) -> None:
-    steps = get_json(address, "steps", **VALIDATION)
-    assert [step for step, _ in steps] == [0, 10, 20]
-    assert all(seconds > 1e9 for _, seconds in steps)
-
-
-def test_more_snapshots_are_kept_than_tensorboard_would_by_itself(address: str) -> None:
-    steps = [step for step, _ in get_json(address, "steps", run="many", tag="attention_tab/validation")]
-    assert len(steps) == len(set(steps)) == KEPT
-    assert steps == sorted(steps)
-    assert steps[-1] == KEPT + 49
-
-
-@pytest.mark.parametrize("step", [0, 10, 20])
-def test_a_snapshot_arrives_as_it_was_written(address: str, step: int) -> None:
-    status, headers, body = get(address, "snapshot", **VALIDATION, step=step)
-    assert (status, headers["Content-Type"]) == (200, "application/octet-stream")
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert body == encode(RUNS["first/run"][step])
-
-
-def test_an_encoding_arrives_too(address: str) -> None:
+def test_a_snapshot_and_an_encoding_arrive_as_they_were_written(address: str) -> None:
+    for step, snapshot in RUNS["first/run"].items():
+        status, headers, body = get(address, "snapshot", **VALIDATION, step=step)
+        assert (status, headers["Content-Type"]) == (200, "application/octet-stream")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert body == encode(snapshot)
     _, _, body = get(address, "snapshot", run="plain", tag="attention_tab/encoding", step=0)
     assert decode_encoding(body).name == "waves"
 
@@ -124,7 +109,6 @@ def test_the_curves_of_one_metric_come_for_all_heads_at_once(address: str) -> No
     [
         ({**VALIDATION}, 400, "expected step="),
         ({**VALIDATION, "step": "ten"}, 400, "whole number"),
-        ({**VALIDATION, "step": "1.5"}, 400, "whole number"),
         ({**VALIDATION, "step": "-1"}, 400, "whole number"),
         ({**VALIDATION, "step": "٣"}, 400, "whole number"),
         ({**VALIDATION, "step": "9" * 400}, 400, "whole number"),
@@ -143,17 +127,9 @@ def test_what_is_not_there_is_said(address: str, route: str, query: dict[str, An
     assert said in body.decode()
 
 
-@pytest.mark.parametrize(
-    ("tag", "expected"),
-    [
-        ("attention_tab/encoding", "a snapshot of attention, got encoding"),
-        ("attention_tab/crafted_0", "tokens: one character each"),
-        ("attention_tab/crafted_2", "tokens: one character each"),
-    ],
-)
-def test_weights_that_cannot_be_read_are_a_bad_request(address: str, tag: str, expected: str) -> None:
-    status, _, body = get(address, "weights", run="plain", tag=tag, step=0)
-    assert (status, body.decode()) == (400, f"Invalid argument: expected {expected}")
+def test_weights_that_cannot_be_read_are_a_bad_request(address: str) -> None:
+    status, _, body = get(address, "weights", run="plain", tag="attention_tab/encoding", step=0)
+    assert (status, body) == (400, b"Invalid argument: expected a snapshot of attention, got encoding")
 
 
 def test_the_page_is_served_and_no_other_file(address: str) -> None:
@@ -171,11 +147,10 @@ def listed(address: str, step: int) -> bool:
     return bool(last_steps(address) == {"run": {"attention_tab/validation": step}})
 
 
-@pytest.mark.parametrize("module", ["tensorboard.main", "attention_tab"])
-def test_new_snapshots_appear_while_it_runs_and_under_a_prefix(tmp_path: Path, module: str) -> None:
+def test_new_snapshots_appear_while_it_runs_under_a_prefix_and_where_it_is_not_installed(tmp_path: Path) -> None:
     with (
         closing(EventWriter(tmp_path / "run")) as writer,
-        tensorboard(tmp_path, "--path_prefix", "/some/where", module=module) as address,
+        tensorboard(tmp_path, "--path_prefix", "/some/where", module="attention_tab") as address,
     ):
         assert address.endswith("/some/where")
         assert last_steps(address) == {}

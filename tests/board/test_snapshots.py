@@ -12,9 +12,9 @@ from board.board import SNAPSHOTS, Board
 from board.config import BoardConfig
 from board.head_metrics import all_heads, attention_maps, head_metrics, repeated_string
 from board.snapshots import take
-from model.decoder import Decoder
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
 
+POSITIONS_TAG = "encoding/positions_down_columns_across"
 TEXT = torch.from_numpy(IDS[:8].astype(np.int64))
 
 
@@ -127,34 +127,30 @@ def test_what_goes_wrong_in_the_background_is_not_lost(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("position", "name", "columns", "steps"),
+    ("position", "columns", "written", "pictured"),
     [
-        ("sinusoidal", "sinusoidal", ["sine 0", "cosine 0", "sine 1"], [0]),
-        ("learned", "learned", ["column 0", "column 1", "column 2"], [0, 2, 4]),
-        ("rotary", "rotary", ["cosine 0", "sine 0", "cosine 1"], [0]),
+        ("sinusoidal", ["sine 0", "cosine 0", "sine 1"], [0], [0]),
+        ("learned", ["column 0", "column 1", "column 2"], [0, 2, 4], [0, 2, 4]),
+        ("rotary", ["cosine 0", "sine 0", "cosine 1"], [0], []),
+        ("none", [], [], []),
     ],
 )
-def test_the_positional_encoding_is_written_and_again_where_it_learns(
-    tmp_path: Path, position: str, name: str, columns: list[str], steps: list[int]
+def test_the_positional_encoding_is_written_pictured_where_it_is_added_and_again_where_it_learns(
+    tmp_path: Path, position: str, columns: list[str], written: list[int], pictured: list[int]
 ) -> None:
     model, _ = train(tmp_path, decoder(position=position), steps=4, evaluate_every=2)
-    found = events(tmp_path).Tensors(ENCODING_TAG)
-    assert [event.step for event in found] == steps
-    encoding = decode_encoding(found[-1].tensor_proto.string_val[0])
-    assert encoding.name.startswith(name)
-    assert encoding.columns[:3] == columns
-    table = table_of(model)
-    assert encoding.values.shape == table.shape == (8, len(encoding.columns))
-    np.testing.assert_allclose(encoding.values, table, atol=np.abs(table).max() / 32767)
-
-
-def test_no_positions_make_no_encoding(tmp_path: Path) -> None:
-    with closing(Board(tmp_path, BoardConfig(), CHARACTERS, {"validation": [1]}, [0])) as board:
-        board.positions(0, decoder(position="none"))
-    assert ENCODING_TAG not in events(tmp_path).Tags()["tensors"]
-
-
-def table_of(model: Decoder) -> np.ndarray:
-    rotary = model.blocks[0].attention.pooling.rotary
-    table = rotary.table.flatten(1) if rotary else model.position.table
-    return table.detach().numpy()  # type: ignore[operator]
+    event = events(tmp_path)
+    images = event.Images(POSITIONS_TAG) if POSITIONS_TAG in event.Tags()["images"] else []
+    assert [image.step for image in images] == pictured
+    assert {(image.height, image.width) for image in images} <= {(4 * 8, 4 * 16)}
+    assert len({image.encoded_image_string for image in images}) == len(pictured)
+    found = event.Tensors(ENCODING_TAG) if ENCODING_TAG in event.Tags()["tensors"] else []
+    assert [each.step for each in found] == written
+    if found:
+        encoding = decode_encoding(found[-1].tensor_proto.string_val[0])
+        assert encoding.name.startswith(position)
+        assert encoding.columns[:3] == columns
+        rotary = model.blocks[0].attention.pooling.rotary
+        table = (rotary or model.position).table.flatten(1).detach().numpy()  # type: ignore[operator]
+        assert encoding.values.shape == table.shape == (8, len(encoding.columns))
+        np.testing.assert_allclose(encoding.values, table, atol=np.abs(table).max() / 32767)
