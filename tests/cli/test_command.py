@@ -74,8 +74,9 @@ def test_commands_to_copy_are_quoted_for_the_shell(monkeypatch: pytest.MonkeyPat
 
 def test_an_error_of_the_program_keeps_its_traceback(tmp_path: Path) -> None:
     (tmp_path / "faulty.py").write_text(
-        "from cli.command import command\n"
-        "@command('sample')\n"
+        "from functools import partial\n"
+        "from cli.command import Command\n"
+        "@partial(Command, name='sample')\n"
         "def main(config, job):\n"
         "    raise ValueError('our fault')\n"
         "main()\n"

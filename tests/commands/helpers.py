@@ -44,7 +44,10 @@ def run(command: str, *arguments: str, folder: Path, stdin: str = "") -> subproc
 
 def call(*arguments: str, folder: Path, stdin: str = "", command: str = "train") -> subprocess.CompletedProcess[str]:
     """`run` in this process, which need not start. Any exception but an exit passes."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    out, err = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace", write_through=True)
+        for _ in range(2)
+    )
     argv = patch.object(sys, "argv", [f"{command}.py", *arguments])
     given = patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
     code: object = 0

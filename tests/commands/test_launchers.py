@@ -18,13 +18,14 @@ pytestmark = pytest.mark.slow
 PROGRAM = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from cli.command import command
+from functools import partial
+from cli.command import Command
 from errors import UserError
 
 def tell(folder):
     print("swept", *sorted(f"{{file.parent.name}}:{{file.read_text()}}" for file in folder.glob("*/seen")))
 
-@command("train", trains=True, after_sweep=tell)
+@partial(Command, name="train", trains=True, after_sweep=tell)
 def main(config, job):
     if config.seed == 7:
         raise UserError("the snowman ☃ melts")
