@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from cli.compose import compose, folder_to_resume, names, parse, quote, register, typed
 from cli.mistakes import GROUPS, MISTAKES, JobError, Refusal, composing, describe, explain_os_error
 from cli.output import prepare_output
-from cli.sweep import FLAGS, is_sweep, prepare_sweep, take_failures, write_failure
+from cli.sweep import FLAGS, prepare_sweep, take_failures, write_failure
 from conf.schema import CONF
 from errors import UserError
 from terminal import relative, visible
@@ -101,7 +101,7 @@ class Command:
             base = compose(
                 self.name, [each.input_line or "" for each in parse(arguments) if not each.is_sweep_override()]
             )
-            if is_sweep(base, arguments):
+            if base.hydra.mode == RunMode.MULTIRUN or not FLAGS.isdisjoint(arguments):  # by a preset, or by a flag
                 folder = sweep = prepare_sweep(self.name, base, arguments)
             else:
                 folder = folder_to_resume(base, in_run_dir=any(each.startswith("hydra.run.dir=") for each in arguments))

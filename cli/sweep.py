@@ -15,11 +15,6 @@ from errors import UserError
 FLAGS = {"-m", "--multirun"}
 
 
-def is_sweep(composed: DictConfig, arguments: Sequence[str]) -> bool:
-    """Whether Hydra will run several jobs: by a flag, or by a preset that has been `composed`."""
-    return not FLAGS.isdisjoint(arguments) or composed.hydra.mode == RunMode.MULTIRUN
-
-
 def prepare_sweep(command: str, base: DictConfig, arguments: Sequence[str]) -> Path:
     """The folder of a sweep, after which its jobs can run, also in other processes. Raises UserError at a mistake."""
     if base.resume is not None:

@@ -24,7 +24,7 @@ def torchrun(count: int, folder: Path, *checkpoint: Path) -> None:
     """Train everything on `count` ranks."""
     command = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m", "tests.training.in_ranks"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-m", *command, folder, *checkpoint]
+    arguments = [sys.executable, "-m", *command, *map(str, [folder, *checkpoint])]
     subprocess.run(arguments, cwd=ROOT, env=environment, timeout=300, check=True)
 
 
