@@ -1,4 +1,4 @@
-"""Turns a function of a configuration into a command: Hydra composes, a mistake is one line, the exit code tells."""
+"""A command around a function of a configuration: Hydra composes, a mistake is one line, the exit code tells."""
 
 import math
 import os
