@@ -1,9 +1,10 @@
 """Sample text from a trained model, or score a text: `python sample.py --help`."""
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from cli.command import command
+from cli.command import Command
 from conf.schema import SampleConfig
 from errors import UserError
 from terminal import visible
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
 
 
-@command("sample", free_text=("checkpoint", "prompt", "prompt_file", "output"), free_texts=("stop",))
+@partial(Command, name="sample", free_text=("checkpoint", "prompt", "prompt_file", "output"), free_texts=("stop",))
 def main(config: SampleConfig, _: object) -> None:
     """Sample or score. Only the result itself goes to standard output."""
     # Imported here, as torch is slow to import and --help does not need it.

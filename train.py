@@ -3,8 +3,9 @@
 import json
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 
-from cli.command import command
+from cli.command import Command
 from conf.schema import TrainConfig
 from data.config import Unit
 from errors import UserError
@@ -16,20 +17,21 @@ from training.run import Job, Run, changes, prepare_run, transfer
 FREE_TEXT, FREE_TEXTS = ("data.path", "resume", "init_from"), ("board.probe",)  # taken as they are typed
 
 
-@command("train", free_text=FREE_TEXT, free_texts=FREE_TEXTS, trains=True, after_sweep=compare_runs)
+@partial(Command, name="train", free_text=FREE_TEXT, free_texts=FREE_TEXTS, trains=True, after_sweep=compare_runs)
 def main(config: TrainConfig, job: Job) -> float | None:
     """Train as `config` says, as one of the ranks of a run.
 
     Returns the best validation loss in nats/char, for a sweep; None if the run has finished before.
     """
-    from training.distributed import current_ranks  # imported here, so that help need not wait for torch
+    from training.distributed import current_ranks, explain_lost_rank  # not above: help need not wait for torch
 
     ranks = current_ranks()
-    run = ranks.broadcast(prepare_run(config, job) if ranks.is_first else None)
-    if run.finished:
-        print(f"finished: {relative(run.directory)}, {run.finished}")
-        return None
-    return train(run)
+    with explain_lost_rank():
+        run = ranks.broadcast(prepare_run(config, job) if ranks.is_first else None)
+        if run.finished:
+            print(f"finished: {relative(run.directory)}, {run.finished}")
+            return None
+        return train(run)
 
 
 def train(run: Run) -> float:

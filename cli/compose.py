@@ -1,5 +1,6 @@
 """Configurations as Hydra composes them, before it does: nothing is written."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -74,14 +75,9 @@ def folder_to_resume(config: DictConfig, in_run_dir: bool) -> Path | None:
         raise UserError(
             "resume: expected a run's folder there or in hydra.run.dir, got both; with the latter, give auto"
         )
-    try:
-        folder = Path(config.resume).expanduser()
-        if has_run(folder):
-            return folder
-        newest = newest_run(folder, "**")
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"resume: cannot look for {config.resume!r}: {error}") from error
+    folder = Path(os.path.expanduser(config.resume))  # Path.expanduser raises where there is no such user
+    if has_run(folder):
+        return folder
+    newest = newest_run(folder, "**")
     hint = f"; the newest below it is {newest}" if newest else ""
     raise UserError(f"resume: expected auto or a run's folder with a checkpoint to resume, got {config.resume}{hint}")

@@ -22,13 +22,16 @@ EXTRAS = {  # of this project, by the choice that needs it
 }
 # Errors of the machine, not of the program: a full disk, a folder that may not be written.
 OS_ERRORS = {
-    getattr(errno, name)
+    getattr(errno, name, -1)  # Windows lacks some
     for name in (
         *("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"),
         *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOLCK", "ENOTSUP", "ESTALE"),
     )
-    if hasattr(errno, name)  # Windows lacks some
 }
+
+
+class Refusal(BaseException):
+    """A mistake on its way through Hydra, which would announce an Exception in words of its own."""
 
 
 class JobError(Exception):
@@ -58,11 +61,11 @@ def composing() -> Iterator[None]:
         raise UserError(f"expected arguments that Hydra can use, got {type(error).__name__}: {error}") from error
 
 
-def describe(error: Exception, command: str) -> str:
+def describe(error: BaseException, command: str) -> str:
     """An error of this project, of Hydra or of OmegaConf, in one line."""
     cause = error.__cause__ or error
     name = getattr(cause, "full_key", None)
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | Refusal):
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file in EXTRAS:
         group, _, choice = error.missing_cfg_file.rpartition("/")

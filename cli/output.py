@@ -38,5 +38,3 @@ def prepare_output(keep_running: bool) -> None:
                 write_through=stream.write_through,
             )
             setattr(sys, name, lasting)
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -1,7 +1,6 @@
 """Sweeps: what is checked before the first job, and what jobs in other processes need and report."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,19 +10,28 @@ from omegaconf import DictConfig
 from cli.compose import compose, parse, typed
 from cli.mistakes import MISTAKES, describe
 from conf.schema import CONF
+from errors import UserError
 
 FLAGS = {"-m", "--multirun"}
 
 
-def is_sweep(composed: DictConfig, arguments: Sequence[str]) -> bool:
-    """Whether Hydra will run several jobs: by a flag, or by a preset that has been `composed`."""
-    return not FLAGS.isdisjoint(arguments) or composed.hydra.mode == RunMode.MULTIRUN
+def prepare_sweep(command: str, base: DictConfig, arguments: Sequence[str]) -> Path:
+    """The folder of a sweep, after which its jobs can run, also in other processes. Raises UserError at a mistake."""
+    if base.resume is not None:
+        raise UserError(f"resume: expected one run, got a sweep with resume={base.resume}")
+    if problems := sweep_problems(command, base, arguments):
+        raise UserError("; ".join(problems))
+    # Jobs inherit that they print in any script, and where this program lies.
+    os.environ["PYTHONIOENCODING"] = "utf-8:backslashreplace"
+    path = [str(Path(CONF).parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    folder = Path(base.hydra.sweep.dir)
+    take_failures(folder)  # of a sweep that was killed there
+    return folder
 
 
 def sweep_problems(command: str, base: DictConfig, arguments: Sequence[str]) -> list[str]:
     """Everything wrong with each swept value, beside the first values of the others. `base` is without them."""
-    if base.hydra.runtime.choices.get("hydra/launcher") == "submitit_slurm" and not shutil.which("srun"):
-        return ["hydra/launcher: expected a machine of a Slurm cluster for submitit_slurm, got one without srun"]
     params = base.hydra.sweeper.get("params") or {}  # of a preset that is a sweep
     overrides = {each.get_key_element(): each for each in parse([*(f"{k}={v}" for k, v in params.items()), *arguments])}
     fixed = [each.input_line or "" for each in overrides.values() if not each.is_sweep_override()]
@@ -48,13 +56,6 @@ def sweep_problems(command: str, base: DictConfig, arguments: Sequence[str]) -> 
             preset = composed.hydra.runtime.choices["experiment"]
             found.append(f"experiment: expected one where it is a sweep by itself, got {preset} among others")
     return list(dict.fromkeys(found))
-
-
-def prepare_jobs() -> None:
-    """Set what the processes of jobs inherit: that they print in any script, and where this program lies."""
-    path = [str(Path(CONF).parent), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-    os.environ["PYTHONIOENCODING"] = "utf-8:backslashreplace"
 
 
 def write_failure(directory: Path, reason: str) -> None:

@@ -37,41 +37,14 @@ def test_the_shakespeare_presets_are_no_larger_than_their_peers(
 
 def test_every_problem_is_reported_together() -> None:
     wrong = [
-        "seed=-1",
-        "name=a/b",
-        "data.validation_fraction=1",
-        "data.test_fraction=-1",
-        "data.max_vocabulary=1",
-        "model.dropout=-0.1",
+        *("seed=-1", "name=a/b", "data.long_lines=cut", "data.validation_fraction=1", "data.test_fraction=-1"),
+        *("data.max_vocabulary=1", "model.heads=0", "model.dropout=-0.1", "model.attention_dropout=1"),
+        *("training.steps=0", "training.micro_batch_size=0", "training.patience=0", "training.learning_rate=nan"),
+        *("training.muon_learning_rate=0", "training.warmup=1", "training.weight_decay=-1", "board.probe=['']"),
+        *("board.attention_every=0", "board.pictures_every=0", "board.sample_length=-1"),
     ]
-    wrong += ["model.attention_dropout=1", "data.long_lines=cut"]
-    wrong += ["model.heads=0", "training.steps=0", "training.learning_rate=nan", "training.warmup=1"]
-    wrong += ["training.muon_learning_rate=0"]
-    wrong += ["training.micro_batch_size=0", "training.patience=0", "training.weight_decay=-1"]
-    wrong += ["board.probe=['']", "board.attention_every=0", "board.pictures_every=0", "board.sample_length=-1"]
     problems = composed(*wrong).problems()
-    assert [problem.split(":")[0] for problem in problems] == [
-        "seed",
-        "name",
-        "data.long_lines",
-        "data.validation_fraction",
-        "data.test_fraction",
-        "data.max_vocabulary",
-        "model.heads",
-        "model.dropout",
-        "model.attention_dropout",
-        "training.steps",
-        "training.micro_batch_size",
-        "training.patience",
-        "training.learning_rate",
-        "training.muon_learning_rate",
-        "training.warmup",
-        "training.weight_decay",
-        "board.probe",
-        "board.attention_every",
-        "board.pictures_every",
-        "board.sample_length",
-    ]
+    assert [problem.split(":")[0] for problem in problems] == [override.split("=")[0] for override in wrong]
     assert all("expected" in problem and "got" in problem for problem in problems)
 
 

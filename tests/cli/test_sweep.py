@@ -1,4 +1,4 @@
-"""What is checked of a sweep before its first job."""
+"""Checks of a sweep before its first job, and the failures reported after its last."""
 
 from collections.abc import Sequence
 from typing import Any

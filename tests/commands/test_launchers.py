@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from tests.commands.helpers import ROOT, TEXT, run
+from tests.commands.helpers import ROOT, TINY, run
 
 pytestmark = pytest.mark.slow
 
@@ -18,13 +18,14 @@ pytestmark = pytest.mark.slow
 PROGRAM = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from cli.command import command
+from functools import partial
+from cli.command import Command
 from errors import UserError
 
 def tell(folder):
     print("swept", *sorted(f"{{file.parent.name}}:{{file.read_text()}}" for file in folder.glob("*/seen")))
 
-@command("train", trains=True, after_sweep=tell)
+@partial(Command, name="train", trains=True, after_sweep=tell)
 def main(config, job):
     if config.seed == 7:
         raise UserError("the snowman ☃ melts")
@@ -54,14 +55,13 @@ exec "$@"
 """
 
 
-def sweep(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def sweep(folder: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     program = folder / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
-    search = f"{path}{os.pathsep}{os.environ['PATH']}" if path else os.environ["PATH"]
     return subprocess.run(
         [sys.executable, program, "-m", *arguments],
         cwd=folder,
-        env=os.environ | {"PATH": search, "PYTHONIOENCODING": "ascii"},
+        env=os.environ | {"PATH": path + os.environ["PATH"], "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         encoding="utf-8",
         timeout=120,
@@ -96,7 +96,7 @@ def test_a_sweep_on_slurm_is_an_array_of_jobs_each_in_its_folder(tmp_path: Path)
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     wanted = ["hydra.launcher.gpus_per_node=1", "hydra.launcher.cpus_per_task=8", "hydra.launcher.timeout_min=90"]
-    done = sweep(tmp_path, "hydra/launcher=submitit_slurm", *wanted, "seed=0,7", path=programs)
+    done = sweep(tmp_path, "hydra/launcher=submitit_slurm", *wanted, "seed=0,7", path=f"{programs}:")
     assert done.stderr == "train.py: job 1: the snowman ☃ melts\n"
     assert done.stdout.splitlines()[-1] == "swept 0:elsewhere"
     (folder,) = tmp_path.glob("runs/laptop/*")
@@ -115,8 +115,7 @@ def test_optuna_tries_two_runs_at_once_which_share_the_cores(tmp_path: Path, mon
     search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0"]
     search += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     search += ["model.heads=choice(1,2)", "training.learning_rate=tag(log, interval(1e-4, 1e-1))"]
-    tiny = ["runtime.device=cpu", "model.layers=1", "model.width=8", "training.steps=2", "board.sample_length=0"]
-    done = run("train", "-m", *search, *tiny, f"data.path={TEXT}", folder=tmp_path)
+    done = run("train", "-m", *search, *TINY, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("runs/laptop/*")
     assert (folder / "comparison.md").read_text() in done.stdout

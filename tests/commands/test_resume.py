@@ -1,15 +1,15 @@
 """Runs that are interrupted, resumed, and begun with the weights of others, as a user does it."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.commands.helpers import ROOT, SHORT, TEXT, TINY, call
+from tests.process import Process
 from training.checkpoint import load_checkpoint
 from training.run_folder import BEST, LAST
 
@@ -17,34 +17,23 @@ TIMES = ("seconds", "characters_per_second", "date")
 LONG = [*SHORT, "training.steps=100000", "training.evaluate_every=50000", "training.checkpoint_every=50"]
 
 
-def started(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
-    """`train.py`, when it has saved a checkpoint. In a session of its own, as Ctrl-C goes to all of one."""
+@contextmanager
+def started(*arguments: str, folder: Path) -> Iterator[Process]:
+    """`train.py`, when it has saved a checkpoint."""
     since = time.time()
-    command = [sys.executable, "-W", "error", str(ROOT / "train.py"), *arguments]
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not any(file.stat().st_mtime > since for file in folder.glob(f"**/checkpoints/{LAST}")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    return process
-
-
-def ended(process: "subprocess.Popen[str]", by: signal.Signals) -> tuple[int, str, str]:
-    """Exit code and what was said, after a signal that leaves time to save."""
-    process.send_signal(by)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    with closing(Process([str(ROOT / "train.py"), *arguments], folder)) as process:
+        process.until(lambda: any(file.stat().st_mtime > since for file in folder.glob(f"**/checkpoints/{LAST}")))
+        yield process
 
 
 def test_an_interrupted_run_saves_prints_how_to_resume_and_comes_to_the_same(tmp_path: Path, trained: Path) -> None:
     folder = tmp_path / "run"
     # Slowed down by looking at each step, which changes nothing, so that there is time to interrupt it.
-    process = started(*SHORT, "board.attention_every=1", f"hydra.run.dir={folder}", folder=tmp_path)
-    code, out, err = ended(process, signal.SIGINT)
-    assert code == 130, err
-    assert err == "\nSIGINT: finishing this step, then saving; once more to stop at once\n"
-    hint = out.splitlines()[-1]
+    with started(*SHORT, "board.attention_every=1", f"hydra.run.dir={folder}", folder=tmp_path) as process:
+        process.popen.send_signal(signal.SIGINT)
+        process.assert_ends(130)
+        assert process.errors() == "\nSIGINT: finishing this step, then saving; once more to stop at once\n"
+        hint = process.output().splitlines()[-1]
     assert hint.startswith("interrupted by SIGINT, and saved; to go on:  ")
     assert hint.endswith(" train.py resume=run")
     assert 0 < load_checkpoint(folder / "checkpoints" / LAST).step < 60
@@ -59,15 +48,8 @@ def test_an_interrupted_run_saves_prints_how_to_resume_and_comes_to_the_same(tmp
 
 
 def test_what_conflicts_is_listed_all_at_once(home: Path, trained: Path) -> None:
-    asked = [
-        "model.heads=2",
-        "seed=4",
-        "training.steps=10",
-        "experiment=shakespeare_cpu",
-        "data.unit=line",
-        "name=laptop",
-    ]
-    done = call(f"resume={trained}", *asked, folder=home)
+    asked = ["model.heads=2", "seed=4", "training.steps=10", "experiment=shakespeare_cpu", "data.unit=line"]
+    done = call(f"resume={trained}", *asked, "name=laptop", folder=home)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "train.py: resume: expected what the run was started with, got model.heads=2 (was 4), seed=4 (was 0), "
@@ -102,16 +84,16 @@ def test_another_text_is_refused_and_the_same_elsewhere_is_not(tmp_path: Path, t
 
 
 def test_a_second_process_refuses_the_folder_of_the_first_until_it_is_dead(tmp_path: Path) -> None:
-    first = started(*LONG, "hydra.run.dir=run", folder=tmp_path)
-    for resume in ([], ["resume=auto"], ["resume=run"]):
-        where = [] if resume == ["resume=run"] else ["hydra.run.dir=run"]
-        second = call(*resume, *where, folder=tmp_path)
-        assert second.returncode == 2
-        assert "expected a folder that no other process trains in, got" in second.stderr
-        assert second.stderr.count("\n") == 1
-    os.kill(first.pid, signal.SIGKILL)  # its lock file stays, and locks no more
-    first.communicate()
-    assert ended(started(*LONG, "hydra.run.dir=run", "resume=auto", folder=tmp_path), signal.SIGTERM)[0] == 143
+    with started(*LONG, "hydra.run.dir=run", folder=tmp_path) as first:
+        for where in (["hydra.run.dir=run"], ["hydra.run.dir=run", "resume=auto"], ["resume=run"]):
+            second = call(*where, folder=tmp_path)
+            assert second.returncode == 2
+            assert "expected a folder that no other process trains in, got" in second.stderr
+            assert second.stderr.count("\n") == 1
+        assert first.kill()  # its lock file stays, and locks no more
+    with started(*LONG, "hydra.run.dir=run", "resume=auto", folder=tmp_path) as again:
+        again.popen.send_signal(signal.SIGTERM)
+        again.assert_ends(143)
 
 
 def test_a_run_begins_with_the_weights_of_another_and_says_what_became_of_characters(

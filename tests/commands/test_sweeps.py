@@ -60,13 +60,6 @@ def test_a_preset_can_be_a_sweep_by_itself_and_ends_in_a_table(tmp_path: Path, f
     assert len(json.loads((folder / "comparison.json").read_text())) == 2
 
 
-def test_a_mistake_in_a_preset_that_is_a_sweep_is_found_before_it_starts(tmp_path: Path) -> None:
-    done = call("experiment=position_study", "model.heads=3", *SHORT, folder=tmp_path)
-    assert done.returncode == 2
-    assert re.fullmatch(r"train\.py: model\.heads: expected a divisor of model\.width=8, got 3: .*\n", done.stderr)
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_preset_that_is_a_sweep_can_be_read(tmp_path: Path) -> None:
     done = call("experiment=scoring_study", "--cfg", "job", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,15 +4,14 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.commands.helpers import ROOT, SHORT, run
+from tests.process import PATIENCE, Process
 from training.checkpoint import load_checkpoint
 from training.run_folder import LAST
 
@@ -37,48 +36,23 @@ runpy.run_path({str(ROOT / "train.py")!r}, run_name="__main__")
 """
 
 
-class Several:
-    """Two processes of a script, their output in files."""
-
-    def __init__(self, script: Path, arguments: tuple[str, ...], folder: Path, restarts: int) -> None:
-        options = ["--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
-        self._files = [folder / "out", folder / "err"]
-        with open(self._files[0], "w") as out, open(self._files[1], "w") as err:
-            self.torchrun = subprocess.Popen(
-                [sys.executable, "-m", "torch.distributed.run", *options, str(script), *arguments],
-                cwd=folder,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-
-    def output(self) -> str:
-        return self._files[0].read_text()
-
-    def errors(self) -> str:
-        """Without what torchrun adds: its lines, and at last a traceback of its own, as its processes failed."""
-        text = self._files[1].read_text().partition("Traceback (most recent call last):\n  File ")[0]
-        return "".join(line for line in text.splitlines(keepends=True) if not re.match(AGENT, line))
-
-    def wait_for(self, pattern: str) -> None:
-        while not re.search(pattern, self.output()):
-            assert self.torchrun.poll() is None, self.errors()
-            os.sched_yield()
-
-    def processes(self) -> list[int]:
-        children = Path(f"/proc/{self.torchrun.pid}/task/{self.torchrun.pid}/children")
-        return [int(child) for child in children.read_text().split()]
-
-
 @contextmanager
-def several(*arguments: str, folder: Path, script: Path = ROOT / "train.py", restarts: int = 0) -> Iterator[Several]:
-    started = Several(script, arguments, folder, restarts)
-    try:
-        yield started
-    finally:
-        started.torchrun.terminate()
-        started.torchrun.wait()
+def torchrun(*arguments: str, folder: Path, script: Path = ROOT / "train.py", restarts: int = 0) -> Iterator[Process]:
+    """Two processes of a script."""
+    options = ["--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
+    command = ["-m", "torch.distributed.run", *options, str(script), *arguments]
+    with closing(Process(command, folder, OMP_NUM_THREADS="1", PYTHONWARNINGS="error")) as process:
+        try:
+            yield process
+        finally:
+            process.popen.terminate()  # else its own processes would stay
+            process.popen.wait()
+
+
+def errors(process: Process) -> str:
+    """Without what torchrun adds: its lines, and at last a traceback of its own, as its processes failed."""
+    text = process.errors().partition("Traceback (most recent call last):\n  File ")[0]
+    return "".join(line for line in text.splitlines(keepends=True) if not re.match(AGENT, line))
 
 
 def late(folder: Path) -> Path:
@@ -87,9 +61,9 @@ def late(folder: Path) -> Path:
 
 
 def test_a_sweep_on_several_ranks_is_what_it_is_on_one(tmp_path: Path) -> None:
-    with several("-m", *TINY, "seed=0,3", folder=tmp_path, script=late(tmp_path)) as started:
-        assert (started.torchrun.wait(120), started.errors()) == (0, "")
-        output = started.output()
+    with torchrun("-m", *TINY, "seed=0,3", folder=tmp_path, script=late(tmp_path)) as process:
+        assert (process.exit_code(PATIENCE), errors(process)) == (0, "")
+        output = process.output()
     assert output.count("cpu (as asked, 2 processes; 1 threads)") == output.count("step 60/60  loss") == 2
     assert "comparison.md" in output
     run("train", *TINY, "seed=3", "hydra.run.dir=alone", folder=tmp_path)
@@ -103,9 +77,9 @@ def test_a_sweep_on_several_ranks_is_what_it_is_on_one(tmp_path: Path) -> None:
 
 def test_ranks_that_start_at_other_times_begin_and_resume_the_same_run(tmp_path: Path) -> None:
     for steps, word in (("training.steps=60", "folder   "), ("training.steps=70", "resumed  at step 60 of 70\n")):
-        with several(*TINY, "resume=auto", steps, folder=tmp_path, script=late(tmp_path)) as started:
-            assert (started.torchrun.wait(120), started.errors()) == (0, "")
-            assert word in started.output()
+        with torchrun(*TINY, "resume=auto", steps, folder=tmp_path, script=late(tmp_path)) as process:
+            assert (process.exit_code(PATIENCE), errors(process)) == (0, "")
+            assert word in process.output()
         (folder,) = tmp_path.glob("runs/*/*")
     assert load_checkpoint(folder / "checkpoints" / LAST).step == 70
     assert len(list(folder.glob("events.*"))) == 2  # of rank 0, at each start
@@ -121,33 +95,34 @@ def test_ranks_that_start_at_other_times_begin_and_resume_the_same_run(tmp_path:
 )
 def test_a_mistake_is_printed_once(tmp_path: Path, command: str, argument: str, message: str) -> None:
     arguments = (*TINY, argument) if command == "train" else (argument,)
-    with several(*arguments, folder=tmp_path, script=ROOT / f"{command}.py") as started:
-        assert started.torchrun.wait(60) == 1  # torchrun's own
-        assert re.fullmatch(f"{command}\\.py: {message}\n", started.errors())
+    with torchrun(*arguments, folder=tmp_path, script=ROOT / f"{command}.py") as process:
+        assert process.exit_code(PATIENCE) == 1  # torchrun's own
+        assert re.fullmatch(f"{command}\\.py: {message}\n", errors(process))
     assert not list(tmp_path.glob("runs/**/*"))
 
 
 def test_a_signal_stops_all_ranks_at_the_same_step_and_the_run_is_saved(tmp_path: Path) -> None:
-    with several(*LONG, "hydra.run.dir=run", folder=tmp_path) as started:
-        started.wait_for("step +20/")
-        started.torchrun.send_signal(signal.SIGTERM)
-        started.torchrun.wait(60)
-        assert started.errors() == ASKED_TO_END
-        assert started.output().count("interrupted by SIGTERM, and saved; to go on: ") == 1
+    with torchrun(*LONG, "hydra.run.dir=run", folder=tmp_path) as process:
+        process.wait_for("step +20/")
+        process.popen.send_signal(signal.SIGTERM)
+        process.exit_code(PATIENCE)
+        assert errors(process) == ASKED_TO_END
+        assert process.output().count("interrupted by SIGTERM, and saved; to go on: ") == 1
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / LAST).step >= 20
 
 
 def test_after_a_rank_is_lost_all_restart_where_the_run_was_saved(tmp_path: Path) -> None:
     # Slowed down by looking at each step, which changes nothing, so that there is time to end one.
     slow = (*TINY, "board.attention_every=1", "training.checkpoint_every=5", "hydra.run.dir=run", "resume=auto")
-    with several(*slow, folder=tmp_path, restarts=1) as started:
-        started.wait_for("step 30/")
-        os.kill(started.processes()[1], signal.SIGKILL)
-        assert started.torchrun.wait(120) == 0
-        assert re.search(r"resumed  at step [345]\d of 60\n", started.output())
+    with torchrun(*slow, folder=tmp_path, restarts=1) as process:
+        process.wait_for("step 30/")
+        children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+        assert process.exit_code(PATIENCE) == 0
+        assert re.search(r"resumed  at step [345]\d of 60\n", process.output())
         # torchrun asks those that are left to end, and may come before they miss the other.
         explained = "train.py: expected all processes of the run to go on, got one that ended\n"
-        assert started.errors().removeprefix(ASKED_TO_END) == explained
+        assert errors(process).removeprefix(ASKED_TO_END) == explained
     run("train", *TINY, "hydra.run.dir=alone", folder=tmp_path)
     one, both = (json.loads((tmp_path / folder / "summary.json").read_text()) for folder in ("alone", "run"))
     assert both["final_validation_loss"] == pytest.approx(one["final_validation_loss"], abs=1e-5)

@@ -20,10 +20,6 @@ from training.evaluate import evaluate
 from training.run_folder import BEST, LAST
 
 
-def snapshot(folder: Path) -> dict[Path, bytes]:
-    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
 def test_a_run_leaves_all_that_was_promised(home: Path, trained: Path) -> None:
     files = {str(file.relative_to(trained)) for file in trained.rglob("*") if file.is_file()}
     events = {file for file in files if "tfevents" in file}
@@ -95,10 +91,7 @@ MISTAKES = {
     "unknown key": (["model.widht=8"], "model.widht: there is no such name; did you mean model.width?"),
     "added key": (["+model.depth=8"], "there is no such name: .*depth"),
     "without its group": (["steps=8"], "steps: there is no such name; did you mean training.steps.$"),
-    "another command's": (
-        ["temperature=1"],
-        "temperature: there is no such name; all names: python train.py --cfg job",
-    ),
+    "another command's": (["temperature=1"], "temperature: there is no such name; all names: python train.py --cfg"),
     "wrong type": (["model.width=wide"], "model.width: Value 'wide' of type 'str' could not be converted to Integer"),
     "no name": (["quick"], "expected name=value, got 'quick'"),
     "not a value": (["model.attention=[single"], r"expected name=value, got 'model.attention=\[single' \("),
@@ -113,6 +106,7 @@ MISTAKES = {
     "long probe": ([f"board.probe={'a' * 65}"], "board.probe: expected at most .*=64.* got 65"),
     "sweep over an unknown key": (["-m", "model.widht=1,2"], "model.widht: there is no such name"),
     "sweep with bad values": (["-m", "model.heads=1,2,3", "seed=0,-1"], "heads: expected a divisor .* got 3.*; seed: "),
+    "preset that sweeps": (["experiment=position_study", "model.heads=3"], "model.heads: expected a divisor .* got 3"),
     "sweep of a resumed run": (["-m", "resume=auto", "seed=1,2"], "resume: expected one run, got a sweep"),
     "sweep of standard input": (["-m", "data.path=-", "seed=1,2"], "data.path: .* got -; type data.path=FILE$"),
     "no such run": (["resume=nowhere"], "resume: expected auto or a run's folder with a checkpoint.*, got nowhere$"),
@@ -136,11 +130,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: lis
 
 
 def test_a_folder_that_holds_a_run_is_not_trained_into_again(home: Path, trained: Path) -> None:
-    before = snapshot(trained)
+    before = {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()}
     done = call(*SMALL, f"hydra.run.dir={trained}", folder=home)
     assert done.returncode == 2
     assert "hydra.run.dir: expected a folder without a run in it" in done.stderr
-    assert snapshot(trained) == before
+    assert {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()} == before
 
 
 def test_the_test_split_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Path) -> None:

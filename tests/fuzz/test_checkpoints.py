@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from errors import UserError
 from tests.fuzz.checkpoints import saved, several
 from tests.fuzz.damage import altered, damaged
+from tests.stress.compare import leaves
 from training.checkpoint import Checkpoint, load_checkpoint
 
 WHOLE = [saved(each) for each in several()]
@@ -21,17 +22,7 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8
 SMALL_WEIGHT = 100  # logits of weights no larger are finite
 
 
-def values(value: Any) -> Any:
-    """All that is in it, to be compared to the last bit: tensors as their bytes, where NaN equals itself."""
-    match value:
-        case torch.Tensor():
-            return value.dtype, value.shape, value.numpy().tobytes()
-        case dict():
-            return {key: values(each) for key, each in value.items()}
-    return values(vars(value)) if isinstance(value, Checkpoint) else repr(value)
-
-
-VALUES = [values(each) for each in several()]
+VALUES = [dict(leaves(each)) for each in several()]
 
 
 def check(file: Path) -> Checkpoint | None:
@@ -79,7 +70,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for blob in WHOLE:
         for whole in (blob, sealed(*unsealed(blob))):
             file.write_bytes(whole)
-            assert values(check(file)) in VALUES
+            assert dict(leaves(check(file))) in VALUES
     return file
 
 
@@ -87,7 +78,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_damage_is_found_or_changed_nothing(file: Path, blob: bytes) -> None:
     file.write_bytes(blob)
     found = check(file)
-    assert found is None or values(found) in VALUES
+    assert found is None or dict(leaves(found)) in VALUES
 
 
 @st.composite

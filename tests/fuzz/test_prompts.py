@@ -5,7 +5,7 @@ import json
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,9 +18,10 @@ from errors import UserError
 from tests.fuzz.checkpoints import several
 from tests.fuzz.damage import any_text
 from training.config import Device, Precision
+from training.run import Job
 
 MODELS = several()
-main = cast(Any, sample.main).__wrapped__  # without the command line
+JOB = Job(Path(), [], {})
 
 tiny = st.sampled_from([5e-324, 1e-45, 1e-38, 1e-8])
 settings: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -96,7 +97,7 @@ def test_what_is_asked_for_is_written_whole_or_refused(models: Path, data: st.Da
         raw, mistake = io.BytesIO(), False
         with redirect_stdout(io.TextIOWrapper(raw, "utf-8", "backslashreplace")) as out, redirect_stderr(io.StringIO()):
             try:
-                main(config, Path())
+                sample.main.main(config, JOB)
             except UserError:
                 mistake = True
             out.flush()

@@ -19,19 +19,19 @@ CLOCKS = ("seconds", "training_seconds", "characters_per_second", "date")  # nam
 AT_THE_END = ("result/", "_hparams_/")  # logged again by a run that is resumed after its last step
 
 
-def leaves(tree: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Every value in `tree` by its name, but clocks. Equal ones are bitwise equal."""
+def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every value in `tree` by its name. Equal ones are bitwise equal."""
     if is_dataclass(tree):
         tree = {each.name: getattr(tree, each.name) for each in fields(tree)}
     elif isinstance(tree, list):
         tree = dict(enumerate(tree))
     if isinstance(tree, dict):
         for key, branch in tree.items():
-            yield from leaves(branch, f"{name}/{key}")
+            yield from leaves(branch, f"{name}/{key}".removeprefix("/"))
     elif isinstance(tree, Tensor):
         content = tree.reshape(-1).view(torch.uint8).numpy().tobytes()
         yield name, f"{tree.dtype} {tuple(tree.shape)} {hashlib.sha256(content).hexdigest()}"
-    elif not name.endswith(CLOCKS):
+    else:
         yield name, repr(tree)
 
 
@@ -46,12 +46,12 @@ def logged(run: Path) -> dict[str, tuple[tuple[int, bytes], ...]]:
 
 
 def everything(run: Path) -> dict[str, str]:
-    """All that a finished run leaves, by name. Raises OSError or ValueError if it cannot be read."""
+    """All that a finished run leaves but clocks, by name. Raises OSError or ValueError if it cannot be read."""
     parts: dict[str, Any] = {name: load_checkpoint(run / "checkpoints" / name) for name in (LAST, BEST)}
     parts["summary.json"] = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     parts["board"] = logged(run)
     parts["unfinished"] = [file.name for file in run.rglob(".*.tmp")]
-    return {name: leaf for part, tree in parts.items() for name, leaf in leaves(tree, part)}
+    return {name: leaf for name, leaf in leaves(parts) if not name.endswith(CLOCKS)}
 
 
 def differences(run: Path, reference: Path) -> list[str]:

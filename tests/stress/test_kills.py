@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.process import Process
 from tests.stress.compare import differences, saved_at, saved_step, unfinished, unloadable
 from tests.stress.conftest import KILLS
-from tests.stress.process import Process, Reference, reference
+from tests.stress.process import Reference, reference
 
 SETUPS = {
     "Muon, rotary, dropout, bf16": "model.dropout=0.1 runtime.precision=bf16",

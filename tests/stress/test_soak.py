@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.process import Process
 from tests.stress.conftest import STEPS
-from tests.stress.process import EVALUATED, Process
+from tests.stress.process import EVALUATED, start
 
 STRETCHES = 50  # each with an evaluation and a sample, pictures, two checkpoints and four snapshots of attention
 SETTLED = 0.1, 0.2  # share of the steps in which memory has become what it should stay
@@ -56,7 +57,7 @@ def test_memory_and_open_files_stay_as_they_are(
     logging = {"training.evaluate_every": 1, "board.pictures_every": 1, "training.checkpoint_every": 2}
     cadences = [f"{name}={stretch // often}" for name, often in (logging | {"board.attention_every": 4}).items()]
     settings = [*cadences, f"data.path={text}", f"training.steps={steps}", f"hydra.run.dir={tmp_path / 'run'}"]
-    with closing(Process([*settings, "data.validation_fraction=0.01"])) as process:
+    with closing(start([*settings, "data.validation_fraction=0.01"])) as process:
         usages = watch(process, interval=min(1.0, steps / 10_000))
     memory, files = medians(usages, SETTLED[0] * steps, SETTLED[1] * steps)
     memory_at_end, files_at_end = medians(usages, END * steps, steps)

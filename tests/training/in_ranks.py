@@ -1,4 +1,4 @@
-"""Trains what test_distributed.py compares, as one of several processes: torchrun ... FOLDER [CHECKPOINT]."""
+"""The training runs that test_distributed.py compares, as one of several ranks: torchrun ... FOLDER [CHECKPOINT]."""
 
 import sys
 from pathlib import Path
@@ -17,12 +17,9 @@ from training.distributed import current_ranks, run_ranks
 
 BREAK = 0  # the id of a line break
 LINES = Lines(np.concatenate([[BREAK], *([*range(1, 2 + n % 6), BREAK] for n in range(40))]).astype(np.uint8), 8, BREAK)
-BF16 = RuntimeConfig(device=Device.cpu, precision=Precision.bf16)
-FP16 = RuntimeConfig(device=Device.cpu, precision=Precision.fp16)
-
 UNSEEN = BoardConfig(attention_every=1000, pictures_every=1000, sample_length=0)  # which is quick
 
-# Arguments of `train` by name: each run is to come to the same by one process as by several.
+# Arguments of `train` by name: each run is to come to the same on one rank as on several.
 RUNS: dict[str, dict[str, Any]] = {
     "muon": {},
     "adamw": {"optimizer": OptimizerKind.adamw},
@@ -30,10 +27,10 @@ RUNS: dict[str, dict[str, Any]] = {
     "uneven": {"batch_size": 7, "micro_batch_size": 2},
     "dropout": {"batch_size": 8, "micro_batch_size": 2, "shape": {"dropout": 0.2, "attention_dropout": 0.1}},
     "lines": {"sequences": LINES, "batch_size": 7},
-    "bf16": {"runtime": BF16},
-    "fp16": {"runtime": FP16},
+    "bf16": {"runtime": RuntimeConfig(device=Device.cpu, precision=Precision.bf16)},
+    "fp16": {"runtime": RuntimeConfig(device=Device.cpu, precision=Precision.fp16)},
 }
-# Every parameter of every kind must get its gradient from all processes.
+# Every parameter of every kind must get its gradient from all ranks.
 KINDS: dict[str, dict[str, Any]] = {
     f"{scoring}, {position}": {
         "shape": {"attention": ["single", "multi"], "scoring": scoring, "position": position},
@@ -43,30 +40,23 @@ KINDS: dict[str, dict[str, Any]] = {
     for scoring in ScoringKind
     for position in PositionKind
 }
-
-
-# Gone on with from a checkpoint that others have made.
-LONGER = 60  # steps
+LONGER = 60  # steps of a run that resumes from a checkpoint of other ranks
 
 
 def train_all(folder: Path, runs: dict[str, dict[str, Any]], checkpoint: Path | None) -> None:
-    """Each run in a folder of its own, and beside them what the first batches were."""
+    """Train each run in a folder of its own, and save the first batches beside them."""
     ranks = current_ranks()
     batches = Batches(Windows(IDS[:256], 8), 7, 0, ranks.rank, ranks.world_size)
     folder.mkdir(exist_ok=True)
     torch.save([batches(step).targets for step in range(9)], folder / f"batches_{ranks.rank}.pt")
-    for name, told in runs.items():
-        given = dict(told)
-        train(folder / name, decoder(**given.pop("shape", {})), board=UNSEEN, **given)
+    for name, options in runs.items():
+        others = {key: value for key, value in options.items() if key != "shape"}
+        train(folder / name, decoder(**options.get("shape", {})), board=UNSEEN, **others)
     if checkpoint:
         train(folder / "longer", board=UNSEEN, last=load_checkpoint(checkpoint), steps=LONGER)
 
 
-def main(folder: Path, checkpoint: Path | None) -> None:
-    runs = RUNS if checkpoint is None else RUNS | KINDS
-    run_ranks(lambda: train_all(folder, runs, checkpoint))
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2:] else None)
+    target, checkpoint = Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2:] else None
+    run_ranks(lambda: train_all(target, RUNS | KINDS if checkpoint else RUNS, checkpoint))
