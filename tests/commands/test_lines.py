@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.lines import fingerprints, split
-from tests.commands.helpers import call
+from tests.commands.helpers import call, sample
 from training.checkpoint import find_checkpoint, load_checkpoint
 
 NAMES = [first + middle + last for first in "bdfkl" for middle in ("a", "ee", "ou") for last in ("n", "na", "ris")]
@@ -45,7 +45,7 @@ def test_the_probe_and_ten_lines_are_shown_in_tensorboard(names: Path) -> None:
 
 
 def test_sampling_gives_lines_and_marks_those_of_the_training_set(names: Path) -> None:
-    done = call("count=40", "temperature=1.5", command="sample", folder=names)
+    done = sample("count=40", "temperature=1.5", folder=names)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 40
@@ -59,16 +59,16 @@ def test_sampling_gives_lines_and_marks_those_of_the_training_set(names: Path) -
 
 
 def test_a_prompt_is_the_beginning_of_a_line(names: Path) -> None:
-    given = call("prompt=kou", "count=5", command="sample", folder=names)
+    given = sample("prompt=kou", "count=5", folder=names)
     assert given.returncode == 0, given.stderr
     assert all(line.startswith("kou") for line in given.stdout.splitlines())
-    piped = call("prompt_file=-", "count=5", command="sample", folder=names, stdin="kou\n")
+    piped = sample("prompt_file=-", "count=5", folder=names, stdin="kou\n")
     assert piped.stdout == given.stdout
 
 
 @pytest.mark.parametrize("prompt", ["a\nb", "bananas!"])
 def test_a_prompt_that_is_no_beginning_of_a_line_is_a_clear_error(names: Path, prompt: str) -> None:
-    done = call("prompt_file=-", command="sample", folder=names, stdin=prompt)
+    done = sample("prompt_file=-", folder=names, stdin=prompt)
     assert (done.returncode, done.stdout) == (2, "")
     assert "prompt: expected the beginning of one line, at most model.context - 1 = 7 characters, got" in done.stderr
 

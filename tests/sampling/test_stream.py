@@ -55,7 +55,7 @@ def text_of(given: SamplingRequest) -> str:
 def test_characters_appear_one_by_one_after_the_prompt() -> None:
     screen = streamed(request())
     text = "ab" + text_of(request())
-    assert screen.flushed == [*(text[:end] for end in range(2, 33)), text + "\n"]
+    assert screen.flushed == [*(text[:end] for end in range(3, 33)), text + "\n"]
 
 
 def test_nothing_of_a_stop_is_ever_shown() -> None:
