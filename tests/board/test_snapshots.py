@@ -155,6 +155,6 @@ def test_no_positions_make_no_encoding(tmp_path: Path) -> None:
 
 
 def table_of(model: Decoder) -> np.ndarray:
-    rotary = model.blocks[0].attention.pooling.rotary
-    table = rotary.table.flatten(1) if rotary else model.position.table
-    return table.detach().numpy()  # type: ignore[operator]
+    position = model.blocks[0].attention.pooling.rotary or model.position
+    assert position is not None
+    return position.table.detach().flatten(1).numpy()
