@@ -1,4 +1,4 @@
-"""What textbooks print, draw and derive, held by this project's attention and positions; docs/textbook.md tells it.
+"""Textbooks' printed numbers, figures and derivations, held by this project's attention; docs/textbook.md tells it.
 
 Textbooks write queries as (batch, queries, size). Here an axis of heads comes second, of length one if they have none.
 """
@@ -251,7 +251,7 @@ def test_a_learned_position_has_gradients_for_the_positions_in_use_alone() -> No
 
 
 def change_by_swapping_earlier_characters(position: PositionKind, scoring: ScoringKind, layers: int = 1) -> float:
-    """How far the last logits of a causal decoder move."""
+    """Largest change of the last logits of a causal decoder."""
     config = DecoderConfig(layers=layers, heads=2, width=16, context=8, position=position, scoring=scoring)
     decoder = Decoder(config, vocabulary_size=10, generator=torch.Generator().manual_seed(0)).double()
     logits = decoder(torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [3, 1, 5, 1, 4, 9, 2, 6]]))[:, -1]

@@ -21,7 +21,7 @@ from tests.sampling.reference_filters import FILTERS, assert_drawn_from, exact
 
 
 def window(ids: Sequence[int], context: int = CONTEXT) -> Sequence[int]:
-    """What a decoder without a cache is to see of all ids so far, id by id: at the end of a context its last half."""
+    """Ids that a decoder without a cache is to see of all so far, id by id: at the end of a context its last half."""
     seen: list[int] = []
     for one in ids:
         seen = [*seen, one] if len(seen) < context else [*seen, one][-max(context // 2, 1) :]

@@ -21,7 +21,7 @@ from tests.sampling.helpers import DECODER, VOCABULARY, request
 
 
 class Screen(io.StringIO):
-    """What is written, and what was there at each flush."""
+    """A text, and its state at each flush."""
 
     def __init__(self) -> None:
         super().__init__()
