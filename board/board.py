@@ -19,7 +19,7 @@ from board.pictures import attention_grid, enlarged, heat_map
 from board.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take
 from board.writer import EventWriter
 from model.decoder import Decoder
-from model.position import LearnedPosition, NoPosition
+from model.position import LearnedPosition
 from sampling.completion import complete
 
 SNAPSHOTS = 40  # at most in a run, unless the user asks otherwise
@@ -122,7 +122,7 @@ class Board:
         if encoding is None:
             return
         self.writer.add_summary(summary_of_encoding(encoding), step)
-        if not isinstance(decoder.position, NoPosition):  # else it is rotary
+        if decoder.position is not None:  # else it is rotary
             largest = LARGEST_LEARNED if isinstance(decoder.position, LearnedPosition) else 1.0
             picture = enlarged(heat_map((encoding.values / largest + 1) / 2), ENCODING_PIXELS)
             self.writer.add_summary(image("encoding/positions_down_columns_across", picture, dataformats="HWC"), step)

@@ -26,10 +26,6 @@ class SingleHeadAttention(nn.Module):
         query, key, _ = self._split(x)
         return self.pooling.weights(query, key, valid_lens)
 
-    def residual_projection(self) -> nn.Linear:
-        """The last linear layer before the residual addition."""
-        return self.value
-
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value = self.value(x).unsqueeze(1)  # (B, 1, T, D)
         if not self.pooling.scoring.uses_query_key:
@@ -62,10 +58,6 @@ class MultiHeadAttention(nn.Module):
         """Attention weights of input (B, T, C): (B, H, T, T)."""
         query, key, _ = self._split(x)
         return self.pooling.weights(query, key, valid_lens)
-
-    def residual_projection(self) -> nn.Linear:
-        """The last linear layer before the residual addition."""
-        return self.output
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, T, C = x.shape

@@ -38,9 +38,8 @@ class DecoderConfig:
     context: int
     dropout: float = 0.0  # on the embedding and on the output of each sublayer
     attention_dropout: float = 0.0  # on the attention weights
-    attention: list[AttentionKind] = field(
-        default_factory=lambda: [AttentionKind.multi]
-    )  # one for all layers, or one for each
+    # One for all layers, or one for each.
+    attention: list[AttentionKind] = field(default_factory=lambda: [AttentionKind.multi])
     scoring: ScoringKind = ScoringKind.dot
     position: PositionKind = PositionKind.sinusoidal
     feed_forward: int | None = None  # width of the hidden layer; by default 4 * width
@@ -60,11 +59,9 @@ class DecoderConfig:
 
     def block_parameter_count(self) -> int:
         """Number of weights in the linear layers of all blocks."""
-        attention = {AttentionKind.single: 3, AttentionKind.multi: 4}
-        if self.scoring == ScoringKind.mean:
-            attention = {AttentionKind.single: 1, AttentionKind.multi: 2}
-        squares = sum(attention[kind] for kind in self.attention_kinds()) * self.width**2
-        return squares + self.layers * 2 * self.width * (self.feed_forward or 4 * self.width)
+        inputs = 1 if self.scoring == ScoringKind.mean else 3  # query, key and value, or value alone
+        squares = sum(inputs + (kind == AttentionKind.multi) for kind in self.attention_kinds())
+        return squares * self.width**2 + self.layers * 2 * self.width * (self.feed_forward or 4 * self.width)
 
     def problems(self) -> list[str]:
         """Errors in these values, one entry each."""

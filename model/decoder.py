@@ -12,15 +12,13 @@ from torch.nn import functional as F
 from model.attention import MultiHeadAttention, SingleHeadAttention
 from model.config import AttentionKind, DecoderConfig, PositionKind
 from model.pooling import AttentionPooling, LayerCache
-from model.position import LearnedPosition, NoPosition, Positions, RotaryPosition, SinusoidalPosition
+from model.position import LearnedPosition, Positions, RotaryPosition, SinusoidalPosition
 from model.scoring import Additive, Bilinear, make_scoring
 
 
-class Norm(nn.LayerNorm):
+def norm(width: int) -> nn.LayerNorm:
     """Layer normalization without parameters: the next linear layer can learn the gain."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, elementwise_affine=False)
+    return nn.LayerNorm(width, elementwise_affine=False)
 
 
 class FeedForward(nn.Module):
@@ -40,7 +38,7 @@ class Block(nn.Module):
 
     def __init__(self, config: DecoderConfig, kind: AttentionKind) -> None:
         super().__init__()
-        self.attention_norm = Norm(config.width)
+        self.attention_norm = norm(config.width)
         heads, head_size = config.heads_and_size(kind)
         pooling = AttentionPooling(
             make_scoring(config.scoring, heads, head_size),
@@ -53,7 +51,7 @@ class Block(nn.Module):
                 self.attention = SingleHeadAttention(config.width, head_size, pooling)
             case AttentionKind.multi:
                 self.attention = MultiHeadAttention(config.width, heads, config.bias, pooling)
-        self.feed_forward_norm = Norm(config.width)
+        self.feed_forward_norm = norm(config.width)
         self.feed_forward = FeedForward(config.width, config.feed_forward or 4 * config.width, config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -72,18 +70,18 @@ class Decoder(nn.Module):
             raise ValueError("; ".join(problems))
         self.config = config
         self.embedding = nn.Embedding(vocabulary_size, config.width)
-        self.position: SinusoidalPosition | LearnedPosition | NoPosition
+        self.position: SinusoidalPosition | LearnedPosition | None
         match config.position:
             case PositionKind.sinusoidal:
                 self.position = SinusoidalPosition(config.context, config.width)
             case PositionKind.learned:
                 self.position = LearnedPosition(config.context, config.width)
             case PositionKind.rotary | PositionKind.none:  # applied in attention, or nowhere
-                self.position = NoPosition()
+                self.position = None
         self.dropout = nn.Dropout(config.dropout)
         blocks = nn.ModuleList(Block(config, kind) for kind in config.attention_kinds())
         self.blocks = cast(Sequence[Block], blocks)
-        self.norm = Norm(config.width)
+        self.norm = norm(config.width)
         self.output = nn.Linear(config.width, vocabulary_size, bias=False)
         self._initialise(generator)
 
@@ -118,7 +116,8 @@ class Decoder(nn.Module):
         if self.config.context < T:
             raise ValueError(f"expected at most {self.config.context} positions, got {T}")
         # sqrt(C) scales embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
-        return self.dropout(self.position(self.embedding(ids) * math.sqrt(self.config.width), positions))
+        x = self.embedding(ids) * math.sqrt(self.config.width)
+        return self.dropout(x if self.position is None else self.position(x, positions))
 
     def linear_weights(self) -> list[nn.Parameter]:
         """Weight matrices of all linear layers in the blocks."""
@@ -143,7 +142,12 @@ class Decoder(nn.Module):
         residual_scale = (2 * self.config.layers) ** -0.5
         with torch.no_grad():
             for block in self.blocks:
-                block.attention.residual_projection().weight.mul_(residual_scale)
+                last = (
+                    block.attention.value
+                    if isinstance(block.attention, SingleHeadAttention)
+                    else block.attention.output
+                )
+                last.weight.mul_(residual_scale)
                 block.feed_forward.output.weight.mul_(residual_scale)
 
 

@@ -38,22 +38,21 @@ def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:
     if valid_lens is None:
         return scores.softmax(-1)
     B, *between, Q, K = scores.shape
-    visible = visible_keys(valid_lens, B, Q, K)  # (B, 1 or Q, K)
-    hidden = ~visible.view(B, *(1 for _ in between), *visible.shape[1:])
+    hidden = ~visible_keys(valid_lens, B, Q, K).view(B, *(1 for _ in between), Q, K)
     # The lowest finite number: infinity would make a row without keys, and its gradient, NaN.
     return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(hidden, 0)
 
 
 def visible_keys(valid_lens: Tensor, B: int, Q: int, K: int) -> Tensor:
-    """Boolean mask of the keys each query attends to: (B, 1, K) for `valid_lens` (B,), (B, Q, K) for (B, Q)."""
-    return torch.arange(K, device=valid_lens.device) < checked_lens(valid_lens, B, Q).view(B, -1, 1)
+    """Boolean mask (B, Q, K) of the keys each query attends to, for `valid_lens` (B,) or (B, Q)."""
+    return torch.arange(K, device=valid_lens.device) < lens_per_query(valid_lens, B, Q)[..., None]
 
 
-def checked_lens(valid_lens: Tensor, B: int, Q: int) -> Tensor:
-    """`valid_lens` unchanged. Raises ValueError unless its shape is (B,) or (B, Q)."""
+def lens_per_query(valid_lens: Tensor, B: int, Q: int) -> Tensor:
+    """`valid_lens` as (B, Q). Raises ValueError unless their shape is (B,) or (B, Q)."""
     if valid_lens.shape not in ((B,), (B, Q)):
         raise ValueError(f"expected valid_lens of shape {(B,)} or {(B, Q)}, got {tuple(valid_lens.shape)}")
-    return valid_lens
+    return valid_lens.view(B, -1).expand(B, Q)
 
 
 def causal_lens(T: int, device: torch.device) -> Tensor:
@@ -109,7 +108,7 @@ class AttentionPooling(nn.Module):
                     return self(query, key, value)
                 # On CPUs the fused kernel's backward pass is several times slower in bf16 than in fp32.
                 return self(query.float(), key.float(), value.float(), valid_lens, layer_cache).type_as(value)
-        if key.shape[2] != value.shape[2]:
+        if key.shape[2] != value.shape[2]:  # the fused kernel would read beyond the values
             raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
         query, key = self._rotated(query, key, layer_cache.positions if layer_cache else None)
         causal = self.causal
@@ -152,7 +151,7 @@ class AttentionPooling(nn.Module):
     def _lens(self, query: Tensor, valid_lens: Tensor | None, causal: bool) -> Tensor | None:
         """Number of keys each query attends to, (B, Q); None for all."""
         B, Q = len(query), query.shape[2]
-        lens = None if valid_lens is None else checked_lens(valid_lens, B, Q).view(B, -1).expand(B, Q)
+        lens = None if valid_lens is None else lens_per_query(valid_lens, B, Q)
         if not causal:
             return lens
         own = causal_lens(Q, query.device).expand(B, Q)
@@ -172,18 +171,18 @@ def fused(
 
     At most one of `causal` and `valid_lens`; the flag is faster than a mask.
     """
-    sizes = query.shape[-1], key.shape[-1], value.shape[-1]
+    size, value_size = query.shape[-1], value.shape[-1]
     # The fastest kernels need one size for all three, on GPUs a multiple of eight. Zero padding changes nothing.
-    alike = len(set(sizes)) == 1
-    if not alike:
+    if size != value_size:
         multiple = 8 if query.is_cuda else 1
-        common = -(-max(sizes) // multiple) * multiple
-        query, key, value = (F.pad(x, (0, common - x.shape[-1])) for x in (query, key, value))
+        common = -(-max(size, value_size) // multiple) * multiple
+        query, key = (F.pad(x, (0, common - size)) for x in (query, key))
+        value = F.pad(value, (0, common - value_size))
     mask = None
     if valid_lens is not None:
-        mask = visible_keys(valid_lens, len(query), query.shape[2], key.shape[2]).unsqueeze(1)  # (B, 1, 1 or Q, K)
+        mask = visible_keys(valid_lens, len(query), query.shape[2], key.shape[2]).unsqueeze(1)  # (B, 1, Q, K)
     pooled = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal, scale=scale)
-    return pooled if alike else pooled[..., : sizes[2]]
+    return pooled if size == value_size else pooled[..., :value_size]
 
 
 def explicit_causal(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float = 0.0) -> Tensor:
@@ -195,13 +194,7 @@ def explicit_causal(query: Tensor, key: Tensor, value: Tensor, scale: float, dro
 
 
 def in_blocks(
-    scoring: Scoring,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    valid_lens: Tensor | None,
-    causal: bool,
-    dropout: float,
+    scoring: Scoring, query: Tensor, key: Tensor, value: Tensor, valid_lens: Tensor | None, causal: bool, dropout: float
 ) -> Tensor:
     """`dropout(masked_softmax(scores, valid_lens)) @ value` in blocks of queries; `valid_lens` None or (B, Q).
 

@@ -49,22 +49,26 @@ def rotate(x: Tensor, cos_sin: Tensor) -> Tensor:
     return rotated if whole is x else torch.cat((rotated, x[..., paired:]), dim=-1)
 
 
-class SinusoidalPosition(nn.Module):
-    """Adds the sinusoidal encoding."""
+class AddedPosition(nn.Module):
+    """Base class: adds a row of `table` (positions, C) to each position."""
 
     table: Tensor
-
-    def __init__(self, positions: int, width: int) -> None:
-        super().__init__()
-        # A buffer follows the decoder to its device; not persistent: checkpoints leave it out.
-        self.register_buffer("table", sinusoidal_encoding(positions, width), persistent=False)
 
     def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C); `positions` default to 0 ... T - 1."""
         return x + self.table[_rows(x, positions)]
 
 
-class LearnedPosition(nn.Module):
+class SinusoidalPosition(AddedPosition):
+    """Adds the sinusoidal encoding."""
+
+    def __init__(self, positions: int, width: int) -> None:
+        super().__init__()
+        # A buffer follows the decoder to its device; not persistent: checkpoints leave it out.
+        self.register_buffer("table", sinusoidal_encoding(positions, width), persistent=False)
+
+
+class LearnedPosition(AddedPosition):
     """Adds a learned vector for each position (Gehring et al. 2017, section 3.1)."""
 
     def __init__(self, positions: int, width: int) -> None:
@@ -75,18 +79,6 @@ class LearnedPosition(nn.Module):
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """The scale of the sinusoidal encoding, which did best (bench/LOG.md)."""
         nn.init.normal_(self.table, std=0.5**0.5, generator=generator)
-
-    def forward(self, x: Tensor, positions: Positions | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C); `positions` default to 0 ... T - 1."""
-        return x + self.table[_rows(x, positions)]
-
-
-class NoPosition(nn.Module):
-    """Adds nothing."""
-
-    def forward(self, x: Tensor, _: Positions | None = None) -> Tensor:
-        """(B, T, C), unchanged."""
-        return x
 
 
 class RotaryPosition(nn.Module):

@@ -32,7 +32,6 @@ class InnerProduct(Scoring):
 
     def factors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """q' (B, H, Q, D') and k' (B, H, K, D') with softmax(scores) = softmax(scale q' k'^T)."""
-        check_sizes(query, key)
         return query, key
 
     def scale_for(self, key: Tensor) -> float:
@@ -59,9 +58,6 @@ class Bilinear(InnerProduct):
         nn.init.normal_(self.matrix, std=self.matrix.shape[1] ** -0.5, generator=generator)
 
     def factors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        heads, query_size, key_size = self.matrix.shape
-        check_shape("queries", query, heads, query_size)
-        check_shape("keys", key, heads, key_size)
         return query @ self.matrix, key
 
 
@@ -74,7 +70,6 @@ class Distance(InnerProduct):
     """
 
     def factors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        check_sizes(query, key)
         norm = key.square().sum(-1, keepdim=True)
         return F.pad(query, (0, 1), value=1.0), torch.cat((key, -norm / 2), dim=-1)
 
@@ -95,8 +90,6 @@ class Additive(Scoring):
         nn.init.normal_(self.vector, std=self.vector.shape[1] ** -0.5, generator=generator)
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        check_shape("queries", query, *self.vector.shape)
-        check_shape("keys", key, *self.vector.shape)
         sums = query.unsqueeze(-2) + key.unsqueeze(-3)  # (B, H, Q, K, D)
         return torch.einsum("bhqkd,hd->bhqk", sums.tanh(), self.vector)
 
@@ -108,18 +101,6 @@ class Mean(Scoring):
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         return query.new_zeros(*query.shape[:-1], key.shape[-2])
-
-
-def check_sizes(query: Tensor, key: Tensor) -> None:
-    """Raise ValueError unless queries and keys have the same size."""
-    if query.shape[-1] != key.shape[-1]:
-        raise ValueError(f"expected queries and keys of one size, got {query.shape[-1]} and {key.shape[-1]}")
-
-
-def check_shape(name: str, x: Tensor, heads: int, size: int) -> None:
-    """Raise ValueError unless `x` (B, H, T, D) has the heads and the size of the parameters."""
-    if (x.shape[1], x.shape[3]) != (heads, size):
-        raise ValueError(f"expected {name} of {heads} heads of size {size}, got {x.shape[1]} of size {x.shape[3]}")
 
 
 def make_scoring(kind: ScoringKind, heads: int, head_size: int) -> Scoring:

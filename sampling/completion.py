@@ -6,11 +6,11 @@ from enum import StrEnum
 from itertools import islice
 
 import torch
-from torch import Tensor
 
 from model.decoder import Decoder, inference
 from sampling.filters import SamplingParams
-from sampling.generate import DecodeStep, Ids, generate_batch
+from sampling.generate import Ids, generate_batch
+from sampling.likelihood import token_log_probs
 
 CACHE_BYTES = 2**28  # size of the KV cache of a batch, at most
 STEPS_PER_FETCH = 32  # decoding steps whose ids are copied from a GPU together, unless they are shown one by one
@@ -55,7 +55,6 @@ def complete_stepwise(
     seeds: Sequence[int] = (0,),
     params: SamplingParams | None = None,
     stops: Sequence[Ids] = (),
-    *,
     steps_per_fetch: int | None = None,
 ) -> Iterator[list[Completion]]:
     """Yield the completions of a prompt, one for each seed, after every step until all are finished.
@@ -67,7 +66,7 @@ def complete_stepwise(
     completions = [Completion() for _ in seeds]
     steps = generate_batch(decoder, [prompt] * len(seeds), params or SamplingParams(), seeds)
     while not all(each.finish_reason for each in completions):
-        fetched = [(step.ids, _log_probabilities(step)) for step in islice(steps, steps_per_fetch)]
+        fetched = [(step.ids, token_log_probs(step.logits, step.ids)) for step in islice(steps, steps_per_fetch)]
         ids, log_probabilities = (torch.stack(column).tolist() for column in zip(*fetched, strict=True))
         for step_ids, step_log_probabilities in zip(ids, log_probabilities, strict=True):
             for each, token, log_probability in zip(completions, step_ids, step_log_probabilities, strict=True):
@@ -90,11 +89,11 @@ def complete(
 
     With an id `end` each stops before that, or where the context is full.
     """
-    if end is not None:
-        length = min(length, positions_left(decoder, prompt))
-    stops = [] if end is None else [[end]]
     if length == 0:
         return [[] for _ in range(count)]
+    stops = []
+    if end is not None:
+        length, stops = min(length, positions_left(decoder, prompt)), [[end]]
     found: list[list[int]] = []
     with inference(decoder):
         for seeds in seed_batches(decoder, count, seed):
@@ -115,8 +114,3 @@ def seed_batches(decoder: Decoder, count: int, seed: int) -> list[range]:
     cache_bytes = 2 * sum(widths) * config.context * decoder.embedding.weight.element_size()
     batch = max(1, CACHE_BYTES // cache_bytes)
     return [range(start, min(start + batch, seed + count)) for start in range(seed, seed + count, batch)]
-
-
-def _log_probabilities(step: DecodeStep) -> Tensor:
-    """Log-probabilities of the drawn ids, in nats: (B,)."""
-    return step.logits.log_softmax(-1).gather(-1, step.ids[:, None])[:, 0]

@@ -74,7 +74,7 @@ def generate_batch(
     longest, equal = max(map(len, prompts)), len(set(map(len, prompts))) == 1
     size = min(context, max(INITIAL_SIZE, longest))
     cache = KVCache(decoder.config, len(prompts), size, weight, static=has_cuda_graphs(device), equal_lengths=equal)
-    _prefill_rows(decoder, cache, {row: tuple(prompt[:-1]) for row, prompt in enumerate(prompts)})
+    _prefill_rows(decoder, cache, {row: tuple(prompt[:-1]) for row, prompt in enumerate(prompts) if len(prompt) > 1})
     ids = torch.tensor([prompt[-1] for prompt in prompts], device=device)
     keep = overlap(context) - 1  # besides the newest token, which is not read yet
     # The last ids of each sequence, as columns; the padding before a shorter prompt is never read.
@@ -98,12 +98,10 @@ def generate_batch(
 
 
 def _prefill_rows(decoder: Decoder, cache: KVCache, sequences: dict[int, tuple[int, ...]]) -> None:
-    """Replace rows of the cache by these sequences, reading equal ones once."""
-    filled = {row: ids for row, ids in sequences.items() if ids}
-    for group in filled, {row: ids for row, ids in sequences.items() if not ids}:
-        if group:
-            distinct = {ids: index for index, ids in enumerate(dict.fromkeys(group.values()))}
-            cache.copy_rows([*group], prefill(decoder, [*distinct]), [distinct[ids] for ids in group.values()])
+    """Replace rows of the cache by these sequences, reading equal ones once. All of them are empty, or none is."""
+    if sequences:
+        distinct = {ids: index for index, ids in enumerate(dict.fromkeys(sequences.values()))}
+        cache.copy_rows([*sequences], prefill(decoder, [*distinct]), [distinct[ids] for ids in sequences.values()])
 
 
 def has_cuda_graphs(device: torch.device) -> bool:

@@ -34,8 +34,7 @@ class KVCache:
             if config.scoring == ScoringKind.mean:
                 self.layers.append(RunningMeanCache(like.new_zeros(B, heads, 1, head_size)))
             else:
-                keys, values = (allocate(B, heads, S, head_size) for _ in range(2))
-                self.layers.append(KeyValueCache(keys, values))
+                self.layers.append(KeyValueCache(*(allocate(B, heads, S, head_size) for _ in range(2))))
 
     def prepare(self, T: int, lengths: Sequence[int] | None = None) -> None:
         """Set the position of the next T tokens: 1, or more if the cache is empty; `lengths` if they differ."""

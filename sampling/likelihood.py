@@ -1,9 +1,8 @@
 """Log-likelihood of given ids."""
 
-from itertools import groupby
-
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from model.decoder import Decoder, inference
 from sampling.generate import Ids, overlap
@@ -17,6 +16,11 @@ def windows(length: int, context: int) -> list[slice]:
     return [slice(start, min(start + context, length)) for start in range(0, max(length - context, 0) + stride, stride)]
 
 
+def token_log_probs(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log-probability of each id (...) by its logits (..., V), in nats."""
+    return logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+
+
 def log_probabilities(decoder: Decoder, ids: Ids) -> Tensor:
     """Log-probability of each id but the first given those before it in its window, in nats: (len(ids) - 1,).
 
@@ -25,15 +29,16 @@ def log_probabilities(decoder: Decoder, ids: Ids) -> Tensor:
     """
     if len(ids) < 2:
         raise ValueError(f"expected at least two ids, got {len(ids)}")
-    context, device = decoder.config.context, decoder.embedding.weight.device
-    text = torch.tensor(ids, device=device)
+    context = decoder.config.context
+    text = torch.tensor(ids, device=decoder.embedding.weight.device)
+    pieces = [text[window.start : window.stop + 1] for window in windows(len(ids) - 1, context)]
     shared = overlap(context) - 1  # ids at the beginning of a window that the one before has scored
     batch = max(1, LOGITS // (context * decoder.embedding.num_embeddings))
     found: list[Tensor] = []
     with inference(decoder):
-        for length, group in groupby(windows(len(ids) - 1, context), lambda window: window.stop - window.start):
-            for starts in torch.tensor([window.start for window in group], device=device).split(batch):
-                index = starts[:, None] + torch.arange(length, device=device)  # (B, T)
-                nats = decoder(text[index]).log_softmax(-1).gather(-1, text[index + 1][..., None])[..., 0]
-                found += [row[shared * (start > 0) :] for start, row in zip(starts.tolist(), nats, strict=True)]
-    return torch.cat(found).cpu()
+        for first in range(0, len(pieces), batch):
+            several = pieces[first : first + batch]
+            padded = pad_sequence(several, batch_first=True)  # (B, T + 1); no id attends to padding behind it
+            nats = token_log_probs(decoder(padded[:, :-1]), padded[:, 1:])
+            found += [row[: len(piece) - 1] for row, piece in zip(nats, several, strict=True)]
+    return torch.cat([found[0], *(row[shared:] for row in found[1:])]).cpu()

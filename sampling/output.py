@@ -1,37 +1,19 @@
 """The file that samples and scores are written to: the old content stays until there is new text."""
 
-import io
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
 from errors import UserError
-from files import replacing
 from terminal import Writer, shown_on
 
 
-@contextmanager
-def open_output(output: str | None, streamed: bool = False) -> Iterator[Writer]:
-    """Standard output if `output` is None, or a text file: a `streamed` one grows from the first write on.
-
-    Any other is replaced at the end, whatever ends it. Raises UserError if the file cannot be written.
-    """
-    if output is None:
-        yield shown_on(sys.stdout)
-    elif streamed:
-        with closing(_LazyFile(output)) as lazy:
-            yield lazy
-    else:
-        text = io.StringIO()
-        try:
-            yield text
-        finally:
-            if text.tell():
-                with _explain(output), replacing(Path(output).expanduser().resolve()) as file:
-                    file.write(text.getvalue().encode())
+def open_output(output: str | None) -> AbstractContextManager[Writer]:
+    """Standard output if `output` is None, or a text file. Raises UserError where that cannot be written."""
+    return nullcontext(shown_on(sys.stdout)) if output is None else closing(_LazyFile(output))
 
 
 def check_writable(output: str) -> None:
@@ -40,7 +22,8 @@ def check_writable(output: str) -> None:
         file = Path(output).expanduser().resolve()
         if file.exists():
             file.open("r+b").close()
-        tempfile.TemporaryFile(dir=file.parent).close()
+        else:
+            tempfile.TemporaryFile(dir=file.parent).close()
 
 
 class _LazyFile:

@@ -24,15 +24,12 @@ class Score:
     def bits_per_character(self) -> float:
         return -sum(self.log_probabilities) / math.log(2) / len(self.log_probabilities)
 
-    def most_surprising(self) -> list[int]:
-        """Positions of the least likely characters, the least likely first."""
-        return sorted(range(len(self.text)), key=self.log_probabilities.__getitem__)[:SURPRISES]
-
     def as_text(self) -> str:
         """Bits per character, and the most surprising characters, each marked in its context."""
         bits = self.bits_per_character()
         rows = [f"{bits:.4f} bits/char ({bits * math.log(2):.4f} nats/char), {len(self.text):,} characters"]
-        rows += ["most surprising:", *map(self._in_context, self.most_surprising())]
+        least_likely = sorted(range(len(self.text)), key=self.log_probabilities.__getitem__)[:SURPRISES]
+        rows += ["most surprising:", *map(self._in_context, least_likely)]
         return "\n".join(rows) + "\n"
 
     def as_json(self) -> str:
@@ -63,7 +60,7 @@ def sequences_to_score(text: str, vocabulary: Vocabulary, context: int, lines: b
         return text, [vocabulary.encode(vocabulary.opening).tolist() + vocabulary.encode(text, "prompt").tolist()]
     encoded = [
         (line, line_beginning(line, vocabulary, context, f"prompt, line {number}"))
-        for number, line in enumerate(text.replace("\r\n", "\n").split(LINE_BREAK), start=1)
+        for number, line in enumerate(text.split(LINE_BREAK), start=1)
         if line
     ]
     if not encoded:

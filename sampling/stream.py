@@ -21,7 +21,7 @@ KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # appended to such a line
 
 @dataclass(frozen=True)
 class SamplingRequest:
-    """What to sample, and from which decoder."""
+    """Samples to draw, and the decoder to draw them from."""
 
     decoder: Decoder
     vocabulary: Vocabulary
@@ -36,8 +36,7 @@ class SamplingRequest:
 
     def steps(self, seeds: Sequence[int], steps_per_fetch: int | None = None) -> Iterator[list[Completion]]:
         """Samples with these seeds, after every step."""
-        arguments = self.decoder, self.ids, self.length, seeds, self.params, self.stops
-        return complete_stepwise(*arguments, steps_per_fetch=steps_per_fetch)
+        return complete_stepwise(self.decoder, self.ids, self.length, seeds, self.params, self.stops, steps_per_fetch)
 
     def decode(self, sample: Completion) -> str:
         return self.vocabulary.decode(sample.ids)
@@ -82,18 +81,18 @@ def write_samples(request: SamplingRequest, output: str | None) -> list[Completi
     """Sample, and write to the file `output` or standard output. Ctrl-C ends a sample without length."""
     completions: list[Completion] = []
     as_json = output is not None and output.endswith(".jsonl")
-    streamed = request.count == 1 and request.training_lines is None and not as_json
+    lines = request.training_lines is not None
+    streamed = request.count == 1 and not lines and not as_json
     total = None if request.length is None else request.length * request.count
     no_bar = streamed and output is None  # the text itself shows the progress
     try:
         with (
-            open_output(output, streamed) as out,
+            open_output(output) as out,
             tqdm(total=total, unit=" characters", leave=bool(output), disable=no_bar or None) as bar,
         ):
             if streamed:
                 stream(request, out, bar, completions)
             else:
-                lines = request.training_lines is not None
                 formatter = format_json if as_json else format_line if lines else format_text
                 write_whole(request, formatter, out, bar, completions)
     except KeyboardInterrupt:
@@ -121,21 +120,20 @@ def write_whole(
 
 def stream(request: SamplingRequest, out: Writer, bar: "tqdm[NoReturn]", completions: list[Completion]) -> None:
     """Write prompt and sample, each character as soon as it is final, and add the sample to `completions`."""
-    sample, shown = Completion(), -1  # number of ids shown; -1: nor the prompt
+    sample, prefix, shown = Completion(), request.prompt, 0
 
-    def show(prefix: str, until: int, suffix: str = "") -> None:
-        nonlocal shown
-        start, shown = max(shown, 0), until  # before writing: Ctrl-C there must not write them again
-        out.write(prefix + request.vocabulary.decode(sample.ids[start:until]) + suffix)
+    def show(until: int, suffix: str = "") -> None:
+        nonlocal prefix, shown
+        text = prefix + request.vocabulary.decode(sample.ids[shown:until]) + suffix
+        prefix, shown = "", until  # before writing: Ctrl-C there must not write them again
+        out.write(text)
         out.flush()
 
     try:
         for (sample,) in request.steps([request.seed], steps_per_fetch=1):
-            if shown < 0:  # not before the first step: if that fails, an old file stays
-                show(request.prompt, 0)
-            show("", sample.final)
+            show(sample.final)
             bar.update()
     finally:
-        if shown >= 0:
-            show("", len(sample.ids), "\n")
+        if sample.ids or sample.finish_reason:  # a first step that fails leaves an old file
+            show(len(sample.ids), "\n")
         completions.append(sample)

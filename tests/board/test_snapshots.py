@@ -150,7 +150,8 @@ def test_the_positional_encoding_is_written_pictured_where_it_is_added_and_again
         encoding = decode_encoding(found[-1].tensor_proto.string_val[0])
         assert encoding.name.startswith(position)
         assert encoding.columns[:3] == columns
-        rotary = model.blocks[0].attention.pooling.rotary
-        table = (rotary or model.position).table.flatten(1).detach().numpy()  # type: ignore[operator]
+        module = model.blocks[0].attention.pooling.rotary or model.position
+        assert module is not None
+        table = module.table.flatten(1).detach().numpy()
         assert encoding.values.shape == table.shape == (8, len(encoding.columns))
         np.testing.assert_allclose(encoding.values, table, atol=np.abs(table).max() / 32767)

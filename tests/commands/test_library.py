@@ -11,15 +11,9 @@ PAGE = (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8")
 PIECES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def output_of(code: str, folder: Path) -> str:
-    out = io.StringIO()
-    with chdir(folder), redirect_stdout(out):
-        exec(code, {})
-    return out.getvalue()
-
-
 def test_every_piece_of_code_runs_after_those_before_it(home: Path) -> None:
     assert len(PIECES) == 8
-    out = output_of("\n".join(PIECES), home)
-    assert "bits/char" in out
-    assert re.search(r"""^['"]import """, out, re.MULTILINE)
+    with chdir(home), redirect_stdout(io.StringIO()) as out:
+        exec("\n".join(PIECES), {})
+    assert "bits/char" in out.getvalue()
+    assert re.search(r"""^['"]import """, out.getvalue(), re.MULTILINE)

@@ -12,7 +12,7 @@ import sampling.stream
 from errors import UserError
 from sampling.output import check_writable, open_output
 from sampling.stream import write_samples
-from tests.commands.in_process import Stream, sample
+from tests.commands.helpers import Stream, sample
 from tests.sampling.helpers import request
 
 FORMS = {"streamed": ("text.txt", 1), "several": ("text.txt", 2), "json": ("text.jsonl", 2)}
@@ -69,14 +69,6 @@ def test_an_interrupted_run_leaves_its_text(
     assert os.listdir(tmp_path) == [name]
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "file.txt").write_text("old")
-    (tmp_path / "link.txt").symlink_to("file.txt")
-    write_samples(request(count=2), str(tmp_path / "link.txt"))
-    assert (tmp_path / "link.txt").is_symlink()
-    assert (tmp_path / "file.txt").read_text().startswith("--- 1 of 2 ---")
-
-
 def test_a_file_that_cannot_be_written_is_one_line_before_anything_is_sampled(home: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.txt").mkdir()
     for output in ("missing/text.txt", "~nobody-of-this-name/text.txt", f"{tmp_path}/folder.txt", "/proc/text.txt"):
@@ -97,7 +89,7 @@ def test_looking_whether_a_file_can_be_written_changes_nothing(tmp_path: Path) -
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_the_files_error() -> None:
     expected = pytest.raises(UserError, match=r"output: expected a file that can be written, .*No space")
-    with expected, open_output("/dev/full", streamed=True) as out:
+    with expected, open_output("/dev/full") as out:
         out.write("a")
 
 

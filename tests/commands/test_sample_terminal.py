@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from terminal import visible
-from tests.commands.helpers import run
-from tests.commands.in_process import sample
+from tests.commands.helpers import call, sample
 
 UNRULY = "a\x1b[2J\r\x9b1m\x7fé\tb\n"
 RUN = "checkpoint=run\x1b[2J"
@@ -18,7 +17,7 @@ def unruly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     (folder / "text.txt").write_bytes(UNRULY.encode() * 200)
     arguments = ["data.path=text.txt", "training.steps=1", "model.layers=1", "model.width=16", "model.context=16"]
-    done = run("train", *arguments, "runtime.device=cpu", "hydra.run.dir=trained", folder=folder)
+    done = call(*arguments, "runtime.device=cpu", "hydra.run.dir=trained", folder=folder)
     assert done.returncode == 0, done.stderr
     (folder / "trained").rename(folder / "run\x1b[2J")
     return folder

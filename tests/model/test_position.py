@@ -7,6 +7,7 @@ from torch import Tensor
 from model.pooling import AttentionPooling
 from model.position import RotaryPosition, angles, cosine_sine, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
+from tests.model.helpers import random
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 32, 33])
@@ -28,10 +29,6 @@ def test_far_positions_are_as_exact_as_near_ones() -> None:
 # Rotary positions: Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding", section 3.2.
 
 T, D = 24, 8
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def rotated(x: Tensor) -> Tensor:
@@ -96,16 +93,13 @@ def test_a_mean_ignores_rotation() -> None:
 
 
 def test_rotation_works_at_any_storage_offset() -> None:
-    rows = torch.randn(3, 1, 1, 1, 5, generator=torch.Generator().manual_seed(0))
-    cos_sin = angles(1, 5)[:, :2].float()
-    for row in rows:
-        torch.testing.assert_close(rotate(row, cosine_sine(cos_sin)), rotate(row.clone(), cosine_sine(cos_sin)))
+    for row in random(3, 1, 1, 1, 5):
+        torch.testing.assert_close(rotated(row), rotated(row.clone()))
 
 
 @pytest.mark.parametrize("size", [4, 5])
 def test_rotation_by_complex_numbers_agrees_with_rotation_by_sums(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.randn(2, 3, 7, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    angle = angles(7, size)[:, : size // 2]
-    by_numbers = rotate(x, cosine_sine(angle))
+    x = random(2, 3, 7, size)
+    by_numbers = rotated(x)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    torch.testing.assert_close(rotate(x, cosine_sine(angle)), by_numbers)
+    torch.testing.assert_close(rotated(x), by_numbers)

@@ -2,7 +2,7 @@ import pytest
 
 import sampling.completion
 from sampling.completion import Completion, FinishReason, complete, complete_stepwise, seed_batches
-from tests.sampling.decoders import CONTEXT, MODEL, ids_of
+from tests.sampling.helpers import CONTEXT, MODEL, ids_of
 
 
 def test_completions_are_what_is_generated() -> None:

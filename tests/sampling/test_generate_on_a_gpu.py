@@ -10,7 +10,7 @@ from sampling.completion import complete_stepwise
 from sampling.filters import SamplingParams
 from sampling.generate import generate_batch
 from sampling.packing import packed
-from tests.sampling.decoders import BOTH_KINDS, PROMPTS, decoder
+from tests.sampling.helpers import BOTH_KINDS, PROMPTS, decoder
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 

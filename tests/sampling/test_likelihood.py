@@ -4,7 +4,7 @@ import pytest
 
 from sampling.completion import complete_stepwise
 from sampling.likelihood import log_probabilities, windows
-from tests.sampling.decoders import CONTEXT, MODEL, decoder
+from tests.sampling.helpers import CONTEXT, MODEL, decoder
 
 
 @pytest.mark.parametrize("context", [1, 2, 3, 7, CONTEXT])

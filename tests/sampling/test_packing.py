@@ -4,22 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from model.config import AttentionKind, DecoderConfig, ScoringKind
+from model.config import ScoringKind
 from model.decoder import Decoder
 from sampling.completion import complete
 from sampling.packing import OPERATORS, PackedFeedForward, PackedLinear, packed
+from tests.sampling import helpers
 
 IDS = torch.randint(7, (3, 20), generator=torch.Generator().manual_seed(0))
-
-ALL = 2**18  # rows for which even the smallest map gains by packing
+ALL = 2**18  # rows for which even the smallest linear layer gains by packing
 
 
 def decoder(bias: bool = True, scoring: ScoringKind = ScoringKind.dot) -> Decoder:
-    attention = [AttentionKind.single, AttentionKind.multi]
-    config = DecoderConfig(
-        layers=2, heads=4, width=64, context=20, bias=bias, scoring=scoring, attention=attention, dropout=0.5
-    )
-    made = Decoder(config, 7, torch.Generator().manual_seed(0))
+    made = helpers.decoder(scoring, attention=helpers.BOTH_KINDS, heads=4, width=64, context=20, bias=bias, dropout=0.5)
     with torch.no_grad():
         for parameter in made.parameters():  # biases begin at zero
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1)
@@ -84,8 +80,7 @@ def test_without_onednn_or_its_private_operators_a_packed_decoder_computes_the_s
 
 
 def test_linear_layers_too_small_to_gain_stay_as_they_are_in_fp32() -> None:
-    config = DecoderConfig(layers=1, heads=4, width=256, context=20)
-    model = Decoder(config, 7, torch.Generator().manual_seed(0))
+    model = helpers.decoder(layers=1, width=256)
     kinds = {}
     for rows, dtype in ((1, torch.float32), (2, torch.float32), (5, torch.float32), (0, torch.bfloat16)):
         block = packed(model, dtype, rows).blocks[0]

@@ -1,6 +1,5 @@
 import io
 import json
-from collections.abc import Callable
 
 import pytest
 from tqdm import tqdm
@@ -22,7 +21,7 @@ from tests.sampling.helpers import DECODER, VOCABULARY, request
 
 
 class Screen(io.StringIO):
-    """What is written, and what was there at each flush."""
+    """A text, and its state at each flush."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +54,7 @@ def text_of(given: SamplingRequest) -> str:
 def test_characters_appear_one_by_one_after_the_prompt() -> None:
     screen = streamed(request())
     text = "ab" + text_of(request())
-    assert screen.flushed == [*(text[:end] for end in range(2, 33)), text + "\n"]
+    assert screen.flushed == [*(text[:end] for end in range(3, 33)), text + "\n"]
 
 
 def test_nothing_of_a_stop_is_ever_shown() -> None:
@@ -133,14 +132,11 @@ def test_json_has_everything_of_a_sample() -> None:
         assert "in_training_set" not in record
 
 
-@pytest.mark.parametrize(("known", "expected"), [(lambda line: [line], True), (lambda _: ["zzz"], False)])
-def test_json_says_whether_a_line_is_known(known: Callable[[str], list[str]], expected: bool) -> None:
-    whole_lines = (seed for seed in range(99) if len(complete(DECODER, [0], 8, end=0, seed=seed)[0]) < 8)
-    seed = next(whole_lines)
-    (ids,) = complete(DECODER, [0], 8, end=0, seed=seed)
-    line = VOCABULARY.decode(ids)
-    given = request(prompt="", ids=[0], stops=[[0]], length=8, seed=seed, training_lines=fingerprints(known(line)))
+@pytest.mark.parametrize("is_known", [True, False])
+def test_json_says_whether_a_line_is_known(is_known: bool) -> None:
+    lines = (VOCABULARY.decode(complete(DECODER, [0], 8, end=0, seed=seed)[0]) for seed in range(99))
+    seed, line = next((seed, line) for seed, line in enumerate(lines) if len(line) < 8)
+    known = fingerprints([line if is_known else "zzz"])
+    given = request(prompt="", ids=[0], stops=[[0]], length=8, seed=seed, training_lines=known)
     record = json.loads(written(given, format_json))
-    assert record["text"] == line
-    assert record["ended"] == "stop"
-    assert record["in_training_set"] is expected
+    assert (record["text"], record["ended"], record["in_training_set"]) == (line, "stop", is_known)

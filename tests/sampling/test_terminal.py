@@ -1,7 +1,6 @@
-import io
 import unicodedata
 
-from terminal import shown_on, visible
+from terminal import visible
 
 CONTROLS = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cc"]
 
@@ -16,9 +15,3 @@ def test_every_control_character_but_newline_and_tab_is_shown_as_python_writes_i
 def test_all_that_is_no_control_character_is_shown_as_it_is() -> None:
     text = "é e\u0301 春 👩\u200d🚀 \u202eא \udc9b \\x1b\n\t"
     assert visible(text) == text
-
-
-def test_a_pipe_gets_the_exact_characters() -> None:
-    pipe = io.StringIO()
-    shown_on(pipe).write("a\r\x1b[2J\x9b")
-    assert pipe.getvalue() == "a\r\x1b[2J\x9b"
