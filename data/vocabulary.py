@@ -11,7 +11,9 @@ REPLACEMENTS = "\N{REPLACEMENT CHARACTER}? "  # for unknown characters: the firs
 
 
 def codepoints(text: str) -> np.ndarray:
-    """The codepoint of each character, shape (len(text),), uint32."""
+    """The codepoint of each character, shape (len(text),), uint32; of ASCII text uint8."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)
     # "surrogatepass": a shell may hand over undecodable bytes as lone surrogates; they must be named, not crash.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
