@@ -36,8 +36,10 @@ class Encoded:
 
 
 class Scan:
-    """One pass over a text. Ids are not known before its end: until then ASCII characters are numbered by their codes,
-    which is quickest, and others from 128 on as they appear."""
+    """One pass over a text. Ids are not known before its end: until then characters have numbers.
+
+    ASCII characters are numbered by their codepoints, which is quickest, and others from 128 on as they appear.
+    """
 
     def __init__(self, max_vocabulary: int) -> None:
         self.max_vocabulary = max_vocabulary
@@ -69,16 +71,14 @@ class Scan:
 
     def _numbers(self, piece: str, content: bytes) -> np.ndarray:
         self._ascii += bytes(set(content.translate(None, self._ascii + NOT_ASCII)))
-        codes = codepoints(piece)
-        if piece.isascii():
-            numbers = codes
-        else:
-            numbers = self._number_of.take(codes, mode="clip")  # other modes are slower
+        numbers = codes = codepoints(piece)
+        if not piece.isascii():
+            numbers = _take(self._number_of, codes)
             if (is_new := numbers == UNSEEN).any():
                 new = np.unique(codes[is_new])
                 self._number_of[new] = np.arange(len(new)) + 128 + self._others
                 self._others += len(new)
-                numbers = self._number_of.take(codes, mode="clip")
+                numbers = _take(self._number_of, codes)
         return numbers.astype(np.min_scalar_type(127 + self._others), copy=False)
 
     def ids(self, numbers: Iterable[np.ndarray]) -> tuple[Vocabulary, Iterator[np.ndarray]]:
@@ -93,8 +93,8 @@ class Scan:
 
 
 def _take(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    if table.itemsize == indices.itemsize == 1:  # in half the time
-        return np.frombuffer(indices.tobytes().translate(table.tobytes().ljust(256)), table.dtype)
+    if table.itemsize == indices.itemsize == 1:  # a third faster
+        return np.frombuffer(indices.tobytes().translate(table[:256].tobytes().ljust(256)), table.dtype)
     return table.take(indices, mode="clip")  # other modes are slower
 
 
@@ -142,12 +142,8 @@ def corpora() -> Path:
 
 
 def _in_memory(scan: Scan, numbers: list[np.ndarray]) -> Encoded:
-    vocabulary, pieces = scan.ids(numbers)
-    ids, end = np.empty(scan.characters, dtype=vocabulary.dtype), 0
-    for piece in pieces:
-        ids[end : end + len(piece)] = piece
-        end += len(piece)
-    return Encoded(vocabulary, ids, scan.hash.hexdigest())
+    vocabulary, ids = scan.ids(numbers)
+    return Encoded(vocabulary, np.concatenate([*ids]), scan.hash.hexdigest())
 
 
 def _key(text: Text, max_vocabulary: int) -> str:

@@ -27,7 +27,7 @@ class Vocabulary:
 
     def __init__(self, characters: str) -> None:
         """`characters` must be sorted and distinct, as `Vocabulary.of` makes them and checkpoints keep them."""
-        self._codepoints = codepoints(characters)
+        self._codepoints = codepoints(characters).astype("<u4")  # as UTF-32 has them
         if len(characters) == 0 or not np.all(self._codepoints[1:] > self._codepoints[:-1]):
             raise ValueError(f"expected sorted distinct characters, got {characters[:20]!a}")
         self.characters = characters
