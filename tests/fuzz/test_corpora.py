@@ -26,7 +26,7 @@ texts = st.one_of(
     st.text(characters),
     st.text("ab\r\n", min_size=20),
     st.lists(st.sampled_from(ODD)).map("".join),
-    st.builds(lambda text, times: text * times, st.text(characters, min_size=1, max_size=5), st.integers(1, 99)),
+    st.builds(str.__mul__, st.text(characters, max_size=5) | st.sampled_from(ODD), st.integers(1, 500)),
 )
 contents = st.one_of(texts.map(str.encode), texts.map(lambda text: text.encode("utf-16")), st.binary())
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=9)
@@ -93,8 +93,10 @@ def read(batch: Batch, vocabulary: Vocabulary) -> list[str]:
     return found
 
 
-def check(text: str, config: DataConfig, context: int, batch_size: int = 3, seed: int = 0) -> None:
-    """Refused, or all of `text` is in one of the splits, and batches and evaluation are made of theirs."""
+@given(texts, configs, st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**63 - 2))
+def test_a_text_is_refused_or_used_to_the_last_character(
+    text: str, config: DataConfig, context: int, batch_size: int, seed: int
+) -> None:
     try:
         corpus = Corpus.of(text, config, context)
     except UserError:
@@ -120,19 +122,6 @@ def check(text: str, config: DataConfig, context: int, batch_size: int = 3, seed
         assert corpus.training_lines.tolist() == fingerprints(known).tolist()
         assert {each.strip("\n") for each in trained} <= set(known)
         assert sorted(each[1:] for each in evaluated) == sorted((line + "\n")[:context] for line in others)
-
-
-@given(texts, configs, st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**63 - 2))
-def test_a_text_is_refused_or_used_to_the_last_character(
-    text: str, config: DataConfig, context: int, batch_size: int, seed: int
-) -> None:
-    check(text, config, context, batch_size, seed)
-
-
-@pytest.mark.parametrize("unit", Unit)
-@pytest.mark.parametrize("text", ODD, ids=ascii)
-def test_a_text_of_one_odd_thing_over_and_over_is_refused_or_used(text: str, unit: Unit) -> None:
-    check(500 * text, DataConfig(source=STDLIB, unit=unit, validation_fraction=0.5), context=8)
 
 
 @pytest.mark.parametrize("unit", Unit)
