@@ -46,8 +46,7 @@ class Scan:
         self.size, self.characters = 0, 0  # the first in bytes of UTF-8
         self.hash = hashlib.sha256()
         self.counts: dict[np.dtype, int] = {}  # characters by the type of their numbers, which only grows
-        self._ascii = b""  # seen so far
-        self._others = 0
+        self._ascii, self._others = b"", ""  # the characters seen so far
         self._number_of = np.full(CODEPOINTS, UNSEEN, dtype=np.uint32)
         self._number_of[:128] = np.arange(128)
 
@@ -61,7 +60,7 @@ class Scan:
                 self.size += len(content)
                 self.characters += len(piece)
                 self.counts[numbers.dtype] = self.counts.get(numbers.dtype, 0) + len(piece)
-                if (distinct := len(self._ascii) + self._others) > self.max_vocabulary:
+                if (distinct := len(self._ascii) + len(self._others)) > self.max_vocabulary:
                     raise UserError(
                         f"expected at most data.max_vocabulary={self.max_vocabulary} distinct characters, got "
                         f"{distinct} in {self.characters:,} characters of text; raise it if this is meant"
@@ -76,19 +75,19 @@ class Scan:
             numbers = _take(self._number_of, codes)
             if (is_new := numbers == UNSEEN).any():
                 new = np.unique(codes[is_new])
-                self._number_of[new] = np.arange(len(new)) + 128 + self._others
-                self._others += len(new)
+                self._number_of[new] = np.arange(len(new)) + 128 + len(self._others)
+                self._others += "".join(map(chr, new))
                 numbers = _take(self._number_of, codes)
-        return numbers.astype(np.min_scalar_type(127 + self._others), copy=False)
+        return numbers.astype(np.min_scalar_type(127 + len(self._others)), copy=False)
 
     def ids(self, numbers: Iterable[np.ndarray]) -> tuple[Vocabulary, Iterator[np.ndarray]]:
         """The vocabulary, and the ids of what `read` gave. Raises UserError if that was nothing."""
         if not self.characters:
             raise UserError("expected some text to learn from, got none: the source is empty")
-        seen = [*sorted(self._ascii), *(128 + np.flatnonzero(self._number_of[128:] != UNSEEN))]
-        vocabulary = Vocabulary("".join(map(chr, seen)))
-        id_of = np.zeros(128 + self._others, dtype=vocabulary.dtype)
-        id_of[self._number_of[seen]] = np.arange(len(seen))
+        seen = self._ascii.decode() + self._others
+        vocabulary = Vocabulary.of(seen)
+        id_of = np.zeros(128 + len(self._others), dtype=vocabulary.dtype)
+        id_of[self._number_of[codepoints(seen)]] = vocabulary.encode(seen)
         return vocabulary, (_take(id_of, piece) for piece in numbers)
 
 

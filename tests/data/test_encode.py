@@ -48,7 +48,7 @@ def test_ids_are_in_the_smallest_type_whatever_the_first_pieces_hold(
     text = "a" * 1000 + "".join(map(chr, range(0x10000, 0x10000 + size - 1)))
     (tmp_path / "text").write_bytes(text.encode())
     for found in (encode(text, max_vocabulary=size), read(tmp_path / "text", max_vocabulary=size)):
-        assert found.ids.itemsize == bytes_each
+        assert found.ids.itemsize == found.vocabulary.encode(text).itemsize == bytes_each
         assert text_in(found) == text
 
 
