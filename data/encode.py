@@ -147,10 +147,9 @@ def _in_memory(scan: Scan, numbers: list[np.ndarray]) -> Encoded:
 
 def _key(text: Text, max_vocabulary: int) -> str:
     """A hash that changes when a file of `text` does; empty if one of them is not a regular file."""
-    paths = [file.path for file in text.files if file.path]
-    if len(paths) < len(text.files):
+    stats = [(str(file.path.resolve()), file.path.stat()) for file in text.files if file.path]
+    if len(stats) < len(text.files):
         return ""
-    stats = [(str(path.resolve()), path.stat()) for path in paths]
     versions = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps([text.codec, max_vocabulary, versions]).encode()).hexdigest()
 
