@@ -1,7 +1,6 @@
 """Batches as a pure function of seed and step, so that any run can be repeated or resumed exactly."""
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -59,45 +58,7 @@ class Batch:
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), valid_lens=lens)
 
 
-class Sequences(ABC):
-    """A text as sequences of at most `context` characters."""
-
-    ids: np.ndarray
-    context: int
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Sequences in an epoch."""
-
-    @abstractmethod
-    def order(self, random: np.random.Generator) -> Order:
-        """The sequences of one epoch, shuffled: from indices below len(self) to what `batch` takes."""
-
-    @abstractmethod
-    def characters(self, chosen: np.ndarray) -> int:
-        """Targets in the sequences `chosen` from an order."""
-
-    @abstractmethod
-    def batch(self, chosen: np.ndarray) -> Batch:
-        """The sequences `chosen` from an order."""
-
-    def prefetch(self, chosen: np.ndarray) -> None:  # noqa: B027 - what is in memory needs none
-        """Begin to read the sequences `chosen` from an order, without waiting."""
-
-    @abstractmethod
-    def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """Every sequence, `batch_size` at a time, so that each character but the first is a target exactly once."""
-
-    def on(self, device: torch.device) -> "Sequences":  # noqa: ARG002 - only windows are copied
-        """The same sequences, resident on `device` if that makes batches faster."""
-        return self
-
-    @abstractmethod
-    def probe(self, longest: int) -> np.ndarray:
-        """Ids of a text to show attention on, of at most `longest` characters."""
-
-
-class Windows(Sequences):
+class Windows:
     """A stream of text as windows of `context` characters.
 
     In training it is a ring. Each epoch starts to cut it at another position; the characters that do not fill a window
@@ -109,6 +70,7 @@ class Windows(Sequences):
         self.ids, self.context, self.resident = ids, context, resident
 
     def __len__(self) -> int:
+        """Sequences in an epoch."""
         return len(self.ids) // self.context
 
     def on(self, device: torch.device) -> "Windows":
@@ -120,14 +82,16 @@ class Windows(Sequences):
         return Windows(self.ids, self.context, torch.tensor(self.ids, dtype=dtype, device=device))
 
     def order(self, random: np.random.Generator) -> Order:
-        """The position at which each window starts."""
+        """The sequences of one epoch, shuffled: from indices below len(self) to positions at which windows start."""
         phase, order = random.integers(len(self.ids)), shuffled(len(self), random)
         return lambda indices: (phase + self.context * order(indices)) % len(self.ids)
 
     def characters(self, chosen: np.ndarray) -> int:
+        """Targets in the sequences `chosen` from an order."""
         return len(chosen) * self.context
 
     def batch(self, chosen: np.ndarray) -> Batch:
+        """The sequences `chosen` from an order."""
         if self.resident is None:
             positions = (chosen[:, None] + np.arange(self.context + 1)) % len(self.ids)  # (B, T + 1)
             window = torch.from_numpy(self.ids[positions].astype(np.int64))
@@ -139,7 +103,7 @@ class Windows(Sequences):
         return Batch(window[:, :-1], window[:, 1:])
 
     def prefetch(self, chosen: np.ndarray) -> None:
-        """Has the system read those windows, if they are in a file and not on a GPU."""
+        """Have the system begin to read the windows `chosen`, if they are in a file and not on a GPU."""
         if not isinstance(self.ids, np.memmap) or self.resident is not None or not hasattr(os, "posix_fadvise"):
             return
         file = self.ids.base if isinstance(self.ids.base, np.memmap) else self.ids  # all of it, if this is a slice
@@ -150,7 +114,10 @@ class Windows(Sequences):
                 os.posix_fadvise(stream.fileno(), offset, length, os.POSIX_FADV_WILLNEED)
 
     def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """The last window is as long as what is left, in a batch of its own."""
+        """Every window, `batch_size` at a time, so that each character but the first is a target exactly once.
+
+        The last one is as long as what is left, in a batch of its own.
+        """
         last = len(self.ids) - 1  # the last character is a target only
         whole = last - last % self.context
         ends = [*range(0, whole, batch_size * self.context), whole, last]
@@ -161,11 +128,14 @@ class Windows(Sequences):
                 yield Batch(span[:-1].view(shape), span[1:].view(shape))
 
     def probe(self, longest: int) -> np.ndarray:
-        """From the second character on: the first one of a validation split belongs to the text before it."""
+        """Ids of a text to show attention on, of at most `longest` characters.
+
+        From the second character on: the first one of a validation split belongs to the text before it.
+        """
         return self.ids[1 : longest + 1]
 
 
-class Lines(Sequences):
+class Lines:
     """Each line by itself: from the line break before it, which opens it, to the one after it, which it must predict.
 
     A line of `context` characters leaves no position for the line break after it: thus long lines may be cut.
@@ -199,8 +169,15 @@ class Lines(Sequences):
         valid_lens = None if valid.all() else torch.from_numpy(lens)
         return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), valid_lens)
 
+    def prefetch(self, chosen: np.ndarray) -> None:
+        """Nothing: lines are in memory."""
+
+    def on(self, _: torch.device) -> "Lines":
+        """Themselves: lines are not copied to a GPU."""
+        return self
+
     def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """Short lines first, as lines of one length need no padding."""
+        """Every line once. Short lines first, as lines of one length need no padding."""
         shortest_first = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(self), batch_size):
             yield self.batch(shortest_first[start : start + batch_size])
@@ -209,6 +186,9 @@ class Lines(Sequences):
         """The longest line, behind its line break."""
         start = self.starts[self.lengths.argmax()]
         return self.ids[start : start + min(longest, self.lengths.max())]
+
+
+Sequences = Windows | Lines  # of at most `context` characters, with the same methods
 
 
 class Batches:

@@ -58,7 +58,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _fetch(file: Download) -> bytes:
-    """What the server sends, up to one byte more than expected."""
+    """The answer of the server, up to one byte more than expected."""
     try:
         with build_opener(_OnlyHttps).open(file.url, timeout=TIMEOUT) as response:
             return response.read(file.size + 1)

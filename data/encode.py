@@ -22,6 +22,7 @@ from files import remove_unfinished, replacing
 LARGE = 2**27  # bytes of UTF-8 from which on ids are kept in a file
 CODEPOINTS = 0x110000  # in Unicode
 UNSEEN = 2**32 - 1
+NOT_ASCII = bytes(range(128, 256))
 BAR_DELAY = 2.0  # seconds until a progress bar appears
 
 
@@ -35,51 +36,65 @@ class Encoded:
 
 
 class Scan:
-    """One pass over a text. Ids are not known before its end: until then characters are numbered as they appear."""
+    """One pass over a text. Ids are not known before its end: until then characters have numbers.
+
+    ASCII characters are numbered by their codepoints, which is quickest, and others from 128 on as they appear.
+    """
 
     def __init__(self, max_vocabulary: int) -> None:
         self.max_vocabulary = max_vocabulary
-        self.size, self.characters, self.distinct = 0, 0, 0  # the first in bytes of UTF-8
+        self.size, self.characters = 0, 0  # the first in bytes of UTF-8
         self.hash = hashlib.sha256()
         self.counts: dict[np.dtype, int] = {}  # characters by the type of their numbers, which only grows
+        self._ascii, self._others = b"", ""  # the characters seen so far
         self._number_of = np.full(CODEPOINTS, UNSEEN, dtype=np.uint32)
+        self._number_of[:128] = np.arange(128)
 
     def read(self, pieces: Iterable[str]) -> Iterator[np.ndarray]:
         """The numbers of each piece. Raises UserError as soon as there are too many distinct characters."""
         with tqdm(desc="reading", unit="B", unit_scale=True, delay=BAR_DELAY, disable=None) as bar:
             for piece in pieces:
                 content = piece.encode()
-                numbers = self._numbers(np.frombuffer(content, np.uint8) if piece.isascii() else codepoints(piece))
+                numbers = self._numbers(piece, content)
                 self.hash.update(content)
                 self.size += len(content)
                 self.characters += len(piece)
                 self.counts[numbers.dtype] = self.counts.get(numbers.dtype, 0) + len(piece)
-                if self.distinct > self.max_vocabulary:
+                if (distinct := len(self._ascii) + len(self._others)) > self.max_vocabulary:
                     raise UserError(
                         f"expected at most data.max_vocabulary={self.max_vocabulary} distinct characters, got "
-                        f"{self.distinct} in {self.characters:,} characters of text; raise it if this is meant"
+                        f"{distinct} in {self.characters:,} characters of text; raise it if this is meant"
                     )
                 bar.update(len(content))
                 yield numbers
 
-    def _numbers(self, codes: np.ndarray) -> np.ndarray:
-        numbers = self._number_of.take(codes, mode="clip")  # other modes are slower
-        if (is_new := numbers == UNSEEN).any():
-            new = np.unique(codes[is_new])
-            self._number_of[new] = np.arange(self.distinct, self.distinct + len(new))
-            self.distinct += len(new)
-            numbers = self._number_of.take(codes, mode="clip")
-        return numbers.astype(np.min_scalar_type(self.distinct - 1))
+    def _numbers(self, piece: str, content: bytes) -> np.ndarray:
+        self._ascii += bytes(set(content.translate(None, self._ascii + NOT_ASCII)))
+        numbers = codes = codepoints(piece)
+        if not piece.isascii():
+            numbers = _take(self._number_of, codes)
+            if (is_new := numbers == UNSEEN).any():
+                new = np.unique(codes[is_new])
+                self._number_of[new] = np.arange(len(new)) + 128 + len(self._others)
+                self._others += "".join(map(chr, new))
+                numbers = _take(self._number_of, codes)
+        return numbers.astype(np.min_scalar_type(127 + len(self._others)), copy=False)
 
     def ids(self, numbers: Iterable[np.ndarray]) -> tuple[Vocabulary, Iterator[np.ndarray]]:
         """The vocabulary, and the ids of what `read` gave. Raises UserError if that was nothing."""
         if not self.characters:
             raise UserError("expected some text to learn from, got none: the source is empty")
-        seen = np.flatnonzero(self._number_of != UNSEEN)
-        vocabulary = Vocabulary("".join(map(chr, seen.tolist())))
-        id_of = np.empty(len(seen), dtype=vocabulary.dtype)
-        id_of[self._number_of[seen]] = np.arange(len(seen))
-        return vocabulary, (id_of.take(piece, mode="clip") for piece in numbers)
+        seen = self._ascii.decode() + self._others
+        vocabulary = Vocabulary.of(seen)
+        id_of = np.zeros(128 + len(self._others), dtype=vocabulary.dtype)
+        id_of[self._number_of[codepoints(seen)]] = vocabulary.encode(seen)
+        return vocabulary, (_take(id_of, piece) for piece in numbers)
+
+
+def _take(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    if table.itemsize == indices.itemsize == 1:  # a third faster
+        return np.frombuffer(indices.tobytes().translate(table[:256].tobytes().ljust(256)), table.dtype)
+    return table.take(indices, mode="clip")  # other modes are slower
 
 
 def encode(text: str, max_vocabulary: int) -> Encoded:
@@ -126,20 +141,15 @@ def corpora() -> Path:
 
 
 def _in_memory(scan: Scan, numbers: list[np.ndarray]) -> Encoded:
-    vocabulary, pieces = scan.ids(numbers)
-    ids, end = np.empty(scan.characters, dtype=vocabulary.dtype), 0
-    for piece in pieces:
-        ids[end : end + len(piece)] = piece
-        end += len(piece)
-    return Encoded(vocabulary, ids, scan.hash.hexdigest())
+    vocabulary, ids = scan.ids(numbers)
+    return Encoded(vocabulary, np.concatenate([*ids]), scan.hash.hexdigest())
 
 
 def _key(text: Text, max_vocabulary: int) -> str:
     """A hash that changes when a file of `text` does; empty if one of them is not a regular file."""
-    paths = [file.path for file in text.files if file.path]
-    if len(paths) < len(text.files):
+    stats = [(str(file.path.resolve()), file.path.stat()) for file in text.files if file.path]
+    if len(stats) < len(text.files):
         return ""
-    stats = [(str(path.resolve()), path.stat()) for path in paths]
     versions = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps([text.codec, max_vocabulary, versions]).encode()).hexdigest()
 

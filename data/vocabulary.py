@@ -11,7 +11,9 @@ REPLACEMENTS = "\N{REPLACEMENT CHARACTER}? "  # for unknown characters: the firs
 
 
 def codepoints(text: str) -> np.ndarray:
-    """The codepoint of each character, shape (len(text),), uint32."""
+    """The codepoint of each character, shape (len(text),), uint32; of ASCII text uint8."""
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)
     # "surrogatepass": a shell may hand over undecodable bytes as lone surrogates; they must be named, not crash.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
@@ -25,7 +27,7 @@ class Vocabulary:
 
     def __init__(self, characters: str) -> None:
         """`characters` must be sorted and distinct, as `Vocabulary.of` makes them and checkpoints keep them."""
-        self._codepoints = codepoints(characters)
+        self._codepoints = codepoints(characters).astype("<u4")  # as UTF-32 has them
         if len(characters) == 0 or not np.all(self._codepoints[1:] > self._codepoints[:-1]):
             raise ValueError(f"expected sorted distinct characters, got {characters[:20]!a}")
         self.characters = characters

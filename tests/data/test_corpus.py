@@ -19,24 +19,16 @@ def config(**changes: Any) -> DataConfig:
     return DataConfig(source=Source.python_stdlib, **changes)
 
 
-def test_the_end_of_the_text_is_for_validation() -> None:
-    text = "".join(chr(97 + i % 26) for i in range(1000))
-    corpus = Corpus.of(text, config(), context=8)
-    assert corpus.vocabulary.decode(corpus.training.ids) == text[:900]
-    assert corpus.vocabulary.decode(corpus.validation.ids) == text[899:]
-    assert corpus.vocabulary.decode(corpus.validation.probe(10)) == text[900:910]
-    assert corpus.description == "1,000 characters, 26 distinct"
-    assert corpus.training_lines is None
-    assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_the_test_split_is_the_very_end_and_each_character_is_scored_once() -> None:
+def test_the_end_of_the_text_is_for_validation_and_the_very_end_for_the_test() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
     corpus = Corpus.of(text, config(validation_fraction=0.15, test_fraction=0.2), context=8)
     assert corpus.test is not None
     parts = (corpus.training, corpus.validation, corpus.test)
     assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:650], text[649:800], text[799:]]
-    assert sum(batch.characters for batch in corpus.test.sequential(3)) == 200
+    assert corpus.vocabulary.decode(corpus.validation.probe(10)) == text[650:660]
+    assert corpus.description == "1,000 characters, 26 distinct"
+    assert corpus.training_lines is None
+    assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
     assert Corpus.of(text, config(), context=8).test is None
 
 
@@ -107,14 +99,8 @@ def test_lines_that_are_too_long_are_described_and_the_reason_if_none_is_left() 
         Corpus.of("abc\nabd", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
 
 
-@pytest.mark.parametrize(("text", "part"), [("a\nb\nc", "validation"), ("\n\n", "training")])
-def test_each_part_needs_a_line(text: str, part: str) -> None:
-    with pytest.raises(UserError, match=f"expected at least one line in the {part} split, got none of"):
-        Corpus.of(text, config(unit=Unit.line), context=8)
-
-
 def test_copies_of_lines_are_counted() -> None:
     corpus = Corpus.of("a\nb\na\na\n" * 2, config(unit=Unit.line, validation_fraction=0.5), context=8)
     assert corpus.description == "8 lines, 3 distinct characters; 6 are copies of others"
-    with pytest.raises(UserError, match=r"got none of 5 \(4 are copies of others\)"):
+    with pytest.raises(UserError, match=r"in the validation split, got none of 5 \(4 are copies of others\)"):
         Corpus.of("a\n" * 5, config(unit=Unit.line, validation_fraction=0.5), context=8)

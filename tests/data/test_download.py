@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from email.message import Message
 from pathlib import Path
-from typing import NoReturn
+from unittest.mock import Mock
 from urllib.error import HTTPError
 from urllib.request import HTTPSHandler, Request
 from urllib.response import addinfourl
@@ -21,8 +21,6 @@ from errors import UserError
 
 PAGES = {"https://host/text": b"to be", "https://host/long": b"to be, or not", "https://host/cut": b"to"}
 TO_BE = Download("https://host/text", hashlib.sha256(b"to be").hexdigest(), 5, "text.txt")
-
-
 REQUESTS: list[tuple[str, float | None]] = []
 
 
@@ -95,10 +93,8 @@ def test_another_file_is_refused(cache: Path, file: Download, message: str) -> N
 def test_the_words_of_a_server_are_one_line_that_no_terminal_obeys(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: HTTPSHandler, request: Request) -> NoReturn:
-        raise HTTPError(request.full_url, 404, "no\x1b[2J\r\nhere", Message(), None)
-
-    monkeypatch.setattr(HTTPSHandler, "https_open", refuse)
+    refusal = HTTPError(TO_BE.url, 404, "no\x1b[2J\r\nhere", Message(), None)
+    monkeypatch.setattr(HTTPSHandler, "https_open", Mock(side_effect=refusal))
     message = re.escape(r"could not download https://host/text (HTTP Error 404: no\x1b[2J here); download it by")
     assert_refused(TO_BE, message, cache)
     monkeypatch.undo()

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +15,6 @@ def test_ids_are_indices_among_the_sorted_distinct_characters_and_decode_to_the_
     assert vocabulary.characters == "".join(sorted(set(text)))
     assert vocabulary.encode(text).tolist() == [vocabulary.characters.index(character) for character in text]
     assert vocabulary.decode(vocabulary.encode(text)) == text
-
-
-@pytest.mark.parametrize(("size", "dtype"), [(2, np.uint8), (256, np.uint8), (257, np.uint16), (65_537, np.uint32)])
-def test_ids_take_the_smallest_integer_type(size: int, dtype: type) -> None:
-    text = "".join(chr(0x10000 + i) for i in range(size))
-    assert Vocabulary.of(text).encode(text).dtype == dtype
 
 
 def test_an_unknown_character_is_named_with_codepoint_and_position_and_what_is_known() -> None:
