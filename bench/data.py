@@ -24,9 +24,9 @@ import torch
 from tqdm import tqdm
 
 from bench.commands import RunFailedError, run_command
-from bench.harness import MB, Options, Report, Row, Spread, commit, times_as_fast, version
+from bench.harness import Options, Report, Row, Spread, commit, times_as_fast, version
 
-ROUNDS = 5
+ROUNDS, MB = 5, 10**6
 OURS, NANOGPT, BYT5 = "charscope", "nanoGPT", "ByT5Tokenizer"
 LETTERS = {
     "ASCII": ["abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,.;:'-()"],
@@ -124,7 +124,7 @@ def encoding(name: str, file: Path, cache: Path, nanogpt_folder: Path | None) ->
     """Raises RunFailedError if the encoder fails."""
     nanogpt = ["--nanogpt", str(nanogpt_folder)] if nanogpt_folder else []
     command = "-m", "bench.data", "--worker", name, str(file), *nanogpt
-    output = run_command(*command, XDG_CACHE_HOME=str(cache), OMP_NUM_THREADS="1").output
+    output = run_command(*command, environment={"XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}).output
     seconds, memory = json.loads(output.splitlines()[-1])
     return seconds, memory
 

@@ -93,8 +93,8 @@ def count_flop(step: TrainingStep, shape: Shape) -> dict[str, int]:
 
 def profile(shape: Shape, device: torch.device, peak: float, quick: bool) -> dict[str, Any]:
     """Time, take apart and count the training step of one shape."""
-    flop = count_flop(TrainingStep.of(shape, device), shape)  # a step of its own, as being watched leaves traces
-    step, protocol = TrainingStep.of(shape, device), Protocol(repeats=1, seconds=0) if quick else STEPS
+    flop = count_flop(TrainingStep(shape, device), shape)  # a step of its own, as being watched leaves traces
+    step, protocol = TrainingStep(shape, device), Protocol(repeats=1, seconds=0) if quick else STEPS
     seconds, parts = median_seconds(step.take, device, protocol), phases(step)
     turns = [{name: seconds_of(part, device) for name, part in parts.items()} for _ in range(protocol.repeats + 1)][1:]
     medians = {name: median(turn[name] for turn in turns) for name in parts}
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device, quick = torch.device(options.device), options.quick
     report = Report(f"profile_{device.type}", "Where the time of a training step goes", device, quick)
     shapes = [shape_on(options.device, name, quick) for name in dict.fromkeys(options.shape)]
-    precision = TrainingStep.of(shape_on("cpu", "small", quick=True), device).runtime.precision
+    precision = TrainingStep(shape_on("cpu", "small", quick=True), device).runtime.precision
     dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
     rates = {n: matmul_rate(device, n, Protocol(), dtype) for n in ((64,) if quick else SQUARES[device.type])}
     profiles = [profile(shape, device, max(rates.values()), quick) for shape in tqdm(shapes, disable=None)]

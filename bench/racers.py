@@ -22,35 +22,31 @@ from data.corpus import Corpus
 NANOGPT, SPRINT, PRESET = "nanoGPT", "Charscope sprint", "Charscope preset"
 
 # Settings of ours beside text, seed, device and folder. The first of a device is the one that races.
-OUR_SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
+OUR_SETTINGS = {
     "cpu": {
-        SPRINT: (
-            *("experiment=shakespeare_cpu", "training.steps=220"),
-            *("training.batch_size=24", "training.evaluate_every=220"),
-        ),
-        PRESET: ("experiment=shakespeare_cpu",),
+        SPRINT: "experiment=shakespeare_cpu training.steps=220 training.batch_size=24 training.evaluate_every=220",
+        PRESET: "experiment=shakespeare_cpu",
     },
-    "cuda": {PRESET: ("experiment=shakespeare_gpu",)},
+    "cuda": {PRESET: "experiment=shakespeare_gpu"},
 }
-OUR_QUICK_SETTINGS = (
-    *("model.layers=1", "model.heads=1", "model.width=16", "model.feed_forward=16", "model.context=16"),
-    *("training.steps=4", "training.batch_size=2", "training.evaluate_every=2"),
-)
+OUR_QUICK_SETTINGS = """
+    model.layers=1 model.heads=1 model.width=16 model.feed_forward=16 model.context=16
+    training.steps=4 training.batch_size=2 training.evaluate_every=2
+"""
 # nanoGPT's beside its configuration: for the CPU what its README says for laptops, and to save at every evaluation.
 CONFIG = "config/train_shakespeare_char.py"
 SEED = "torch.manual_seed(1337 + seed_offset)"  # in its train.py, which has no setting for it
-THEIR_SETTINGS: dict[str, tuple[str, ...]] = {
-    "cpu": (
-        *("--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1", "--block_size=64"),
-        *("--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000"),
-        *("--lr_decay_iters=2000", "--dropout=0.0", "--always_save_checkpoint=True"),
-    ),
-    "cuda": ("--always_save_checkpoint=True",),
+THEIR_SETTINGS = {
+    "cpu": """
+        --device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4
+        --n_head=4 --n_embd=128 --max_iters=2000 --lr_decay_iters=2000 --dropout=0.0 --always_save_checkpoint=True
+    """,
+    "cuda": "--always_save_checkpoint=True",
 }
-THEIR_QUICK_SETTINGS = (
-    *("--n_layer=1", "--n_head=1", "--n_embd=16", "--block_size=16", "--batch_size=2", "--eval_iters=1"),
-    *("--max_iters=4", "--lr_decay_iters=4", "--warmup_iters=2", "--eval_interval=2"),
-)
+THEIR_QUICK_SETTINGS = """
+    --n_layer=1 --n_head=1 --n_embd=16 --block_size=16 --batch_size=2 --eval_iters=1 --max_iters=4 --lr_decay_iters=4
+    --warmup_iters=2 --eval_interval=2
+"""
 
 
 @dataclass(frozen=True)
@@ -109,10 +105,10 @@ class Race:
         """Losses and all times but the start are those of the event file. The first step follows what step 0 logs."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        command = ["train.py", *OUR_SETTINGS[self.device][name], *OUR_QUICK_SETTINGS * self.quick]
-        run = f"hydra.run.dir={folder / 'run'}"
+        settings = (OUR_SETTINGS[self.device][name] + OUR_QUICK_SETTINGS * self.quick).split()
+        settings += [f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}"]
         started = time.time()
-        took = run_command(*command, f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}", run)
+        took = run_command("train.py", *settings, f"hydra.run.dir={folder / 'run'}")
         events = EventAccumulator(str(folder / "run"), size_guidance={"scalars": 0}).Reload()
         scalars = [event for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
         first = max(event.wall_time for event in scalars if event.step == 0)
@@ -129,11 +125,10 @@ class Race:
             raise RunFailedError(f"expected a train.py of nanoGPT with {SEED}, got one without")
         (folder / "train.py").write_text(source.replace(SEED, f"torch.manual_seed({1337 + seed})"), encoding="utf-8")
         write_data(self.corpus, folder / "data" / "shakespeare_char")
-        command = [CONFIG, *THEIR_SETTINGS[self.device], *THEIR_QUICK_SETTINGS * self.quick]
+        settings = (THEIR_SETTINGS[self.device] + THEIR_QUICK_SETTINGS * self.quick).split()
+        command, environment = ("train.py", CONFIG, *settings), {"PYTHONUNBUFFERED": "1"}
         watch, started = Watch(folder), time.time()
-        took = run_command(
-            *("train.py", *command), checkout=self.nanogpt, folder=folder, watch=watch, PYTHONUNBUFFERED="1"
-        )
+        took = run_command(*command, checkout=self.nanogpt, folder=folder, watch=watch, environment=environment)
         if not watch.copies:
             raise RunFailedError(f"expected checkpoints of nanoGPT, got none: {took.output[-1000:]!r}")
         first = watch.first_step

@@ -19,9 +19,9 @@ import torch
 
 from bench.commands import run_command
 from bench.harness import Options, Protocol, Report, Row, Spread, median_seconds, seconds_of, times_as_fast
-from bench.peers import PROMPT, TEMPERATURE, Model, sampling_peers
+from bench.peers import PROMPT, TEMPERATURE, sampling_peers
 from bench.training_step import Shape, new_decoder, shape_on
-from bench.workers import Answer, Contestant, Outcome, compete, installed
+from bench.workers import Answer, Contestant, Model, Outcome, compete, installed
 from conf.schema import SamplingRuntimeConfig
 from model.config import PositionKind
 from model.decoder import Decoder
@@ -67,9 +67,8 @@ OURS = [
 ]
 
 
-def get_ready(contestant: Contestant, shape: Shape, device: torch.device) -> tuple[Outcome, Answer]:
-    """In the process of a contestant: warmed up, answers lengths with the seconds to write each, all anew."""
-    sampler: Model = contestant.prepare(shape, device)
+def answering(sampler: Model, shape: Shape, device: torch.device) -> Answer:
+    """In the process of a contestant: warmed up, answers lengths with the seconds to sample each, all anew."""
     if (came := sampler.run(WARM_UP)) != WARM_UP * shape.batch:
         raise ValueError(f"expected {WARM_UP * shape.batch} ids, got {came}")
 
@@ -77,7 +76,7 @@ def get_ready(contestant: Contestant, shape: Shape, device: torch.device) -> tup
         first = median_seconds(lambda: sampler.run(1), device, FIRST)
         return [first, *(seconds_of(partial(sampler.run, length), device) for length in lengths)]
 
-    return Outcome(contestant.name, contestant.ours, sampler.parameters, sampler.settings), answer
+    return answer
 
 
 def add_batch(report: Report, batch: int, lengths: Sequence[int], outcomes: Sequence[Outcome]) -> None:
@@ -168,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for batch in batches:
         shape = replace(shape_on(options.device, "baby_gpt", quick), batch=batch)
         lengths = shape.context - 1, 20 if quick else LARGE_LENGTH if batch > LARGE else LENGTH
-        outcomes, failed = compete(get_ready, contestants, shape, device, lengths, options.rounds)
+        outcomes, failed = compete(answering, contestants, shape, device, lengths, options.rounds)
         report.data["failed"] |= failed
         add_batch(report, batch, lengths, outcomes)
     add_alone(report, device, options.checkpoint, quick)

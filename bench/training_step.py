@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.batches import Batch
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from training.config import Compile, Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
-from training.device import Runtime, choose_runtime, compiled, keep_freed_memory
+from training.device import choose_runtime, compiled, keep_freed_memory
 from training.evaluate import summed_loss
 from training.loop import train_step
 from training.optimizer import make_optimizers
@@ -61,32 +61,22 @@ def random_ids(*size: int) -> Tensor:
     return torch.randint(VOCABULARY_SIZE, size, generator=torch.Generator().manual_seed(0))
 
 
-@dataclass
 class TrainingStep:
     """A decoder with all that a training step takes, and a batch of random characters."""
 
-    decoder: Decoder
-    model: nn.Module  # the decoder, or its compiled twin
-    optimizers: list[torch.optim.Optimizer]
-    config: TrainingConfig
-    runtime: Runtime
-    scaler: torch.amp.GradScaler
-    batch: Batch
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         shape: Shape,
         device: torch.device,
         compile_: Compile = Compile.off,  # on or off, so that it is known which
         optimizer: OptimizerKind = OptimizerKind.muon,
         position: PositionKind = PositionKind.rotary,
         micro_batch: int | None = None,
-    ) -> "TrainingStep":
+    ) -> None:
         """By default as in the presets."""
         keep_freed_memory()
-        runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
-        config = TrainingConfig(
+        self.runtime = runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
+        self.config = TrainingConfig(
             steps=1,
             batch_size=shape.batch,
             micro_batch_size=micro_batch,
@@ -94,11 +84,14 @@ class TrainingStep:
             evaluate_every=1,
             optimizer=optimizer,
         )
-        decoder = new_decoder(shape, device, position)
-        batch = Batch(*random_ids(2, shape.batch, shape.context)).to(device)
-        model = compiled(decoder, lambda model: summed_loss(model, batch, runtime), runtime, say=lambda _: None)
-        scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision is Precision.fp16)
-        return cls(decoder, model, make_optimizers(decoder, config, runtime.precision), config, runtime, scaler, batch)
+        self.decoder = new_decoder(shape, device, position)
+        self.batch = batch = Batch(*random_ids(2, shape.batch, shape.context)).to(device)
+        # The decoder, or its compiled twin.
+        self.model = compiled(
+            self.decoder, lambda model: summed_loss(model, batch, runtime), runtime, say=lambda _: None
+        )
+        self.optimizers = make_optimizers(self.decoder, self.config, runtime.precision)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision is Precision.fp16)
 
     def take(self, batch: Batch | None = None) -> None:
         """From the forward pass to the new weights."""
