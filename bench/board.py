@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from runpy import run_path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import urlopen
@@ -26,7 +25,7 @@ from selenium.webdriver import Chrome
 from attention_tab.format import probe_tag
 from bench.browser import NoBrowserError, address_of_view, chromium, open_tab, tensorboard, wait_until
 from bench.commands import CHARACTERS, random_text, run_command, summary_of
-from bench.harness import ROOT, Options, Report, Row, synchronize
+from bench.harness import ROOT, Options, Report, Row, Spread, synchronize
 from bench.training_step import Shape, new_decoder, random_ids
 from board.board import Board
 from board.config import BoardConfig
@@ -127,13 +126,13 @@ def snapshot_row(shape: Shape, precision: Precision, device: torch.device, repea
                 whole.append(1000 * (time.perf_counter() - start))
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) // (repeats + 2)
     name = f"{shape.layers} x {shape.heads} heads, width {shape.width}, {shape.context} characters"
-    times = {"training waits": spread(waits[2:]), "whole": spread(whole[2:])}
+    times = {"training waits": Spread.of(waits[2:]), "whole": Spread.of(whole[2:])}
     return {"snapshot of": name, "precision": str(runtime.precision), **times, "kB": f"{size / 1000:.0f}"}
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Numbers of repetitions."""
+    """Counts of runs, snapshots and repetitions."""
 
     runs: int = 50
     snapshots: int = 200  # of each run, small but for the one that is looked at
@@ -185,10 +184,6 @@ def opening(chrome: Chrome, address: str) -> float:
     return float(chrome.execute_script("return window.readyAt"))
 
 
-def spread(milliseconds: Sequence[float]) -> str:
-    return f"{median(milliseconds):.1f} ({max(milliseconds):.1f})"
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Options("board", __doc__)
     parser.add_argument("--worker", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -204,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for shape in SHAPES[: 1 if quick else None]
         for precision in (Precision.auto, Precision.fp32)
     ]
-    report.add("A snapshot in training, milliseconds, median (highest)", snapshots)
+    report.add("A snapshot in training, milliseconds", snapshots)
     extent = Extent(runs=3, snapshots=5, large=6, openings=1, hovers=5) if quick else Extent()
     try:
         report.data["browser"] = found = measure_tab(extent)
@@ -212,9 +207,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         report.data["left_out"]["browser"] = str(missing)
     else:
         rows = [
-            {"loader": loader} | {name: spread(each) for name, each in times.items()} for loader, times in found.items()
+            {"loader": loader} | {name: Spread.of(each) for name, each in times.items()}
+            for loader, times in found.items()
         ]
-        report.add("In the browser, milliseconds, median (highest)", rows)
+        report.add("In the browser, milliseconds", rows)
     report.data["snapshots"] = snapshots
     report.save(options.output)
     return None

@@ -17,7 +17,6 @@ from bench.harness import ROOT
 from bench.training_step import VOCABULARY_SIZE, Shape
 
 STEPS, GPU_FACTOR = {"small": 200, "baby_gpt": 20}, 10
-LAST_LINES = 20  # of a process that failed
 CHARACTERS = (ascii_letters + digits + " .,")[:VOCABULARY_SIZE]
 
 
@@ -66,7 +65,7 @@ def run_command(
         process.wait()
         ended = time.perf_counter() - start
         errors.seek(0)
-        last = "\n".join(errors.read().decode(errors="replace").splitlines()[-LAST_LINES:])
+        last = "\n".join(errors.read().decode(errors="replace").splitlines()[-20:])
     if process.returncode or not moments:
         raise RunFailedError(f"{' '.join(arguments)}: exit code {process.returncode}: {last}")
     return Command(moments[0], moments[-1], ended, output)

@@ -15,7 +15,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -79,9 +78,7 @@ def nanogpt(file: Path, folder: Path | None) -> Callable[[], object]:
     shutil.copy(folder / "data" / "shakespeare_char" / "prepare.py", copy)
     (copy / "input.txt").unlink(missing_ok=True)
     os.link(file, copy / "input.txt")
-    with suppress(ImportError):
-        import requests  # type: ignore[import-untyped] # noqa: F401
-    sys.modules.setdefault("requests", ModuleType("requests"))  # for a download that is not made
+    sys.modules["requests"] = ModuleType("requests")  # for a download that is not made
     return lambda: runpy.run_path(str(copy / "prepare.py"), run_name="__main__")
 
 

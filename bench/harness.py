@@ -64,12 +64,6 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matmul_rate(device: torch.device, size: int, protocol: Protocol, dtype: torch.dtype = torch.float32) -> float:
-    """FLOP/s of the product of two square matrices, 2 size^3 FLOP."""
-    left, right, product = torch.randn(3, size, size, device=device, dtype=dtype)
-    return 2 * size**3 / median_seconds(lambda: torch.mm(left, right, out=product), device, protocol)
-
-
 def peak_bytes(step: Step) -> int:
     """The most bytes of tensors alive at once while `step` runs, its backward passes too, beyond those alive before.
 

@@ -92,11 +92,6 @@ class Race:
     device: str
     quick: bool
 
-    def names(self) -> list[str]:
-        """In the order in which they run: nanoGPT right after the one that it races with."""
-        first, *others = OUR_SETTINGS[self.device]
-        return [first, NANOGPT, *others]
-
     def run(self, name: str, seed: int) -> Run:
         with TemporaryDirectory() as folder:
             return (self._run_theirs if name == NANOGPT else self._run_ours)(name, seed, Path(folder))
@@ -143,8 +138,14 @@ class Race:
             model = source["GPT"](source["GPTConfig"](**content["model_args"])).to(self.device).eval()
         # torch.compile puts a prefix before the names.
         model.load_state_dict({name.removeprefix("_orig_mod."): value for name, value in content["model"].items()})
-        validation = Windows(self.corpus.validation.ids, content["model_args"]["block_size"])
-        return validation_loss(model, validation, torch.device(self.device))
+        total, characters = 0.0, 0
+        with torch.no_grad():
+            for batch in Windows(self.corpus.validation.ids, content["model_args"]["block_size"]).sequential(256):
+                batch = batch.to(torch.device(self.device))
+                logits, _ = model(batch.inputs, batch.targets)  # without targets it computes the last position alone
+                total += F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="sum").item()
+                characters += batch.characters
+        return total / characters
 
 
 class Watch:
@@ -168,18 +169,6 @@ class Watch:
                 shutil.copyfile(checkpoint, copy)
                 self.copies.append((self._step, self._saving, copy))
                 self._saving = 0.0
-
-
-def validation_loss(model: torch.nn.Module, validation: Windows, device: torch.device) -> float:
-    """Mean loss in nats/char over the whole split of a model that returns (logits, _) for inputs and targets."""
-    total, characters = 0.0, 0
-    with torch.no_grad():
-        for batch in validation.sequential(batch_size=256):
-            inputs, targets = batch.inputs.to(device), batch.targets.to(device)
-            logits, _ = model(inputs, targets)
-            total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
-            characters += batch.characters
-    return total / characters
 
 
 def write_data(corpus: Corpus, folder: Path) -> None:

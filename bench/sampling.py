@@ -1,13 +1,11 @@
 """Sampling speed of this project beside its peers, in turn at the same shape, with random weights.
 
-    python -m bench.sampling [--quick] [--device cpu|cuda] [--nanogpt FOLDER] [--checkpoint FILE] [--batch 1 10 64]
-                             [--rounds N] [--output bench/results]
+    python -m bench.sampling [--nanogpt FOLDER] [--checkpoint FILE] [--batch 1 10 64] [--rounds N] [--quick]
 
 --nanogpt: a clone of github.com/karpathy/nanoGPT; transformers comes with the extra `bench`. --checkpoint: of a small
 model, or the folder of its run, to time the start of sample.py.
 """
 
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -31,7 +29,7 @@ from training.checkpoint import find_checkpoint
 from training.config import Device, Precision
 from training.device import prepare_for_sampling
 
-ROUNDS, LATE_RUNS, START_UPS = 3, 7, 7
+ROUNDS, LATE_RUNS, START_UPS = 3, 7, 8  # the first start is not counted
 BATCHES = (1, 10, 64)
 LENGTH = 1000  # ids of each sequence
 LARGE, LARGE_LENGTH = 10, 300  # a batch above it writes less, so that all ends within the hour
@@ -51,8 +49,7 @@ def charscope(precision: Precision, position: PositionKind, shape: Shape, device
     def write(length: int) -> int:
         return sum(map(len, islice(ids(decoder, shape.batch), length)))
 
-    found = re.search("fp32|bf16|fp16", reason)
-    return Model(write, parameters, f"{found[0] if found else precision}, {position}")
+    return Model(write, parameters, f"{reason}, {position}")
 
 
 def ids(decoder: Decoder, count: int = 1) -> Iterator[list[int]]:
@@ -120,14 +117,6 @@ def consume(iterator: Iterator[object]) -> None:
     deque(iterator, maxlen=0)
 
 
-def start_ups(checkpoint: Path, turns: int) -> tuple[list[float], list[float]]:
-    """Seconds to the first byte of a process that imports torch, and of sample.py."""
-    file = find_checkpoint(str(checkpoint)).resolve()
-    commands = ("-c", "import torch; print(flush=True)"), ("sample.py", f"checkpoint={file}", "length=1")
-    seconds = [[run_command(*command).first_byte for command in commands] for _ in range(1 + turns)][1:]
-    return [turn[0] for turn in seconds], [turn[1] for turn in seconds]
-
-
 def add_alone(report: Report, device: torch.device, checkpoint: Path | None, quick: bool) -> None:
     """What is measured of this project alone."""
     early, late, runs = (10, 40, 1) if quick else (EARLY, LATE, LATE_RUNS)
@@ -141,7 +130,10 @@ def add_alone(report: Report, device: torch.device, checkpoint: Path | None, qui
     ]
     report.data["late"] = pairs
     if checkpoint:
-        imports, samples = start_ups(checkpoint, 1 if quick else START_UPS)
+        file = find_checkpoint(str(checkpoint)).resolve()
+        commands = ("-c", "import torch; print(flush=True)"), ("sample.py", f"checkpoint={file}", "length=1")
+        turns = [[run_command(*command).first_byte for command in commands] for _ in range(2 if quick else START_UPS)]
+        imports, samples = zip(*turns[1:], strict=True)  # seconds to the first byte
         rows += [
             {"quantity": "s, `import torch`", "value": Spread.of(imports)},
             {"quantity": "s, the first character of `sample.py`", "value": Spread.of(samples)},

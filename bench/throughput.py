@@ -1,7 +1,6 @@
 """Training speed of this project beside its peers, or beside an earlier build of it, in turn at equal shapes.
 
-    python -m bench.throughput [--quick] [--device cpu|cuda] [--nanogpt FOLDER] [--shape small baby_gpt]
-                               [--rounds N] [--baseline FOLDER] [--output bench/results]
+    python -m bench.throughput [--nanogpt FOLDER | --baseline FOLDER] [--shape small baby_gpt] [--rounds N] [--quick]
 
 --nanogpt: a clone of github.com/karpathy/nanoGPT; the other peers come with the extra `bench`. --baseline: a checkout
 of an earlier commit of this project, which is then compared instead of the peers, by the commands of both: the names of
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from bench.commands import random_text, run_command, steps_of, train
 from bench.harness import ONCE, ROOT, Options, Protocol, Report, Row, Spread, commit, median_seconds, times_as_fast
 from bench.peers import training_peers
-from bench.training_step import SHAPES, Shape, TrainingStep, random_ids, shape_on
+from bench.training_step import SHAPES, Shape, TrainingStep, random_ids, shapes_on
 from bench.workers import Answer, Contestant, Model, Outcome, compete, installed
 from data.batches import Batch
 from model.config import PositionKind
@@ -149,13 +148,13 @@ def rows(ours: Sequence[Times], theirs: Sequence[Times]) -> list[Row]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Options("throughput", __doc__, nanogpt_file="model.py", rounds=ROUNDS)
-    parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", default=tuple(SHAPES))
+    parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", help="by default both; in a quick trial small")
     parser.add_argument(
         "--baseline", type=Path, metavar="FOLDER", help="a checkout of an earlier commit, instead of peers"
     )
     options = parser.read(argv)
     device = torch.device(options.device)
-    shapes = [shape_on(options.device, name, options.quick) for name in dict.fromkeys(options.shape)]
+    shapes = shapes_on(options.device, options.shape, options.quick)
     if options.baseline and not (options.baseline / "train.py").is_file():
         parser.error(f"--baseline: expected a checkout of Charscope, got {options.baseline}, which has no train.py")
     compare = compare_builds if options.baseline else compare_peers

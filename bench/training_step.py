@@ -1,9 +1,10 @@
 """This project's training step for the benchmarks, made as `train.py` and `training.loop.fit` make it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.batches import Batch
 from model.config import DecoderConfig, PositionKind
@@ -48,6 +49,11 @@ def shape_on(device: str, name: str, quick: bool = False) -> Shape:
     return replace(shape, batch=CPU_BATCHES.get(name, shape.batch)) if device == "cpu" else shape
 
 
+def shapes_on(device: str, names: Sequence[str] | None, quick: bool) -> list[Shape]:
+    """Those of the names, by default all; in a quick trial one, as all would be of one size."""
+    return [shape_on(device, name, quick) for name in dict.fromkeys(names or [*SHAPES][: 1 if quick else None])]
+
+
 def new_decoder(shape: Shape, device: torch.device, position: PositionKind = PositionKind.rotary) -> Decoder:
     """With the same random weights each time."""
     config = DecoderConfig(
@@ -75,7 +81,7 @@ class TrainingStep:
     ) -> None:
         """By default as in the presets."""
         keep_freed_memory()
-        self.runtime = runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
+        self.runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
         self.config = TrainingConfig(
             steps=1,
             batch_size=shape.batch,
@@ -85,13 +91,15 @@ class TrainingStep:
             optimizer=optimizer,
         )
         self.decoder = new_decoder(shape, device, position)
-        self.batch = batch = Batch(*random_ids(2, shape.batch, shape.context)).to(device)
-        # The decoder, or its compiled twin.
-        self.model = compiled(
-            self.decoder, lambda model: summed_loss(model, batch, runtime), runtime, say=lambda _: None
-        )
-        self.optimizers = make_optimizers(self.decoder, self.config, runtime.precision)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision is Precision.fp16)
+        self.batch = Batch(*random_ids(2, shape.batch, shape.context)).to(device)
+        precision = self.runtime.precision
+        self.optimizers = make_optimizers(self.decoder, self.config, precision)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision is Precision.fp16)
+        self.model = compiled(self.decoder, self.loss, self.runtime, say=lambda _: None)  # or the decoder as it is
+
+    def loss(self, model: nn.Module) -> Tensor:
+        """Of the batch, summed over its characters, in nats."""
+        return summed_loss(model, self.batch, self.runtime)
 
     def take(self, batch: Batch | None = None) -> None:
         """From the forward pass to the new weights."""
