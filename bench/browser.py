@@ -16,11 +16,10 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 
 PATIENCE = 60  # seconds until something that must come is given up
-FLAGS = [
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
-    *("disable-background-networking", "disable-component-update", "enable-precise-memory-info"),
-]
-
+FLAGS = """
+    headless no-sandbox disable-gpu disable-quic no-first-run disable-sync disable-background-networking
+    disable-component-update
+"""
 FRAME = "iframe[src*='name=attention']"
 
 
@@ -59,7 +58,7 @@ def chromium(downloads: Path, width: int = 1280, height: int = 1000) -> Iterator
         raise NoBrowserError("expected chromium and chromedriver, which are not both installed")
     options = ChromeOptions()
     options.binary_location = browser
-    for flag in (*FLAGS, f"window-size={width},{height}"):
+    for flag in (*FLAGS.split(), f"window-size={width},{height}"):
         options.add_argument(f"--{flag}")
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_letters, digits
@@ -17,7 +17,6 @@ from bench.harness import ROOT
 from bench.training_step import VOCABULARY_SIZE, Shape
 
 STEPS, GPU_FACTOR = {"small": 200, "baby_gpt": 20}, 10
-LAST_LINES = 20  # of a process that failed
 CHARACTERS = (ascii_letters + digits + " .,")[:VOCABULARY_SIZE]
 
 
@@ -40,20 +39,19 @@ def run_command(
     checkout: Path = ROOT,
     folder: Path | None = None,
     watch: Callable[[bytes], object] = len,
-    **environment: str,
+    environment: Mapping[str, str] = {},
 ) -> Command:
     """Run `python ARGUMENTS` with the modules of a checkout, in `folder` or there. `watch` gets its output as it comes.
 
     Raises RunFailedError with its last lines if it fails or writes nothing.
     """
-    environment = {**os.environ, "PYTHONPATH": str(checkout), **environment}
     start, moments, output = time.perf_counter(), list[float](), b""
     with (
         TemporaryFile() as errors,
         subprocess.Popen(
             [sys.executable, *arguments],
             cwd=folder or checkout,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(checkout), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -67,7 +65,7 @@ def run_command(
         process.wait()
         ended = time.perf_counter() - start
         errors.seek(0)
-        last = "\n".join(errors.read().decode(errors="replace").splitlines()[-LAST_LINES:])
+        last = "\n".join(errors.read().decode(errors="replace").splitlines()[-20:])
     if process.returncode or not moments:
         raise RunFailedError(f"{' '.join(arguments)}: exit code {process.returncode}: {last}")
     return Command(moments[0], moments[-1], ended, output)
@@ -78,16 +76,32 @@ def random_text(file: Path, length: int = 100_000) -> Path:
     return file
 
 
-def train_settings(run: Path, text: Path, device: str, shape: Shape, steps: int) -> list[str]:
-    """Arguments of train.py: Muon and rotary positions, evaluated and shown once, at the end."""
+def train(
+    run: Path,
+    text: Path,
+    device: str,
+    shape: Shape,
+    steps: int,
+    *,
+    processes: int = 1,
+    environment: Mapping[str, str] = {},
+    checkout: Path = ROOT,
+) -> tuple[Command, dict[str, Any]]:
+    """Train with Muon and rotary positions, evaluated and shown once, at the end; returns summary.json as well.
+
+    Raises RunFailedError if it fails.
+    """
     sizes = {"layers": shape.layers, "heads": shape.heads, "width": shape.width, "context": shape.context}
-    return [
+    settings = [
         *(f"hydra.run.dir={run}", f"data.path={text}", f"runtime.device={device}", "model.position=rotary"),
         *(f"model.{name}={size}" for name, size in sizes.items()),
         *("training.optimizer=muon", f"training.batch_size={shape.batch}", f"training.steps={steps}"),
         *(f"training.evaluate_every={steps}", f"board.attention_every={steps}", f"board.pictures_every={steps}"),
         "board.sample_length=0",
     ]
+    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}") if processes > 1 else ()
+    command = run_command(*launcher, "train.py", *settings, checkout=checkout, environment=environment)
+    return command, summary_of(run)
 
 
 def steps_of(name: str, device: str, quick: bool) -> int:

@@ -15,7 +15,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -24,9 +23,9 @@ import torch
 from tqdm import tqdm
 
 from bench.commands import RunFailedError, run_command
-from bench.harness import MB, Options, Report, Row, Spread, commit, times_as_fast, version
+from bench.harness import Options, Report, Row, Spread, commit, times_as_fast, version
 
-ROUNDS = 5
+ROUNDS, MB = 5, 10**6
 OURS, NANOGPT, BYT5 = "charscope", "nanoGPT", "ByT5Tokenizer"
 LETTERS = {
     "ASCII": ["abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789,.;:'-()"],
@@ -79,9 +78,7 @@ def nanogpt(file: Path, folder: Path | None) -> Callable[[], object]:
     shutil.copy(folder / "data" / "shakespeare_char" / "prepare.py", copy)
     (copy / "input.txt").unlink(missing_ok=True)
     os.link(file, copy / "input.txt")
-    with suppress(ImportError):
-        import requests  # type: ignore[import-untyped] # noqa: F401
-    sys.modules.setdefault("requests", ModuleType("requests"))  # for a download that is not made
+    sys.modules["requests"] = ModuleType("requests")  # for a download that is not made
     return lambda: runpy.run_path(str(copy / "prepare.py"), run_name="__main__")
 
 
@@ -124,7 +121,7 @@ def encoding(name: str, file: Path, cache: Path, nanogpt_folder: Path | None) ->
     """Raises RunFailedError if the encoder fails."""
     nanogpt = ["--nanogpt", str(nanogpt_folder)] if nanogpt_folder else []
     command = "-m", "bench.data", "--worker", name, str(file), *nanogpt
-    output = run_command(*command, XDG_CACHE_HOME=str(cache), OMP_NUM_THREADS="1").output
+    output = run_command(*command, environment={"XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}).output
     seconds, memory = json.loads(output.splitlines()[-1])
     return seconds, memory
 

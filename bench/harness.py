@@ -1,4 +1,4 @@
-"""Shared by all benchmarks: options, timing, medians and paired ratios of rounds, a report as Markdown and JSON."""
+"""Shared by all benchmarks: options, time and memory of a step, medians of rounds, a report as Markdown and JSON."""
 
 import argparse
 import importlib.metadata
@@ -6,28 +6,22 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from files import replacing
 from training.comparison import markdown_table
 from training.device import machine
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # measuring does without it
-
 ROOT = Path(__file__).resolve().parents[1]
-MB = 10**6
-# Lines of a plot: colours of Okabe and Ito 2008, and markers.
-STYLES = (
-    *(("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D")),
-    *(("#CC79A7", "v"), ("#56B4E9", "P"), ("#000000", "X")),
-)
-PROTOCOLS = "README.md"  # beside results/
 INSTALL = "pip install --constraint constraints.txt --editable '.[bench]'"
 
 Step = Callable[[], object]
@@ -70,10 +64,45 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matmul_rate(device: torch.device, size: int, protocol: Protocol, dtype: torch.dtype = torch.float32) -> float:
-    """FLOP/s of the product of two square matrices, 2 size^3 FLOP."""
-    left, right, product = torch.randn(3, size, size, device=device, dtype=dtype)
-    return 2 * size**3 / median_seconds(lambda: torch.mm(left, right, out=product), device, protocol)
+def peak_bytes(step: Step) -> int:
+    """The most bytes of tensors alive at once while `step` runs, its backward passes too, beyond those alive before.
+
+    A storage counts once, however many views it has. Scratch memory inside a kernel is not seen, nor what the allocator
+    holds in reserve. Where gradients of several paths meet, one tensor more may count than is needed unwatched.
+    """
+    with _MemoryWatch() as watch:
+        step()
+    return watch.peak
+
+
+class _MemoryWatch(TorchDispatchMode):
+    """Sees every operation below autograd, and so the tensors of the backward pass as well."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # it has no types
+        self.live = self.peak = 0  # bytes
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., object], types: object, args: Any = (), kwargs: Any = None
+    ) -> object:
+        # An input that no operation has made was there before.
+        self._known.update(_storages((args, kwargs)))
+        result = func(*args, **kwargs or {})
+        for storage in _storages(result):
+            if storage not in self._known:
+                self._known.add(storage)
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._free, storage.nbytes())
+        return result
+
+    def _free(self, size: int) -> None:
+        self.live -= size
+
+
+def _storages(tree: object) -> Iterator[torch.UntypedStorage]:
+    return (leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 @dataclass(frozen=True)
@@ -132,17 +161,15 @@ class Report:
 
     def __init__(self, name: str, title: str, device: torch.device, quick: bool) -> None:
         self.name, self.title, self.sections = name, title, list[str]()
-        self.data: dict[str, Any] = {
-            **{"machine": machine(device), "device": device.type, "commit": commit(), "quick": quick},
-            **{"versions": {}, "left_out": {}, "failed": {}},
-        }
+        self.data: dict[str, Any] = {"machine": machine(device), "device": device.type, "commit": commit()}
+        self.data |= {"quick": quick, "versions": {}, "left_out": {}, "failed": {}}
 
     @property
     def conditions(self) -> str:
         """The machine in one line. The CPU's threads do not matter to a GPU."""
         found = self.data["machine"]
         threads = "" if self.data["device"] == "cuda" else f", {found['threads']} threads"
-        quick = "QUICK TRIAL, FIGURES MEAN NOTHING: " * self.data["quick"]
+        quick = "QUICK TRIAL, FIGURES MEAN NOTHING: " if self.data["quick"] else ""
         return f"{quick}{found['hardware']}{threads}, torch {found['torch']}, {found['date']}"
 
     def add(self, heading: str, *parts: str | Sequence[Row]) -> None:
@@ -155,24 +182,16 @@ class Report:
         lines += [f"{name}: {version}." for name, version in data["versions"].items()]
         lines += [f"Left out: {name}: {reason}." for name, reason in data["left_out"].items()]
         lines += [f"Failed: {name}: {reason}" for name, reason in data["failed"].items()]
-        lines.append(f"How it is measured: [{PROTOCOLS}](../{PROTOCOLS}), as of that commit.")
+        lines.append("How it is measured: [README.md](../README.md), as of that commit.")
         return "\n\n".join([f"# {self.title}", "\n".join(lines), *self.sections]) + "\n"
 
-    def save(self, folder: Path, plot: "Callable[[Report], Figure] | None" = None) -> None:
-        """Print the Markdown and write all files. Exits with 1 if a contestant failed."""
+    def save(self, folder: Path) -> None:
+        """Print the Markdown and write both files. Exits with 1 if a contestant failed."""
         print(text := self.markdown())
         content = json.dumps(self.data, indent=2, allow_nan=False, default=asdict) + "\n"
         for suffix, written in ("json", content), ("md", text):
             with replacing(folder / f"{self.name}.{suffix}") as stream:
                 stream.write(written.encode())
-        if plot:
-            try:
-                figure = plot(self)
-            except ModuleNotFoundError:
-                print(f"no plot, as matplotlib is not installed: {INSTALL}")
-            else:
-                with replacing(folder / f"{self.name}.png") as stream:
-                    figure.savefig(stream, format="png", dpi=100)
         print(f"written to {folder}")
         if self.data["failed"]:
             raise SystemExit(f"failed: {', '.join(self.data['failed'])}")
@@ -206,8 +225,8 @@ class Options(argparse.ArgumentParser):
                     f"--nanogpt: expected a clone of nanoGPT, got {options.nanogpt} without {self._nanogpt_file}"
                 )
         if self._rounds:
-            default = 1 if options.quick else self._rounds
-            options.rounds = default if options.rounds is None else options.rounds
+            if options.rounds is None:
+                options.rounds = 1 if options.quick else self._rounds
             if options.rounds < 1:
                 self.error(f"--rounds: expected at least 1, got {options.rounds}")
         return options

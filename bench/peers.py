@@ -5,7 +5,6 @@ import io
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,24 +17,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from bench.harness import commit
 from bench.training_step import VOCABULARY_SIZE, Shape
-from bench.workers import Contestant
+from bench.workers import Contestant, Model
 
 TEMPERATURE = 0.8
 PROMPT = 0  # the one id that samples go on from
+NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 POSITIONS = 1024  # of transformers' GPT-2 in sampling: more than are ever read
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model ready to be timed.
-
-    `run` takes a training step on inputs and targets (B, T), from the forward pass to new weights; or it writes so many
-    ids of each sequence, and returns how many came of all sequences together.
-    """
-
-    run: Callable[..., Any]
-    parameters: int
-    settings: str
 
 
 def training_peers(nanogpt: Path | None, data: dict[str, Any]) -> list[Contestant]:
@@ -82,7 +69,7 @@ def train_nanogpt(folder: Path, shape: Shape, device: torch.device) -> Model:
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
 
-    precision = f"{_name(half)}, compiled" if on_gpu else "fp32"
+    precision = f"{NAMES[half]}, compiled" if on_gpu else "fp32"
     return Model(step, count(model), f"{precision}, {type(optimizer).__name__}")
 
 
@@ -96,7 +83,7 @@ def sample_nanogpt(folder: Path, shape: Shape, device: torch.device) -> Model:
         with torch.no_grad(), autocast():
             return model.generate(prompts, length, temperature=TEMPERATURE)[:, 1:].numel()
 
-    return Model(write, count(model), f"{_name(half)} autocast" if device.type == "cuda" else "fp32")
+    return Model(write, count(model), f"{NAMES[half]} autocast" if device.type == "cuda" else "fp32")
 
 
 def nanogpt_model(
@@ -212,7 +199,3 @@ def train_plainly(model: nn.Module, logits: Callable[[Tensor], Tensor]) -> Model
 def count(model: nn.Module) -> int:
     """Parameters, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _name(dtype: torch.dtype) -> str:
-    return "bf16" if dtype is torch.bfloat16 else "fp16"

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 from tqdm import tqdm
 
-from bench.commands import random_text, run_command, steps_of, summary_of, train_settings
+from bench.commands import random_text, steps_of, train
 from bench.harness import Options, Report, Row, Spread
 from bench.training_step import SHAPES, Shape, shape_on
 
@@ -28,10 +28,6 @@ class Setup:
     shape: Shape  # of a step, by all of them
     processes: int
     threads: int = 1
-
-    @property
-    def cores(self) -> int:
-        return self.processes * self.threads
 
 
 def setups(shape: Shape, counts: Sequence[int], device: str) -> list[Setup]:
@@ -49,23 +45,20 @@ def characters_per_second(setup: Setup, device: str, steps: int) -> float:
     """Of training steps alone. Raises RunFailedError if the processes fail."""
     with TemporaryDirectory() as folder:
         run, text = Path(folder, "run"), random_text(Path(folder, "text.txt"))
-        launcher = "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={setup.processes}"
-        settings = train_settings(run, text, device, setup.shape, steps)
-        run_command(
-            *(launcher if setup.processes > 1 else ()), "train.py", *settings, OMP_NUM_THREADS=str(setup.threads)
-        )
-        return float(summary_of(run)["characters_per_second"])
+        environment = {"OMP_NUM_THREADS": str(setup.threads)}
+        _, summary = train(run, text, device, setup.shape, steps, processes=setup.processes, environment=environment)
+        return float(summary["characters_per_second"])
 
 
 def rows(compared: Sequence[Setup], rounds: Sequence[Sequence[float]]) -> list[Row]:
     """Each setup, its speed beside that of the first in the same round."""
     found = list[Row]()
     for index, setup in enumerate(compared):
-        gain, speed = Spread.of([turn[index] / turn[0] for turn in rounds]), median(turn[index] for turn in rounds)
-        batch, ideal = setup.shape.batch, f"{gain.median / setup.cores:.0%}"
-        size: Row = {"shape": setup.shape.name, "scaling": setup.scaling, "processes": setup.processes}
-        speeds: Row = {"characters/s": f"{speed:,.0f}", "times one": gain, "of the ideal": ideal}
-        found.append({**size, "threads each": setup.threads, "batch": batch, **speeds})
+        gain = Spread.of([turn[index] / turn[0] for turn in rounds])
+        row: dict[str, object] = {"shape": setup.shape.name, "scaling": setup.scaling, "processes": setup.processes}
+        row |= {"threads each": setup.threads, "batch": setup.shape.batch}
+        row |= {"characters/s": f"{median(turn[index] for turn in rounds):,.0f}", "times one": gain}
+        found.append(row | {"of the ideal": f"{gain.median / (setup.processes * setup.threads):.0%}"})
     return found
 
 

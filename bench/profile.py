@@ -16,10 +16,9 @@ from torch.profiler import ProfilerActivity, record_function, schedule
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from bench.harness import Options, Protocol, Report, matmul_rate, median_seconds, seconds_of, synchronize
-from bench.training_step import SHAPES, Shape, TrainingStep, shape_on
+from bench.harness import Options, Protocol, Report, median_seconds, seconds_of, synchronize
+from bench.training_step import SHAPES, Shape, TrainingStep, shape_on, shapes_on
 from training.config import Precision
-from training.evaluate import summed_loss
 
 STEPS = Protocol(warm_up=3, repeats=10, seconds=2.0)
 PROFILED, LISTED = 10, 15  # steps under the profiler, and operations of a shape in Markdown; JSON has all
@@ -32,7 +31,7 @@ def phases(step: TrainingStep) -> dict[str, Callable[[], None]]:
     loss = list[Tensor]()
 
     def forward() -> None:
-        loss.append(summed_loss(step.model, step.batch, step.runtime) / step.batch.characters)
+        loss.append(step.loss(step.model) / step.batch.characters)
 
     def backward() -> None:
         loss.pop().backward()
@@ -91,10 +90,16 @@ def count_flop(step: TrainingStep, shape: Shape) -> dict[str, int]:
     return {"linear": 6 * weights * characters, "attention": attention, OPTIMIZER: counter.get_total_flops()}
 
 
+def matmul_rate(device: torch.device, size: int, protocol: Protocol, dtype: torch.dtype) -> float:
+    """FLOP/s of the product of two square matrices, 2 size^3 FLOP."""
+    left, right, product = torch.randn(3, size, size, device=device, dtype=dtype)
+    return 2 * size**3 / median_seconds(lambda: torch.mm(left, right, out=product), device, protocol)
+
+
 def profile(shape: Shape, device: torch.device, peak: float, quick: bool) -> dict[str, Any]:
     """Time, take apart and count the training step of one shape."""
-    flop = count_flop(TrainingStep.of(shape, device), shape)  # a step of its own, as being watched leaves traces
-    step, protocol = TrainingStep.of(shape, device), Protocol(repeats=1, seconds=0) if quick else STEPS
+    flop = count_flop(TrainingStep(shape, device), shape)  # a step of its own, as being watched leaves traces
+    step, protocol = TrainingStep(shape, device), Protocol(repeats=1, seconds=0) if quick else STEPS
     seconds, parts = median_seconds(step.take, device, protocol), phases(step)
     turns = [{name: seconds_of(part, device) for name, part in parts.items()} for _ in range(protocol.repeats + 1)][1:]
     medians = {name: median(turn[name] for turn in turns) for name in parts}
@@ -125,12 +130,12 @@ def add_shape(report: Report, found: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Options("profile", __doc__)
-    parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", default=tuple(SHAPES))
+    parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", help="by default both; in a quick trial small")
     options = parser.read(argv)
     device, quick = torch.device(options.device), options.quick
     report = Report(f"profile_{device.type}", "Where the time of a training step goes", device, quick)
-    shapes = [shape_on(options.device, name, quick) for name in dict.fromkeys(options.shape)]
-    precision = TrainingStep.of(shape_on("cpu", "small", quick=True), device).runtime.precision
+    shapes = shapes_on(options.device, options.shape, quick)
+    precision = TrainingStep(shape_on("cpu", "small", quick=True), device).runtime.precision
     dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
     rates = {n: matmul_rate(device, n, Protocol(), dtype) for n in ((64,) if quick else SQUARES[device.type])}
     profiles = [profile(shape, device, max(rates.values()), quick) for shape in tqdm(shapes, disable=None)]

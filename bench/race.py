@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from bench.commands import run_command
 from bench.harness import Options, Report, Row, commit
-from bench.racers import CONFIG, NANOGPT, Race, Run
+from bench.racers import CONFIG, NANOGPT, OUR_SETTINGS, Race, Run
 from data.config import DataConfig, Source
 from data.corpus import Corpus
 
@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     importing = [run_command("-c", "import torch; print(flush=True)").first_byte for _ in range(1 if race.quick else 5)]
     seeds = dict.fromkeys(options.seeds[:1] if options.quick else options.seeds)
-    turns = [(name, seed) for seed in seeds for name in race.names()]
+    first, *others = OUR_SETTINGS[race.device]
+    turns = [(name, seed) for seed in seeds for name in (first, NANOGPT, *others)]
     runs = [race.run(*turn) for turn in tqdm(turns, unit="run", disable=None)]
     medians, single = rows(runs, target)
     report.add("Medians", medians, f"`import torch` alone takes {median(importing):.2f} s.")

@@ -22,35 +22,31 @@ from data.corpus import Corpus
 NANOGPT, SPRINT, PRESET = "nanoGPT", "Charscope sprint", "Charscope preset"
 
 # Settings of ours beside text, seed, device and folder. The first of a device is the one that races.
-OUR_SETTINGS: dict[str, dict[str, tuple[str, ...]]] = {
+OUR_SETTINGS = {
     "cpu": {
-        SPRINT: (
-            *("experiment=shakespeare_cpu", "training.steps=220"),
-            *("training.batch_size=24", "training.evaluate_every=220"),
-        ),
-        PRESET: ("experiment=shakespeare_cpu",),
+        SPRINT: "experiment=shakespeare_cpu training.steps=220 training.batch_size=24 training.evaluate_every=220",
+        PRESET: "experiment=shakespeare_cpu",
     },
-    "cuda": {PRESET: ("experiment=shakespeare_gpu",)},
+    "cuda": {PRESET: "experiment=shakespeare_gpu"},
 }
-OUR_QUICK_SETTINGS = (
-    *("model.layers=1", "model.heads=1", "model.width=16", "model.feed_forward=16", "model.context=16"),
-    *("training.steps=4", "training.batch_size=2", "training.evaluate_every=2"),
-)
+OUR_QUICK_SETTINGS = """
+    model.layers=1 model.heads=1 model.width=16 model.feed_forward=16 model.context=16
+    training.steps=4 training.batch_size=2 training.evaluate_every=2
+"""
 # nanoGPT's beside its configuration: for the CPU what its README says for laptops, and to save at every evaluation.
 CONFIG = "config/train_shakespeare_char.py"
 SEED = "torch.manual_seed(1337 + seed_offset)"  # in its train.py, which has no setting for it
-THEIR_SETTINGS: dict[str, tuple[str, ...]] = {
-    "cpu": (
-        *("--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1", "--block_size=64"),
-        *("--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--max_iters=2000"),
-        *("--lr_decay_iters=2000", "--dropout=0.0", "--always_save_checkpoint=True"),
-    ),
-    "cuda": ("--always_save_checkpoint=True",),
+THEIR_SETTINGS = {
+    "cpu": """
+        --device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4
+        --n_head=4 --n_embd=128 --max_iters=2000 --lr_decay_iters=2000 --dropout=0.0 --always_save_checkpoint=True
+    """,
+    "cuda": "--always_save_checkpoint=True",
 }
-THEIR_QUICK_SETTINGS = (
-    *("--n_layer=1", "--n_head=1", "--n_embd=16", "--block_size=16", "--batch_size=2", "--eval_iters=1"),
-    *("--max_iters=4", "--lr_decay_iters=4", "--warmup_iters=2", "--eval_interval=2"),
-)
+THEIR_QUICK_SETTINGS = """
+    --n_layer=1 --n_head=1 --n_embd=16 --block_size=16 --batch_size=2 --eval_iters=1 --max_iters=4 --lr_decay_iters=4
+    --warmup_iters=2 --eval_interval=2
+"""
 
 
 @dataclass(frozen=True)
@@ -96,11 +92,6 @@ class Race:
     device: str
     quick: bool
 
-    def names(self) -> list[str]:
-        """In the order in which they run: nanoGPT right after the one that it races with."""
-        first, *others = OUR_SETTINGS[self.device]
-        return [first, NANOGPT, *others]
-
     def run(self, name: str, seed: int) -> Run:
         with TemporaryDirectory() as folder:
             return (self._run_theirs if name == NANOGPT else self._run_ours)(name, seed, Path(folder))
@@ -109,10 +100,10 @@ class Race:
         """Losses and all times but the start are those of the event file. The first step follows what step 0 logs."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        command = ["train.py", *OUR_SETTINGS[self.device][name], *OUR_QUICK_SETTINGS * self.quick]
-        run = f"hydra.run.dir={folder / 'run'}"
+        settings = (OUR_SETTINGS[self.device][name] + OUR_QUICK_SETTINGS * self.quick).split()
+        settings += [f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}"]
         started = time.time()
-        took = run_command(*command, f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}", run)
+        took = run_command("train.py", *settings, f"hydra.run.dir={folder / 'run'}")
         events = EventAccumulator(str(folder / "run"), size_guidance={"scalars": 0}).Reload()
         scalars = [event for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
         first = max(event.wall_time for event in scalars if event.step == 0)
@@ -129,11 +120,10 @@ class Race:
             raise RunFailedError(f"expected a train.py of nanoGPT with {SEED}, got one without")
         (folder / "train.py").write_text(source.replace(SEED, f"torch.manual_seed({1337 + seed})"), encoding="utf-8")
         write_data(self.corpus, folder / "data" / "shakespeare_char")
-        command = [CONFIG, *THEIR_SETTINGS[self.device], *THEIR_QUICK_SETTINGS * self.quick]
+        settings = (THEIR_SETTINGS[self.device] + THEIR_QUICK_SETTINGS * self.quick).split()
+        command, environment = ("train.py", CONFIG, *settings), {"PYTHONUNBUFFERED": "1"}
         watch, started = Watch(folder), time.time()
-        took = run_command(
-            *("train.py", *command), checkout=self.nanogpt, folder=folder, watch=watch, PYTHONUNBUFFERED="1"
-        )
+        took = run_command(*command, checkout=self.nanogpt, folder=folder, watch=watch, environment=environment)
         if not watch.copies:
             raise RunFailedError(f"expected checkpoints of nanoGPT, got none: {took.output[-1000:]!r}")
         first = watch.first_step
@@ -148,8 +138,14 @@ class Race:
             model = source["GPT"](source["GPTConfig"](**content["model_args"])).to(self.device).eval()
         # torch.compile puts a prefix before the names.
         model.load_state_dict({name.removeprefix("_orig_mod."): value for name, value in content["model"].items()})
-        validation = Windows(self.corpus.validation.ids, content["model_args"]["block_size"])
-        return validation_loss(model, validation, torch.device(self.device))
+        total, characters = 0.0, 0
+        with torch.no_grad():
+            for batch in Windows(self.corpus.validation.ids, content["model_args"]["block_size"]).sequential(256):
+                batch = batch.to(torch.device(self.device))
+                logits, _ = model(batch.inputs, batch.targets)  # without targets it computes the last position alone
+                total += F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="sum").item()
+                characters += batch.characters
+        return total / characters
 
 
 class Watch:
@@ -173,18 +169,6 @@ class Watch:
                 shutil.copyfile(checkpoint, copy)
                 self.copies.append((self._step, self._saving, copy))
                 self._saving = 0.0
-
-
-def validation_loss(model: torch.nn.Module, validation: Windows, device: torch.device) -> float:
-    """Mean loss in nats/char over the whole split of a model that returns (logits, _) for inputs and targets."""
-    total, characters = 0.0, 0
-    with torch.no_grad():
-        for batch in validation.sequential(batch_size=256):
-            inputs, targets = batch.inputs.to(device), batch.targets.to(device)
-            logits, _ = model(inputs, targets)
-            total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
-            characters += batch.characters
-    return total / characters
 
 
 def write_data(corpus: Corpus, folder: Path) -> None:

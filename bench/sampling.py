@@ -1,13 +1,11 @@
 """Sampling speed of this project beside its peers, in turn at the same shape, with random weights.
 
-    python -m bench.sampling [--quick] [--device cpu|cuda] [--nanogpt FOLDER] [--checkpoint FILE] [--batch 1 10 64]
-                             [--rounds N] [--output bench/results]
+    python -m bench.sampling [--nanogpt FOLDER] [--checkpoint FILE] [--batch 1 10 64] [--rounds N] [--quick]
 
 --nanogpt: a clone of github.com/karpathy/nanoGPT; transformers comes with the extra `bench`. --checkpoint: of a small
 model, or the folder of its run, to time the start of sample.py.
 """
 
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,9 +17,9 @@ import torch
 
 from bench.commands import run_command
 from bench.harness import Options, Protocol, Report, Row, Spread, median_seconds, seconds_of, times_as_fast
-from bench.peers import PROMPT, TEMPERATURE, Model, sampling_peers
+from bench.peers import PROMPT, TEMPERATURE, sampling_peers
 from bench.training_step import Shape, new_decoder, shape_on
-from bench.workers import Answer, Contestant, Outcome, compete, installed
+from bench.workers import Answer, Contestant, Model, Outcome, compete, installed
 from conf.schema import SamplingRuntimeConfig
 from model.config import PositionKind
 from model.decoder import Decoder
@@ -31,7 +29,7 @@ from training.config import Device, Precision
 from training.device import prepare_for_sampling
 from training.run_folder import find_checkpoint
 
-ROUNDS, LATE_RUNS, START_UPS = 3, 7, 7
+ROUNDS, LATE_RUNS, START_UPS = 3, 7, 8  # the first start is not counted
 BATCHES = (1, 10, 64)
 LENGTH = 1000  # ids of each sequence
 LARGE, LARGE_LENGTH = 10, 300  # a batch above it writes less, so that all ends within the hour
@@ -51,8 +49,7 @@ def charscope(precision: Precision, position: PositionKind, shape: Shape, device
     def write(length: int) -> int:
         return sum(map(len, islice(ids(decoder, shape.batch), length)))
 
-    found = re.search("fp32|bf16|fp16", reason)
-    return Model(write, parameters, f"{found[0] if found else precision}, {position}")
+    return Model(write, parameters, f"{reason}, {position}")
 
 
 def ids(decoder: Decoder, count: int = 1) -> Iterator[list[int]]:
@@ -67,9 +64,8 @@ OURS = [
 ]
 
 
-def get_ready(contestant: Contestant, shape: Shape, device: torch.device) -> tuple[Outcome, Answer]:
-    """In the process of a contestant: warmed up, answers lengths with the seconds to write each, all anew."""
-    sampler: Model = contestant.prepare(shape, device)
+def answering(sampler: Model, shape: Shape, device: torch.device) -> Answer:
+    """In the process of a contestant: warmed up, answers lengths with the seconds to sample each, all anew."""
     if (came := sampler.run(WARM_UP)) != WARM_UP * shape.batch:
         raise ValueError(f"expected {WARM_UP * shape.batch} ids, got {came}")
 
@@ -77,7 +73,7 @@ def get_ready(contestant: Contestant, shape: Shape, device: torch.device) -> tup
         first = median_seconds(lambda: sampler.run(1), device, FIRST)
         return [first, *(seconds_of(partial(sampler.run, length), device) for length in lengths)]
 
-    return Outcome(contestant.name, contestant.ours, sampler.parameters, sampler.settings), answer
+    return answer
 
 
 def add_batch(report: Report, batch: int, lengths: Sequence[int], outcomes: Sequence[Outcome]) -> None:
@@ -121,14 +117,6 @@ def consume(iterator: Iterator[object]) -> None:
     deque(iterator, maxlen=0)
 
 
-def start_ups(checkpoint: Path, turns: int) -> tuple[list[float], list[float]]:
-    """Seconds to the first byte of a process that imports torch, and of sample.py."""
-    file = find_checkpoint(str(checkpoint)).resolve()
-    commands = ("-c", "import torch; print(flush=True)"), ("sample.py", f"checkpoint={file}", "length=1")
-    seconds = [[run_command(*command).first_byte for command in commands] for _ in range(1 + turns)][1:]
-    return [turn[0] for turn in seconds], [turn[1] for turn in seconds]
-
-
 def add_alone(report: Report, device: torch.device, checkpoint: Path | None, quick: bool) -> None:
     """What is measured of this project alone."""
     early, late, runs = (10, 40, 1) if quick else (EARLY, LATE, LATE_RUNS)
@@ -142,7 +130,10 @@ def add_alone(report: Report, device: torch.device, checkpoint: Path | None, qui
     ]
     report.data["late"] = pairs
     if checkpoint:
-        imports, samples = start_ups(checkpoint, 1 if quick else START_UPS)
+        file = find_checkpoint(str(checkpoint)).resolve()
+        commands = ("-c", "import torch; print(flush=True)"), ("sample.py", f"checkpoint={file}", "length=1")
+        turns = [[run_command(*command).first_byte for command in commands] for _ in range(2 if quick else START_UPS)]
+        imports, samples = zip(*turns[1:], strict=True)  # seconds to the first byte
         rows += [
             {"quantity": "s, `import torch`", "value": Spread.of(imports)},
             {"quantity": "s, the first character of `sample.py`", "value": Spread.of(samples)},
@@ -168,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for batch in batches:
         shape = replace(shape_on(options.device, "baby_gpt", quick), batch=batch)
         lengths = shape.context - 1, 20 if quick else LARGE_LENGTH if batch > LARGE else LENGTH
-        outcomes, failed = compete(get_ready, contestants, shape, device, lengths, options.rounds)
+        outcomes, failed = compete(answering, contestants, shape, device, lengths, options.rounds)
         report.data["failed"] |= failed
         add_batch(report, batch, lengths, outcomes)
     add_alone(report, device, options.checkpoint, quick)

@@ -8,27 +8,82 @@ glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592. The setting is r
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import linear_regression
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
-from bench.harness import ONCE, STYLES, Options, Protocol, Report, Row, Step, median_seconds
-from bench.memory import peak_bytes
-from bench.operations import OPERATIONS
+from bench.harness import INSTALL, ONCE, Options, Protocol, Report, Row, Step, median_seconds, peak_bytes
 from bench.training_step import Shape, TrainingStep
+from model.pooling import AttentionPooling, causal_lens, masked_softmax
+from model.scoring import Additive
 from training.config import OptimizerKind
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FITTED = 8  # an exponent is fitted to sizes of at least the largest divided by this
 HEAD_SIZE = 64  # of training steps: as many heads as the width has room for, at least one
 MUON, ADAMW, MICRO_BATCHES = "training step, Muon", "training step, AdamW", "training step, micro-batches of one"
+STYLES = ("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D")  # colours: Okabe and Ito 2008
+
+
+def forward_backward(forward: Callable[[], Tensor], leaves: Sequence[Tensor]) -> Step:
+    """The pass forward, and back to the gradients of `leaves`."""
+    direction = torch.randn_like(forward())
+    return lambda: torch.autograd.grad(forward(), leaves, direction)
+
+
+def convolution(n: int, d: int, k: int) -> Step:
+    """Each position sees itself and the k - 1 before it: (1, n, d) -> (1, n, d)."""
+    layer = nn.Conv1d(d, d, k)
+    x = torch.randn(1, n, d, requires_grad=True)
+    return forward_backward(lambda: layer(F.pad(x.mT, (k - 1, 0))).mT, (x, *layer.parameters()))
+
+
+def recurrence(n: int, d: int) -> Step:
+    """One recurrent layer with tanh: (1, n, d) -> (1, n, d)."""
+    layer = nn.RNN(d, d, batch_first=True)
+    x = torch.randn(1, n, d, requires_grad=True)
+    return forward_backward(lambda: layer(x)[0], (x, *layer.parameters()))
+
+
+def self_attention(attend: Callable[..., Tensor], n: int, d: int) -> Step:
+    """A sequence to itself, (1, 1, n, d): queries, keys and values are the inputs, without linear layers."""
+    inputs = [torch.randn(1, 1, n, d, requires_grad=True) for _ in range(3)]
+    return forward_backward(lambda: attend(*inputs), inputs)
+
+
+def cross_attention(attend: Callable[..., Tensor], Q: int, K: int, D: int, V: int) -> Step:
+    """Q queries to K keys of size D and values of size V, forward only: (1, 1, Q, V)."""
+    inputs = torch.randn(1, 1, Q, D), torch.randn(1, 1, K, D), torch.randn(1, 1, K, V)
+    return torch.no_grad()(lambda: attend(*inputs))
+
+
+def explicit(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor:
+    """Scores and weights are formed. Queries are scaled, as there are fewer numbers in them than in the scores."""
+    scores = query * query.shape[-1] ** -0.5 @ key.mT
+    lens = causal_lens(query.shape[-2], query.device)[None] if causal else None
+    return masked_softmax(scores, lens) @ value
+
+
+def additive(Q: int, K: int, D: int, V: int) -> Step:
+    """Additive scores, formed for a few queries at a time."""
+    return cross_attention(AttentionPooling(Additive(1, D), causal=False), Q, K, D, V)
+
+
+OPERATIONS: dict[str, Callable[..., Step]] = {
+    "convolution": convolution,
+    "recurrence": recurrence,
+    "explicit attention": partial(self_attention, partial(explicit, causal=True)),
+    "fused attention": partial(self_attention, AttentionPooling()),
+    "explicit dot product": partial(cross_attention, explicit),
+    "fused dot product": partial(cross_attention, AttentionPooling(causal=False)),
+    "additive": additive,
+}
 
 
 @dataclass(frozen=True)
@@ -117,15 +172,10 @@ def prepare(operation: str, device: torch.device, **sizes: int) -> Step:
     """The step to be measured of an operation with these sizes."""
     if operation in OPERATIONS:
         with device:  # where tensors and parameters are made
-            return OPERATIONS[operation](**sizes).step()
-    return prepare_step(operation, device, **sizes).take
-
-
-def prepare_step(operation: str, device: torch.device, **sizes: int) -> TrainingStep:
+            return OPERATIONS[operation](**sizes)
     shape = Shape(operation, heads=max(1, sizes["width"] // HEAD_SIZE), **sizes)
     optimizer = OptimizerKind.adamw if operation == ADAMW else OptimizerKind.muon
-    micro_batch = 1 if operation == MICRO_BATCHES else None
-    return TrainingStep.of(shape, device, optimizer=optimizer, micro_batch=micro_batch)
+    return TrainingStep(shape, device, optimizer=optimizer, micro_batch=1 if operation == MICRO_BATCHES else None).take
 
 
 def measure(case: Case, device: torch.device, protocol: Protocol) -> Curve:
@@ -137,10 +187,13 @@ def measure(case: Case, device: torch.device, protocol: Protocol) -> Curve:
     return Curve(case, seconds, peaks, exponent(case.sizes, seconds), exponent(case.sizes, peaks))
 
 
-def plot(curves: Sequence[Curve], grown: Sequence[str], report: Report) -> "Figure":
-    """Time and memory against each size of `grown`, axes logarithmic. Raises ModuleNotFoundError without matplotlib."""
-    from matplotlib.figure import Figure
-
+def plot(curves: Sequence[Curve], grown: Sequence[str], report: Report, folder: Path) -> None:
+    """Time and memory against each size of `grown`, axes logarithmic."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        print(f"no plot, as matplotlib is not installed: {INSTALL}")
+        return
     styles = dict(zip(dict.fromkeys(curve.case.operation for curve in curves), STYLES, strict=False))
     figure = Figure(figsize=(5.5 * len(grown), 8), layout="constrained")
     figure.suptitle(f"{report.title}: {report.conditions}")
@@ -156,38 +209,36 @@ def plot(curves: Sequence[Curve], grown: Sequence[str], report: Report) -> "Figu
             axes.set(xlabel=varied, ylabel=quantity)
             axes.grid(alpha=0.3)
             axes.legend()
-    return figure
+    figure.savefig(folder / f"{report.name}.png", dpi=100)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = Options("scaling", __doc__).read(argv)
     torch.manual_seed(0)
-    device, quick = torch.device(options.device), options.quick
+    device, quick, folder = torch.device(options.device), options.quick, options.output
     protocol = ONCE if quick else Protocol()
-    layers = Report("scaling", "Growth of cost with size", device, quick)
-    steps = Report("scaling_steps", "Growth of the cost of a training step with size", device, quick)
 
     def curves(cases: Sequence[Case]) -> list[Curve]:
         return [measure(case.quick() if quick else case, device, protocol) for case in tqdm(cases, disable=None)]
 
-    malloc = os.environ.get("GLIBC_TUNABLES", "not set")
-    found = {"layers": curves(LAYERS), "scoring": curves(SCORING), "steps": curves(STEPS)}
-    layers.data |= {"layers": found["layers"], "scoring": found["scoring"], "malloc": malloc}
-    layers.add("Layers, forward and backward, fp32", [curve.row() for curve in found["layers"]])
-    layers.add("Attention scoring, forward, fp32", [curve.row() for curve in found["scoring"]])
-    layers.save(options.output, partial(plot, found["layers"], ("n", "d")))
+    report = Report("scaling", "Growth of cost with size", device, quick)
+    layers, scoring = curves(LAYERS), curves(SCORING)
+    report.data |= {"layers": layers, "scoring": scoring, "malloc": os.environ.get("GLIBC_TUNABLES", "not set")}
+    report.add("Layers, forward and backward, fp32", [curve.row() for curve in layers])
+    report.add("Attention scoring, forward, fp32", [curve.row() for curve in scoring])
+    report.save(folder)
+    plot(layers, ("n", "d"), report, folder)
 
-    steps.data["steps"] = found["steps"]
-    settings = prepare_step(MUON, device, layers=1, width=2, context=1, batch=1).settings()
-    steps.add(
-        "A training step",
-        f"{settings}, rotary positions, heads of {HEAD_SIZE} columns.",
-        [curve.row() for curve in found["steps"]],
-    )
-    longer = next(curve for curve in found["steps"] if curve.case.varied == "context")
+    report = Report("scaling_steps", "Growth of the cost of a training step with size", device, quick)
+    report.data["steps"] = steps = curves(STEPS)
+    settings = TrainingStep(Shape("", 1, 1, 2, 1, 1), device).settings()
+    note = f"{settings}, rotary positions, heads of {HEAD_SIZE} columns."
+    report.add("A training step", note, [curve.row() for curve in steps])
+    longer = next(curve for curve in steps if curve.case.varied == "context")
     sizes = zip(longer.case.sizes, longer.seconds, longer.peak_bytes, strict=True)
-    steps.add("One window, ever longer", [{"context": n, "ms": 1e3 * t, "MB": size / 1e6} for n, t, size in sizes])
-    steps.save(options.output, partial(plot, found["steps"], ("layers", "width", "context", "batch")))
+    report.add("One window, ever longer", [{"context": n, "ms": 1e3 * t, "MB": size / 1e6} for n, t, size in sizes])
+    report.save(folder)
+    plot(steps, ("layers", "width", "context", "batch"), report, folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """This project's training step for the benchmarks, made as `train.py` and `training.loop.fit` make it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +10,7 @@ from data.batches import Batch
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from training.config import Compile, Device, OptimizerKind, Precision, RuntimeConfig, TrainingConfig
-from training.device import Runtime, choose_runtime, compiled
+from training.device import choose_runtime, compiled
 from training.evaluate import summed_loss
 from training.loop import train_step
 from training.memory import keep_freed_memory
@@ -49,6 +50,11 @@ def shape_on(device: str, name: str, quick: bool = False) -> Shape:
     return replace(shape, batch=CPU_BATCHES.get(name, shape.batch)) if device == "cpu" else shape
 
 
+def shapes_on(device: str, names: Sequence[str] | None, quick: bool) -> list[Shape]:
+    """Those of the names, by default all; in a quick trial one, as all would be of one size."""
+    return [shape_on(device, name, quick) for name in dict.fromkeys(names or [*SHAPES][: 1 if quick else None])]
+
+
 def new_decoder(shape: Shape, device: torch.device, position: PositionKind = PositionKind.rotary) -> Decoder:
     """With the same random weights each time."""
     config = DecoderConfig(
@@ -62,32 +68,22 @@ def random_ids(*size: int) -> Tensor:
     return torch.randint(VOCABULARY_SIZE, size, generator=torch.Generator().manual_seed(0))
 
 
-@dataclass
 class TrainingStep:
     """A decoder with all that a training step takes, and a batch of random characters."""
 
-    decoder: Decoder
-    model: nn.Module  # the decoder, or its compiled twin
-    optimizers: list[torch.optim.Optimizer]
-    config: TrainingConfig
-    runtime: Runtime
-    scaler: torch.amp.GradScaler
-    batch: Batch
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         shape: Shape,
         device: torch.device,
         compile_: Compile = Compile.off,  # on or off, so that it is known which
         optimizer: OptimizerKind = OptimizerKind.muon,
         position: PositionKind = PositionKind.rotary,
         micro_batch: int | None = None,
-    ) -> "TrainingStep":
+    ) -> None:
         """By default as in the presets."""
         keep_freed_memory()
-        runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
-        config = TrainingConfig(
+        self.runtime = choose_runtime(RuntimeConfig(device=Device(device.type), compile=compile_))
+        self.config = TrainingConfig(
             steps=1,
             batch_size=shape.batch,
             micro_batch_size=micro_batch,
@@ -95,11 +91,16 @@ class TrainingStep:
             evaluate_every=1,
             optimizer=optimizer,
         )
-        decoder = new_decoder(shape, device, position)
-        batch = Batch(*random_ids(2, shape.batch, shape.context)).to(device)
-        model = compiled(decoder, lambda model: summed_loss(model, batch, runtime), runtime, say=lambda _: None)
-        scaler = torch.amp.GradScaler(device.type, enabled=runtime.precision is Precision.fp16)
-        return cls(decoder, model, make_optimizers(decoder, config, runtime.precision), config, runtime, scaler, batch)
+        self.decoder = new_decoder(shape, device, position)
+        self.batch = Batch(*random_ids(2, shape.batch, shape.context)).to(device)
+        precision = self.runtime.precision
+        self.optimizers = make_optimizers(self.decoder, self.config, precision)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision is Precision.fp16)
+        self.model = compiled(self.decoder, self.loss, self.runtime, say=lambda _: None)  # or the decoder as it is
+
+    def loss(self, model: nn.Module) -> Tensor:
+        """Of the batch, summed over its characters, in nats."""
+        return summed_loss(model, self.batch, self.runtime)
 
     def take(self, batch: Batch | None = None) -> None:
         """From the forward pass to the new weights."""

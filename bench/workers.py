@@ -15,11 +15,22 @@ from bench.training_step import Shape
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model ready to be timed: `run` takes a training step on inputs and targets (B, T), or samples so many ids of
+    each sequence and returns how many came of all sequences together.
+    """
+
+    run: Callable[..., Any]
+    parameters: int
+    settings: str
+
+
+@dataclass(frozen=True)
 class Contestant:
-    """One side of a comparison. `prepare`, a function of a module, makes what is timed for a shape and a device."""
+    """One side of a comparison. `prepare` is a function of a module, which another process can import."""
 
     name: str
-    prepare: Callable[[Shape, torch.device], Any]
+    prepare: Callable[[Shape, torch.device], Model]
     ours: bool = False  # compared with all that are not
     package: str | None = None  # that must be installed
     compiled: bool = False  # which takes long
@@ -37,12 +48,12 @@ class Outcome:
 
 
 Answer = Callable[[Any], Any]  # a request to its answer
-GetReady = Callable[[Contestant, Shape, torch.device], tuple[Outcome, Answer]]  # a function of a module
+Answering = Callable[[Model, Shape, torch.device], Answer]  # a function of a module
 _answer: list[Answer] = []  # in the process of a contestant: its own
 
 
 def compete(
-    get_ready: GetReady,
+    answering: Answering,
     contestants: Sequence[Contestant],
     shape: Shape,
     device: torch.device,
@@ -66,18 +77,18 @@ def compete(
                 return None
 
         for each in contestants:
-            outcomes[each.name] = call(each.name, _get_ready, get_ready, each, shape, device)
+            outcomes[each.name] = call(each.name, _get_ready, answering, each, shape, device)
         for _ in tqdm(range(rounds), desc=f"{shape.name}, batch {shape.batch}", unit="round", disable=None):
             for name in [name for name in outcomes if name not in failed]:
                 outcomes[name].rounds.append(call(name, _take_turn, request))
     return [outcome for name, outcome in outcomes.items() if name not in failed], failed
 
 
-def _get_ready(get_ready: GetReady, contestant: Contestant, shape: Shape, device: torch.device) -> Outcome:
+def _get_ready(answering: Answering, contestant: Contestant, shape: Shape, device: torch.device) -> Outcome:
     torch.manual_seed(0)
-    outcome, answer = get_ready(contestant, shape, device)
-    _answer.append(answer)
-    return outcome
+    model = contestant.prepare(shape, device)
+    _answer.append(answering(model, shape, device))
+    return Outcome(contestant.name, contestant.ours, model.parameters, model.settings)
 
 
 def _take_turn(request: Any) -> Any:

@@ -6,19 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import profile, scaling, throughput
-from bench.baseline import rows as baseline_rows
-from bench.harness import ONCE, Options, Report, Spread, times_as_fast
-from bench.memory import peak_bytes
-from bench.operations import OPERATIONS, Pass
+from bench import processes, profile, race, scaling, throughput
+from bench.harness import ONCE, Options, Report, Spread, peak_bytes, times_as_fast
 from bench.peers import training_peers
-from bench.processes import Setup
-from bench.processes import rows as processes_rows
-from bench.race import rows as race_rows
 from bench.racers import NANOGPT, Evaluation, Run
 from bench.scaling import LAYERS, SCORING, STEPS, Case, doubling, exponent, prepare
 from bench.training_step import shape_on
-from bench.workers import Contestant, Outcome, compete, installed
+from bench.workers import Contestant, Model, Outcome, compete, installed
 
 CPU = torch.device("cpu")
 TINY = shape_on("cpu", "small", quick=True)
@@ -27,7 +21,7 @@ TINY = shape_on("cpu", "small", quick=True)
 def test_ratios_are_paired_within_rounds_before_their_median_is_taken() -> None:
     assert times_as_fast([1.0, 10.0, 2.0], [3.0, 20.0, 2.0]) == Spread(2.0, 1.0, 3.0)
     ours, theirs = [{"training step": 0.001}, {"training step": 0.002}], [{"training step": 0.002}] * 2
-    assert baseline_rows(ours, theirs)[0]["times as fast"] == "1.500 (1.000 to 2.000)"
+    assert throughput.rows(ours, theirs)[0]["times as fast"] == "1.500 (1.000 to 2.000)"
 
 
 def test_a_report_keeps_machine_commit_and_failures_in_both_files(tmp_path: Path) -> None:
@@ -53,23 +47,28 @@ def test_what_could_only_fail_later_is_refused(arguments: list[str], capsys: pyt
     assert f"{arguments[0]}: expected" in capsys.readouterr().err
 
 
-def get_ready(contestant: Contestant, *_: object) -> tuple[Outcome, type[int]]:
-    if contestant.package:
-        raise ValueError("it broke\nat length")
-    return Outcome(contestant.name, contestant.ours, 7, "settings"), int
+def good(*_: object) -> Model:
+    return Model(print, 7, "settings")
+
+
+def bad(*_: object) -> Model:
+    raise ValueError("it broke\nat length")
+
+
+def answering(*_: object) -> type[int]:
+    return int
 
 
 @pytest.mark.slow
 def test_a_contestant_that_fails_is_named_and_the_others_go_on() -> None:
-    contestants = [Contestant("good", print), Contestant("bad", print, package="torch")]
-    found, failed = compete(get_ready, contestants, TINY, CPU, "3", rounds=2)
+    found, failed = compete(answering, [Contestant("good", good), Contestant("bad", bad)], TINY, CPU, "3", rounds=2)
     assert [(each.name, each.rounds) for each in found] == [("good", [3, 3])]
     assert failed == {"bad": "ValueError: it broke"}
 
 
 def test_peers_that_are_not_installed_or_not_there_are_left_out_by_name() -> None:
     data: dict[str, dict[str, str]] = {"left_out": {}, "versions": {}}
-    missing = Contestant("missing", print, package="no-such-package")
+    missing = Contestant("missing", good, package="no-such-package")
     there = installed([*training_peers(None, data), missing], data)
     assert {"nanoGPT", "missing"} <= data["left_out"].keys()
     assert "torch.nn.TransformerEncoder" in [each.name for each in there]
@@ -80,9 +79,10 @@ def test_all_contestants_take_steps_on_the_same_batches() -> None:
     ours = [each for each in throughput.OURS if not each.compiled]
     outcomes = []
     for contestant in [*ours, Contestant("torch", training_peers(None, report.data)[-1].prepare)]:
-        outcome, answer = throughput.get_ready(contestant, TINY, CPU)
-        outcome.rounds += [answer(ONCE), answer(ONCE)]
-        outcomes.append(outcome)
+        model = contestant.prepare(TINY, CPU)
+        answer = throughput.answering(model, TINY, CPU)
+        rounds = [answer(ONCE), answer(ONCE)]
+        outcomes.append(Outcome(contestant.name, contestant.ours, model.parameters, model.settings, rounds))
     throughput.add_shape(report, TINY, outcomes)
     assert report.markdown().count("| charscope") == 4  # two of ours, in two tables
 
@@ -99,7 +99,7 @@ def test_a_profile_splits_the_whole_step() -> None:
 def test_a_race_counts_nanogpts_whole_run_where_it_never_arrives() -> None:
     ours = Run("ours", 0, 1.0, 50.0, [Evaluation(1, 4.0, 2.0), Evaluation(2, 9.0, 1.5)])
     theirs = Run(NANOGPT, 0, 2.0, 18.0, [Evaluation(1, 5.0, 1.9)])
-    medians, runs = race_rows([ours, theirs], target=1.5)
+    medians, runs = race.rows([ours, theirs], target=1.5)
     assert medians[0]["from first step"] == 0.5
     assert medians[0]["time / nanoGPT's from process start"] == 0.5
     assert medians[0]["best loss within nanoGPT's run"] == "1.5000"
@@ -107,8 +107,8 @@ def test_a_race_counts_nanogpts_whole_run_where_it_never_arrives() -> None:
 
 
 def test_the_gain_of_processes_is_over_one_in_the_same_round() -> None:
-    setups = [Setup("", TINY, 1), Setup("weak", TINY, 2)]
-    (_, two) = processes_rows(setups, [[10.0, 15.0], [5.0, 10.0]])
+    setups = [processes.Setup("", TINY, 1), processes.Setup("weak", TINY, 2)]
+    (_, two) = processes.rows(setups, [[10.0, 15.0], [5.0, 10.0]])
     assert (two["times one"], two["of the ideal"]) == (Spread(1.75, 1.5, 2.0), "88%")
 
 
@@ -128,18 +128,16 @@ def test_explicit_attention_takes_memory_in_n_squared_and_fused_in_n() -> None:
     assert exponent(sizes, fused) == pytest.approx(1, abs=0.01)
 
 
-def seeded(operation: str, **sizes: int) -> Pass:
-    torch.manual_seed(0)
-    return OPERATIONS[operation](**sizes)
-
-
 @pytest.mark.parametrize(
     "sizes", [{"n": 33, "d": 8}, {"Q": 5, "K": 33, "D": 16, "V": 1}, {"Q": 5, "K": 9, "D": 1, "V": 4}]
 )
 def test_explicit_and_fused_attention_agree(sizes: dict[str, int]) -> None:
     kind = "attention" if "n" in sizes else "dot product"
-    explicit, fused = (seeded(f"{how} {kind}", **sizes).step()() for how in ("explicit", "fused"))  # or its gradients
-    torch.testing.assert_close(explicit, fused)
+    results = []
+    for how in ("explicit", "fused"):
+        torch.manual_seed(0)
+        results.append(prepare(f"{how} {kind}", CPU, **sizes)())  # the result of the pass, or its gradients
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize("case", LAYERS + SCORING + STEPS, ids=lambda case: f"{case.operation}-{case.varied}")

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bench.memory import peak_bytes
+from bench.harness import peak_bytes
 from data.batches import Batch
 from model import pooling
 from model.config import DecoderConfig, PositionKind
