@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bench.harness import INSTALL, ONCE, Options, Protocol, Report, Row, Step, median_seconds, peak_bytes
 from bench.training_step import Shape, TrainingStep
-from model.pooling import AttentionPooling, causal_lens, masked_softmax
+from model.attention_pooling import AttentionPooling, causal_lens, masked_softmax
 from model.scoring import Additive
 from training.config import OptimizerKind
 

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from io import BytesIO
+from io import BytesIO, RawIOBase
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from data.config import DataConfig, Encoding, Source
 from data.download import Download, download
@@ -43,8 +43,6 @@ DOWNLOADS = {
 }
 CODECS = {Encoding.utf8: "utf-8", Encoding.bytes: "latin-1"}
 PIECE = 2**16  # bytes read at once: larger arrays would be allocated anew from the system each time
-# Modules by the end of a file's name; a Python may be built without them.
-COMPRESSED = {".gz": "gzip", ".xz": "lzma"}
 STANDARD_INPUT = "-"
 # Not the library's own code: tests, what the user installed, and compiled or bundled files.
 LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
@@ -150,9 +148,41 @@ def open_file(path: Path) -> IO[bytes]:
         if len(members := archive.infolist()) != 1:
             raise ValueError(f"expected one file in the archive, got {len(members)}")
         return archive.open(members[0])
-    if module := COMPRESSED.get(suffix):
-        return import_module(module).open(path)
-    return path.open("rb")
+    if suffix == ".gz":
+        return import_module("gzip").open(path)  # without which, or lzma, a Python may be built
+    return cast(IO[bytes], XzFile(path)) if suffix == ".xz" else path.open("rb")
+
+
+class XzFile(RawIOBase):
+    """The streams of an .xz file, one after the other.
+
+    Python's own lzma.open ends without a word where zeros pad a stream, as the format allows, and drops the streams
+    behind them (CPython 3.11.7; python/cpython#88300).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._new_stream = path.open("rb"), import_module("lzma").LZMADecompressor
+        self._stream = self._new_stream()
+
+    def read(self, size: int = PIECE) -> bytes:
+        content = b""
+        while not content:
+            data = b""
+            if self._stream.eof:
+                data = self._stream.unused_data.lstrip(b"\0")
+                while not data and (data := self._file.read(PIECE)):
+                    data = data.lstrip(b"\0")
+                if not data:
+                    break
+                self._stream = self._new_stream()
+            elif self._stream.needs_input and not (data := self._file.read(PIECE)):
+                raise EOFError("the file ends in the middle of a stream")
+            content = self._stream.decompress(data, size)
+        return content
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _read(file: TextFile) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from model.pooling import AttentionPooling, LayerCache
+from model.attention_pooling import AttentionPooling, LayerCache
 
 
 class SingleHeadAttention(nn.Module):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.attention import MultiHeadAttention, SingleHeadAttention
+from model.attention_pooling import AttentionPooling, LayerCache
 from model.config import AttentionKind, DecoderConfig, PositionKind
-from model.pooling import AttentionPooling, LayerCache
 from model.position import LearnedPosition, Positions, RotaryPosition, SinusoidalPosition
 from model.scoring import Additive, Bilinear, make_scoring
 

@@ -1,7 +1,7 @@
 """Attention scoring functions: queries (B, H, Q, Dq) and keys (B, H, K, Dk) -> scores (B, H, Q, K).
 
-Terms that are the same for all keys of a query are left out, as softmax is invariant to them. model/pooling.py applies
-the weights, where it can without forming scores. Zhang et al. 2023, Dive into Deep Learning, section 11.3.
+Terms that are the same for all keys of a query are left out, as softmax is invariant to them. attention_pooling.py
+applies the weights, where it can without forming scores. Zhang et al. 2023, Dive into Deep Learning, section 11.3.
 """
 
 import math
@@ -26,8 +26,14 @@ class InnerProduct(Scoring):
     """Base class of scores whose softmax equals that of an inner product, so that fused kernels apply."""
 
     def __init__(self, scale: float | None = None) -> None:
-        """`scale` multiplies the scores; default 1 / sqrt(D), for unit variance if q and k have it."""
+        """`scale` multiplies the scores; default 1 / sqrt(D), for unit variance if q and k have it.
+
+        Raises ValueError unless it is positive: with others torch's causal kernel for CPUs gives NaN (torch 2.13.0,
+        findings/sdpa_cpu_causal_scale_not_positive.sh).
+        """
         super().__init__()
+        if scale is not None and scale <= 0:
+            raise ValueError(f"expected a positive scale, got {scale}")
         self.scale = scale
 
     def factors(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:

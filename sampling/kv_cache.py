@@ -71,7 +71,7 @@ class KVCache:
 
 
 class KeyValueCache:
-    """All keys and values of one layer, at their positions (a `model.pooling.LayerCache`)."""
+    """All keys and values of one layer, at their positions (a `model.attention_pooling.LayerCache`)."""
 
     positions: Positions  # of the current tokens
     valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all

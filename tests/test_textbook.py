@@ -23,9 +23,9 @@ from docs.textbook_examples import (
     two_heads,
 )
 from model.attention import MultiHeadAttention
+from model.attention_pooling import AttentionPooling, masked_softmax
 from model.config import DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
-from model.pooling import AttentionPooling, masked_softmax
 from model.position import LearnedPosition, SinusoidalPosition, angles, cosine_sine, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean
 

@@ -50,6 +50,17 @@ def zipped(*members: bytes) -> bytes:
     return archive.getvalue()
 
 
+@pytest.mark.parametrize("padding", [0, 4, 2**17], ids="{} zeros".format)
+def test_all_streams_of_an_xz_file_are_read_whatever_pads_them(tmp_path: Path, padding: int) -> None:
+    """lzma.open ends at padding: CPython 3.11.7, python/cpython#88300."""
+    file = tmp_path / "text.xz"
+    file.write_bytes(b"".join(lzma.compress(text) + bytes(padding) for text in (b"to be, ", b"or not " * 20_000)))
+    assert load_text(config(file)) == "to be, " + "or not " * 20_000
+    file.write_bytes(file.read_bytes()[: -padding - 9])
+    with pytest.raises(UserError, match=r"cannot decompress .*: the file ends in the middle of a stream"):
+        load_text(config(file))
+
+
 def test_the_standard_library_is_plain_text_in_sorted_order_without_tests() -> None:
     text = load_text(config(None))
     assert set(text) <= set(map(chr, range(32, 127))) | {"\n", "\t"}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from model.attention import MultiHeadAttention, SingleHeadAttention
-from model.pooling import AttentionPooling
+from model.attention_pooling import AttentionPooling
 from model.scoring import Mean, Scoring
 from tests.model.helpers import H, of_each_scoring, random
 

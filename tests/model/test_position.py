@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.pooling import AttentionPooling
+from model.attention_pooling import AttentionPooling
 from model.position import RotaryPosition, angles, cosine_sine, rotate, sinusoidal_encoding
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
 from tests.model.helpers import random

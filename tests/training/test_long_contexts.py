@@ -7,7 +7,7 @@ import torch
 
 from bench.harness import peak_bytes
 from data.batches import Batch
-from model import pooling
+from model import attention_pooling
 from model.config import DecoderConfig, PositionKind
 from model.decoder import Decoder
 from training.config import Compile, Precision, TrainingConfig
@@ -47,12 +47,12 @@ def growth_a_doubling(first: int, last: int) -> list[float]:
 
 
 def test_with_fused_attention_memory_is_linear_in_the_context() -> None:
-    assert pooling.EXPLICIT_LONGEST < 1024
+    assert attention_pooling.EXPLICIT_LONGEST < 1024
     assert max(growth_a_doubling(1024, 4096)) <= 2.1
 
 
 def test_with_explicit_attention_memory_is_quadratic_in_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling, "EXPLICIT_LONGEST", 4096)
+    monkeypatch.setattr(attention_pooling, "EXPLICIT_LONGEST", 4096)
     assert min(growth_a_doubling(512, 2048)) > 3
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-import model.pooling
+import model.attention_pooling
+from model.attention_pooling import AttentionPooling, explicit_causal, fused, masked_softmax
 from model.config import ScoringKind
-from model.pooling import AttentionPooling, explicit_causal, fused, masked_softmax
 from model.position import RotaryPosition
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring, make_scoring
 from tests.model.helpers import H, of_each_scoring, random
@@ -74,7 +74,7 @@ def test_every_form_of_pooling_is_the_weights_applied_to_the_values(case: Case, 
     pooling, query, key, value, valid_lens = case
     inputs = [x.clone().requires_grad_() for x in (query, key, value)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.pooling, "ADDITIVE_SUMS", block)  # one query at a time, or all at once
+        patch.setattr(model.attention_pooling, "ADDITIVE_SUMS", block)  # one query at a time, or all at once
         pooled = pooling(*inputs, valid_lens)
         with torch.no_grad():
             torch.testing.assert_close(pooling(*inputs, valid_lens), pooled)
@@ -104,7 +104,7 @@ def test_a_query_attends_to_its_visible_keys_and_no_others(case: Case) -> None:
 def test_gradients_are_those_of_finite_differences(
     make: Callable[..., Scoring], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.pooling, "ADDITIVE_SUMS", 1)
+    monkeypatch.setattr(model.attention_pooling, "ADDITIVE_SUMS", 1)
     pooling = AttentionPooling(make(head_size=4)).double()
     inputs = [random(2, H, 3, size, seed=size).requires_grad_() for size in (4, 4, 2)]
     names, parameters = zip(*pooling.named_parameters(), strict=True) if list(pooling.parameters()) else ((), ())
@@ -149,7 +149,7 @@ def test_the_mean_never_forms_a_weight_for_each_pair() -> None:
 
 def test_additive_attention_forms_a_bounded_number_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     bound, sizes = 2 * 3 * 10 * 16 * 8, []  # ten queries at a time
-    monkeypatch.setattr(model.pooling, "ADDITIVE_SUMS", bound)
+    monkeypatch.setattr(model.attention_pooling, "ADDITIVE_SUMS", bound)
     scoring = Additive(3, 8)
     scores = scoring.scores
 
@@ -195,7 +195,7 @@ def test_plain_attention_in_bf16_on_a_cpu_is_near_that_in_fp32(
     rotary: RotaryPosition | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spy = Mock(side_effect=explicit_causal)
-    monkeypatch.setattr(model.pooling, "explicit_causal", spy)
+    monkeypatch.setattr(model.attention_pooling, "explicit_causal", spy)
     pooling = AttentionPooling(rotary=rotary)
     query, key, value = random(3, 2, H, 64, 32, dtype=torch.bfloat16).unbind()
     with torch.autocast("cpu", torch.bfloat16):
@@ -210,8 +210,8 @@ def test_plain_attention_in_bf16_on_a_cpu_is_near_that_in_fp32(
 
 
 def test_long_contexts_never_form_their_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.pooling, "EXPLICIT_LONGEST", 16)
-    monkeypatch.setattr(model.pooling, "explicit_causal", None)
+    monkeypatch.setattr(model.attention_pooling, "EXPLICIT_LONGEST", 16)
+    monkeypatch.setattr(model.attention_pooling, "explicit_causal", None)
     query, key, value = random(3, 2, H, 17, 8, dtype=torch.bfloat16).unbind()
     with torch.autocast("cpu", torch.bfloat16):
         assert AttentionPooling()(query, key, value).isfinite().all()
@@ -258,3 +258,9 @@ def test_queries_and_keys_of_other_sizes_than_expected_are_refused(kind: Scoring
     for value in (query, key, random(1, H, 5, 7)):
         with pytest.raises(RuntimeError, match="size"):
             pooling(query, key, value)
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5])
+def test_a_scale_that_torchs_causal_kernel_turns_to_nan_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match=f"expected a positive scale, got {scale}"):
+        DotProduct(scale)
