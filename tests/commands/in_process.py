@@ -39,7 +39,7 @@ def sample(*arguments: str, folder: Path, stdin: str = "", terminal: bool = Fals
         redirect_stdout(out),
         redirect_stderr(errors),
     ):
-        code: Any = None
+        code: Any = 0
         try:
             script.main()
         except SystemExit as stopped:
