@@ -1,1 +1,1 @@
-"""What time, memory and loss come to, measured by commands of their own. Nothing that trains or samples needs it."""
+"""Benchmarks of time, memory and loss, each a command of its own. Nothing that trains or samples needs it."""

@@ -30,7 +30,7 @@ Row = Mapping[str, object]  # of a table, by the names of its columns
 
 @dataclass(frozen=True)
 class Protocol:
-    """How often a step is repeated for one time. The median counts, which one interruption does not move."""
+    """Repetitions of a step for one time. The median counts, which one interruption does not move."""
 
     warm_up: int = 1  # calls that are not timed: they compile kernels and fill caches
     repeats: int = 5  # timed calls, at least

@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Options("processes", __doc__, rounds=ROUNDS)
     parser.add_argument("--processes", type=int, nargs="+", default=[2], metavar="N", help="how many, besides one")
     options = parser.read(argv)
+    if min(options.processes) < 2:
+        parser.error(f"--processes: expected at least 2, got {min(options.processes)}")
     if options.device == "cuda" and (available := torch.cuda.device_count()) < max(options.processes):
         parser.error(f"--processes: expected at most one for each of {available} GPUs, got {max(options.processes)}")
     title = "Training by several processes"

@@ -1,4 +1,4 @@
-"""Where the time of one training step goes, and how far it is from what the machine can multiply.
+"""Time of one training step by phase and operation, and how far it is from what the machine can multiply.
 
 python -m bench.profile [--quick] [--device cpu|cuda] [--shape small baby_gpt] [--output bench/results]
 """

@@ -84,7 +84,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Race:
-    """What all runs have in common."""
+    """Settings that all runs have in common."""
 
     nanogpt: Path
     text: Path

@@ -118,7 +118,7 @@ def consume(iterator: Iterator[object]) -> None:
 
 
 def add_alone(report: Report, device: torch.device, checkpoint: Path | None, quick: bool) -> None:
-    """What is measured of this project alone."""
+    """Measurements of this project alone."""
     early, late, runs = (10, 40, 1) if quick else (EARLY, LATE, LATE_RUNS)
     shape = replace(shape_on(device.type, "baby_gpt", quick), batch=1)
     config = SamplingRuntimeConfig(device=Device(device.type))

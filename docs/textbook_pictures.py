@@ -105,7 +105,7 @@ def scoring_functions() -> Figure:
 
 
 def distance_and_dot_product() -> Figure:
-    """One query in the plane, and the weight of each place of the plane as a key."""
+    """One query in the plane, and the weight of each point of the plane as a key."""
     query, edge = torch.tensor([0.8, 0.5]), 2.5
     line = torch.linspace(-edge, edge, 61)
     keys = torch.cartesian_prod(line, line)
@@ -131,7 +131,7 @@ def mean() -> Figure:
     weight_map(left, pooling.weights(few, few)[0, 0], "weights")
     right.plot(values.flatten(), "o", color=LIGHT, label="values")
     right.plot(pooling(values, values, values).flatten(), color=DARK, label="their running mean")
-    right.set(title="what comes out", xlabel="place", ylabel="value", ylim=(-3, 2))
+    right.set(title="output", xlabel="position", ylabel="value", ylim=(-3, 2))
     right.legend(loc="lower center", ncols=2, frameon=False)
     return figure
 
@@ -148,7 +148,7 @@ def waves() -> Figure:
     styles = {6: (DARK, "-"), 7: (DARK, "--"), 8: (MIDDLE, "-"), 9: (MIDDLE, "--")}
     for column, (colour, style) in styles.items():
         axes.plot(table[:, column], style, color=colour, label=f"column {column}")
-    axes.set(xlabel="row (place)", ylabel="value")
+    axes.set(xlabel="row (position)", ylabel="value")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
@@ -156,19 +156,19 @@ def waves() -> Figure:
 def table() -> Figure:
     figure, axes = plt.subplots(figsize=(3.6, 4.2))
     image = axes.imshow(sinusoidal_encoding(60, 32), cmap=COLOURS, vmin=-1, vmax=1, aspect="auto")
-    axes.set(xlabel="column (dimension)", ylabel="row (place)")
+    axes.set(xlabel="column (dimension)", ylabel="row (position)")
     figure.colorbar(image, label="value", ticks=(-1, 0, 1))
     return figure
 
 
 def rotation() -> Figure:
-    """Columns 6 and 7 of the first rows as points of the plane, and the same turned by five places."""
+    """Columns 6 and 7 of the first rows as points of the plane, and the same turned by five positions."""
     rows, delta = 28, 5
     pair = sinusoidal_encoding(rows + delta, 32)[:, 6:8]
     turn = -delta * angles(2, 32)[1, 3:4]
     turned = rotate(pair[:rows], cosine_sine(turn))
     figure, axes = plt.subplots(figsize=(4, 4))
-    axes.plot(*turned.T, "o", color=LIGHT, markersize=11, label=f"rows 0 to {rows - 1}, turned by {delta} places")
+    axes.plot(*turned.T, "o", color=LIGHT, markersize=11, label=f"rows 0 to {rows - 1}, turned by {delta} positions")
     axes.plot(*pair.T, "o", color=DARK, markersize=4, label="rows as they are")
     for row, (x, y) in enumerate(1.14 * pair):
         axes.text(x, y, str(row), ha="center", va="center", fontsize=7)
@@ -181,7 +181,7 @@ def rotation() -> Figure:
 
 
 def learned() -> Figure:
-    """How alike the rows of a learned table are, before and after a task in which a place is all there is to go by."""
+    """Cosines of the rows of a learned table, before and after a task in which the position alone tells the target."""
     period, context = 6, 24
     config = DecoderConfig(layers=1, heads=1, width=32, context=context, position=PositionKind.learned)
     decoder = Decoder(config, vocabulary_size=period, generator=torch.Generator().manual_seed(0))
@@ -198,14 +198,14 @@ def learned() -> Figure:
     for panel, rows, title in zip(axes, (before, table.detach()), ("before", "after"), strict=True):
         alike = F.cosine_similarity(rows[:, None], rows[None], dim=-1)
         image = panel.imshow(alike, cmap=COLOURS, vmin=-1, vmax=1)
-        panel.set(title=title, xlabel="place")
-    axes[0].set(ylabel="place")
+        panel.set(title=title, xlabel="position")
+    axes[0].set(ylabel="position")
     figure.colorbar(image, label="cosine of two rows", ticks=(-1, 0, 1))
     return figure
 
 
 def rotary() -> Figure:
-    """One query and one key at all pairs of places."""
+    """One query and one key at all pairs of positions."""
     T, size = 32, 16
     query, key = normal(2, 1, 1, 1, size, seed=1).expand(2, 1, 1, T, size)
     turn = RotaryPosition(T, size)
@@ -214,9 +214,9 @@ def rotary() -> Figure:
     scorings = {"dot product": DotProduct(), "additive": Additive(1, size).double()}
     for panel, (title, scoring) in zip(axes, scorings.items(), strict=True):
         image = panel.imshow(scoring.scores(turn(query), turn(key))[0, 0].detach(), cmap=COLOURS)
-        panel.set(title=title, xlabel="place of the key")
+        panel.set(title=title, xlabel="position of the key")
         figure.colorbar(image, label="score", shrink=0.8)
-    axes[0].set(ylabel="place of the query")
+    axes[0].set(ylabel="position of the query")
     return figure
 
 
