@@ -4,7 +4,6 @@ Textbooks write queries as (batch, queries, size). Here an axis of heads comes s
 """
 
 import math
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -57,12 +56,6 @@ of_each_printed_table = pytest.mark.parametrize(("valid_lens", "printed"), PRINT
 assert_close_as_printed = partial(torch.testing.assert_close, rtol=0, atol=1.01e-4)
 
 
-def test_masked_softmax_without_lengths_sees_every_key() -> None:
-    weights = masked_softmax(normal(2, 2, 4))
-    assert (weights > 0).all()
-    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2).double())
-
-
 @of_each_printed_table
 def test_logarithms_of_the_printed_weights_give_them_back_whatever_is_hidden(
     valid_lens: Tensor, printed: Tensor
@@ -107,37 +100,15 @@ def test_scaled_dot_products_weigh_nothing_beyond_the_second_and_the_sixth_key()
     check_pooling_of_the_example(AttentionPooling(causal=False, dropout=0.5), *queries_keys_values())
 
 
-def test_additive_attention_weighs_nothing_beyond_the_second_and_the_sixth_key() -> None:
+def test_additive_scores_are_a_small_network_of_query_and_key() -> None:
     query, key, value = queries_keys_values(OTHER_QUERY_SIZE)
     to_query, to_key = hidden_projections()
-    pooling = AttentionPooling(Additive(1, HIDDEN).double(), causal=False, dropout=0.1)
-    check_pooling_of_the_example(pooling, to_query(query), to_key(key), value)
-
-
-def inner(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def check_each_score(
-    scores: Tensor, query: Tensor, key: Tensor, formula: Callable[[list[float], list[float]], float]
-) -> None:
-    for text in range(2):
-        for j in range(10):
-            expected = formula(query[text, 0, 0].tolist(), key[text, 0, j].tolist())
-            assert scores[text, 0, 0, j].item() == pytest.approx(expected, rel=1e-9)
-
-
-def test_additive_scores_are_a_small_network_of_query_and_key() -> None:
-    query, key, _ = queries_keys_values(OTHER_QUERY_SIZE)
-    to_query, to_key = hidden_projections()
     scoring = Additive(1, HIDDEN).double()
-    rows = list(zip(to_query.weight.tolist(), to_key.weight.tolist(), strict=True))
-
-    def formula(q: list[float], k: list[float]) -> float:
-        hidden = [math.tanh(inner(query_row, q) + inner(key_row, k)) for query_row, key_row in rows]
-        return inner(scoring.vector[0].tolist(), hidden)
-
-    check_each_score(scoring.scores(to_query(query), to_key(key)), query, key, formula)
+    hidden = (query @ to_query.weight.T + key @ to_key.weight.T).tanh()  # the one query of each text meets all keys
+    scores = scoring.scores(to_query(query), to_key(key))[:, :, 0]
+    torch.testing.assert_close(scores, hidden @ scoring.vector[0], rtol=1e-9, atol=0)
+    pooling = AttentionPooling(scoring, causal=False, dropout=0.1)
+    check_pooling_of_the_example(pooling, to_query(query), to_key(key), value)
 
 
 def test_distance_attention_is_the_softmax_of_minus_half_the_squared_distances() -> None:
@@ -168,11 +139,8 @@ def test_distance_and_dot_product_agree_where_keys_have_one_norm() -> None:
 def test_bilinear_attention_scores_queries_and_keys_of_different_sizes() -> None:
     query, key, value = queries_keys_values(OTHER_QUERY_SIZE)
     scoring = Bilinear(1, OTHER_QUERY_SIZE, KEY_SIZE, scale=1).double()
-
-    def formula(q: list[float], k: list[float]) -> float:
-        return inner(q, [inner(row, k) for row in scoring.matrix[0].tolist()])
-
-    check_each_score(scoring.scores(query, key), query, key, formula)
+    expected = torch.einsum("bhqi,hij,bhkj->bhqk", query, scoring.matrix, key)
+    torch.testing.assert_close(scoring.scores(query, key), expected, rtol=1e-9, atol=0)
     check_pooling_of_the_example(AttentionPooling(scoring, causal=False), query, key, value)
 
 
@@ -216,13 +184,6 @@ def test_the_sinusoidal_layer_adds_the_table_that_the_book_computes() -> None:
     x = normal(2, POSITIONS, COLUMNS).float()
     # The book divides in single precision, which costs some exactness at far positions.
     torch.testing.assert_close(SinusoidalPosition(POSITIONS, COLUMNS)(x), x + table, rtol=0, atol=1e-5)
-
-
-def test_frequencies_fall_from_each_pair_of_columns_to_the_next() -> None:
-    sine, cosine = sinusoidal_encoding(POSITIONS, COLUMNS)[1].view(-1, 2).unbind(-1)
-    frequency = torch.atan2(sine, cosine)  # radians from one position to the next
-    assert (frequency.diff() < 0).all()
-    torch.testing.assert_close(frequency[3] / frequency[4], torch.tensor(10_000 ** (2 / COLUMNS)))
 
 
 @pytest.mark.parametrize("delta", [1, 7, 40])
@@ -369,15 +330,11 @@ def test_scores_vary_by_the_size_of_a_head_unless_divided_by_its_root(scale: flo
     assert bilinear.double().scores(query, key).var().item() == pytest.approx(variance, rel=0.2)
 
 
-def largest_weight_and_bits(scale: float | None) -> tuple[float, float]:
-    """Means over many queries that look at eight keys of size 16: the largest weight, and the entropy of all."""
-    query, key = normal(1, 1, 4000, 16, seed=1), normal(1, 1, 8, 16, seed=2)
-    weights = AttentionPooling(DotProduct(scale), causal=False).weights(query, key)
-    entropy = torch.special.entr(weights).sum(-1)  # in nats
-    return weights.amax(-1).mean().item(), entropy.mean().item() / math.log(2)
-
-
 def test_multiplied_by_the_root_of_its_size_a_head_looks_at_hardly_more_than_one_character() -> None:
-    largest, bits = zip(*(largest_weight_and_bits(scale) for scale in (None, 1.0, 4.0)), strict=True)
+    query, key = normal(1, 1, 4000, 16, seed=1), normal(1, 1, 8, 16, seed=2)
+    poolings = [AttentionPooling(DotProduct(scale), causal=False) for scale in (None, 1.0, 4.0)]
+    weights = torch.stack([pooling.weights(query, key) for pooling in poolings])
+    largest = weights.amax(-1).mean((1, 2, 3))
+    bits = torch.special.entr(weights).sum(-1).mean((1, 2, 3)) / math.log(2)
     assert largest[0] < 0.5 < largest[1] < 0.9 < largest[2]
     assert bits[2] < 0.5 < bits[1] < 2 < bits[0] < 3  # eight keys alike would be three bits

@@ -5,12 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.commands.helpers import ROOT, run, sample
+from tests.process import Process
 
 
 def text(home: Path, *arguments: str) -> str:
@@ -169,18 +170,10 @@ def test_checkpoints_of_the_newest_run_have_names(home: Path, trained: Path, whi
 )
 def test_ctrl_c_ends_the_text_with_all_that_was_written(home: Path, tmp_path: Path, length: str, code: int) -> None:
     file = tmp_path / "text.txt"
-    command = [sys.executable, str(ROOT / "sample.py"), f"length={length}", f"output={file}"]
-    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not (file.exists() and file.stat().st_size > 200) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        try:
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()  # or an endless one would keep this test
-    assert process.returncode == code, errors
-    assert "Traceback" not in errors
+    with closing(Process([str(ROOT / "sample.py"), f"length={length}", f"output={file}"], home)) as process:
+        process.until(lambda: file.exists() and file.stat().st_size > 200)
+        process.popen.send_signal(signal.SIGINT)
+        process.assert_ends(code)
     written = file.read_text(encoding="utf-8")
     assert len(written) > 200
     assert written.endswith("\n")

@@ -1,23 +1,20 @@
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from model.attention import MultiHeadAttention, SingleHeadAttention
 from model.attention_pooling import AttentionPooling
-from model.scoring import Mean, Scoring
+from model.config import ScoringKind
+from model.scoring import make_scoring
 from tests.model.helpers import H, of_each_scoring, random
 
 
 @pytest.mark.parametrize("bias", [False, True])
 @of_each_scoring
-def test_multi_head_is_its_heads_one_by_one_concatenated_and_projected(
-    make: Callable[..., Scoring], bias: bool
-) -> None:
+def test_multi_head_is_its_heads_one_by_one_concatenated_and_projected(kind: ScoringKind, bias: bool) -> None:
     C = 12
-    together = MultiHeadAttention(C, H, bias, AttentionPooling(make(head_size=C // H))).double()
-    mean = isinstance(together.pooling.scoring, Mean)
+    together = MultiHeadAttention(C, H, bias, AttentionPooling(make_scoring(kind, H, C // H))).double()
+    mean = kind is ScoringKind.mean
     inputs = together.value if mean else together.query_key_value
     if bias:
         nn.init.zeros_(inputs.bias)  # single heads have none there
@@ -25,7 +22,7 @@ def test_multi_head_is_its_heads_one_by_one_concatenated_and_projected(
     matrices = dict(zip(("value",) if mean else ("query", "key", "value"), inputs.weight.split(C), strict=True))
     heads = []
     for h in range(H):
-        alone = AttentionPooling(make(heads=1, head_size=C // H))
+        alone = AttentionPooling(make_scoring(kind, 1, C // H))
         head = SingleHeadAttention(C, C // H, alone).double()
         state = {f"{name}.weight": matrix.view(H, C // H, C)[h] for name, matrix in matrices.items()}
         state |= {name: p[h : h + 1] for name, p in together.named_parameters() if name.startswith("pooling")}
@@ -54,32 +51,6 @@ def test_multi_head_agrees_with_pytorch(valid_lens: Tensor | None) -> None:
     output, weights = theirs(x, x, x, key_padding_mask=padding, attn_mask=future, average_attn_weights=False)
     torch.testing.assert_close(ours(x, valid_lens), output)
     torch.testing.assert_close(ours.weights(x, valid_lens), weights)
-
-
-@pytest.mark.slow
-def test_multi_head_agrees_with_the_attention_of_gpt_2_in_transformers() -> None:
-    pytest.importorskip("transformers", reason="the oracles extra is not installed")
-    from transformers import GPT2Config
-    from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
-
-    C, T = 12, 7
-    config = GPT2Config(n_embd=C, n_head=H, n_positions=T, attn_pdrop=0, resid_pdrop=0, attn_implementation="eager")
-    theirs = GPT2Attention(config, layer_idx=0).double()
-    nn.init.normal_(theirs.c_attn.bias)
-    ours = MultiHeadAttention(C, H, bias=True).double()
-    ours.load_state_dict(
-        {
-            "query_key_value.weight": theirs.c_attn.weight.T,  # stored transposed
-            "query_key_value.bias": theirs.c_attn.bias,
-            "output.weight": theirs.c_proj.weight.T,
-            "output.bias": theirs.c_proj.bias,
-        }
-    )
-    x = random(2, T, C)
-    future = torch.full((T, T), torch.finfo(torch.float64).min, dtype=torch.float64).triu(1)
-    output, weights = theirs(x, attention_mask=future[None, None])[:2]
-    torch.testing.assert_close(ours(x), output)
-    torch.testing.assert_close(ours.weights(x), weights)
 
 
 def test_a_single_head_has_no_bias_and_no_output_projection() -> None:

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 from unittest.mock import Mock
 
 import pytest
@@ -36,8 +35,8 @@ def score(scoring: Scoring, q: Tensor, k: Tensor, h: int) -> float:
 
 @of_each_scoring
 @pytest.mark.parametrize("causal", [True, False])
-def test_weights_are_the_softmax_of_the_scores_by_definition(make: Callable[..., Scoring], causal: bool) -> None:
-    scoring = make(head_size=4).double().requires_grad_(False)
+def test_weights_are_the_softmax_of_the_scores_by_definition(kind: ScoringKind, causal: bool) -> None:
+    scoring = make_scoring(kind, H, 4).double().requires_grad_(False)
     query, key = random(2, 2, H, 5, 4).unbind()
     weights = AttentionPooling(scoring, causal=causal).weights(query, key)
     for b in range(2):
@@ -101,11 +100,9 @@ def test_a_query_attends_to_its_visible_keys_and_no_others(case: Case) -> None:
 
 
 @of_each_scoring
-def test_gradients_are_those_of_finite_differences(
-    make: Callable[..., Scoring], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradients_are_those_of_finite_differences(kind: ScoringKind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.attention_pooling, "ADDITIVE_SUMS", 1)
-    pooling = AttentionPooling(make(head_size=4)).double()
+    pooling = AttentionPooling(make_scoring(kind, H, 4)).double()
     inputs = [random(2, H, 3, size, seed=size).requires_grad_() for size in (4, 4, 2)]
     names, parameters = zip(*pooling.named_parameters(), strict=True) if list(pooling.parameters()) else ((), ())
 
@@ -118,8 +115,8 @@ def test_gradients_are_those_of_finite_differences(
 
 
 @of_each_scoring
-def test_nothing_is_changed_in_place(make: Callable[..., Scoring]) -> None:
-    pooling = AttentionPooling(make(head_size=4), causal=False).double()
+def test_nothing_is_changed_in_place(kind: ScoringKind) -> None:
+    pooling = AttentionPooling(make_scoring(kind, H, 4), causal=False).double()
     inputs = random(2, H, 5, 4, seed=1), random(2, H, 5, 4, seed=2), random(2, H, 5, 4, seed=3), torch.tensor([2, 0])
     before = [x.clone() for x in inputs]
     pooling(*inputs)
@@ -166,10 +163,9 @@ def test_additive_attention_forms_a_bounded_number_of_sums(monkeypatch: pytest.M
 
 @of_each_scoring
 @pytest.mark.parametrize("lens", [None, torch.tensor([9, 17])])
-def test_under_autocast_attention_on_a_cpu_stays_in_fp32(make: Callable[..., Scoring], lens: Tensor | None) -> None:
-    pooling = AttentionPooling(make(head_size=8))
-    if isinstance(pooling.scoring, DotProduct) and lens is None:
-        pooling.causal = False  # the one exception, as below
+def test_under_autocast_attention_on_a_cpu_stays_in_fp32(kind: ScoringKind, lens: Tensor | None) -> None:
+    causal = kind is not ScoringKind.dot or lens is not None  # the one exception is tested below
+    pooling = AttentionPooling(make_scoring(kind, H, 8), causal=causal)
     query, key, value = random(3, 2, H, 17, 8, dtype=torch.bfloat16).unbind()
     with torch.autocast("cpu", torch.bfloat16):
         rounded = pooling(query, key, value, lens)

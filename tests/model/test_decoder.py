@@ -134,8 +134,5 @@ def test_parameters_are_counted() -> None:
 @pytest.mark.parametrize("scoring", ScoringKind)
 @pytest.mark.parametrize("feed_forward", [None, 20])
 def test_the_config_counts_the_weights_of_the_linear_layers(scoring: ScoringKind, feed_forward: int | None) -> None:
-    kinds = [AttentionKind.single, AttentionKind.multi]
-    config = DecoderConfig(
-        layers=2, heads=2, width=8, context=4, attention=kinds, scoring=scoring, feed_forward=feed_forward
-    )
-    assert config.block_parameter_count() == sum(weight.numel() for weight in Decoder(config, 5).linear_weights())
+    model = decoder(attention=[SINGLE, MULTI, SINGLE], scoring=scoring, feed_forward=feed_forward)
+    assert model.config.block_parameter_count() == sum(weight.numel() for weight in model.linear_weights())

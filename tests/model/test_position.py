@@ -45,26 +45,12 @@ def test_rotation_is_multiplication_by_a_complex_number_of_length_one() -> None:
     torch.testing.assert_close(RotaryPosition(T + 1, D)(x.float()), expected.float(), rtol=0, atol=1e-5)
 
 
-def test_rotation_keeps_every_norm() -> None:
-    x = random(2, 3, T, D)
-    torch.testing.assert_close(rotated(x).norm(dim=-1), x.norm(dim=-1))
-
-
 @pytest.mark.parametrize("size", [1, 5])
 def test_rotation_leaves_an_odd_last_column_as_it_is(size: int) -> None:
     x = random(2, 3, T, size)
     assert torch.equal(rotated(x)[..., -1], x[..., -1])
     assert torch.equal(rotated(x)[..., 0, :], x[..., 0, :])  # the first position has angle zero
     assert (rotated(x)[..., 1:, : size - 1] != x[..., 1:, : size - 1]).all()
-
-
-def test_the_product_of_a_rotated_query_and_key_depends_on_their_distance_alone() -> None:
-    query, key = random(2, D)
-    products = rotated(query.expand(T, D)) @ rotated(key.expand(T, D)).T  # (m, n)
-    for offset in range(-T + 1, T):
-        along = products.diagonal(offset)
-        torch.testing.assert_close(along, along[:1].expand_as(along))
-    assert products[0].std() > 0.1
 
 
 @pytest.mark.parametrize(
@@ -83,6 +69,7 @@ def test_rotation_makes_dot_products_and_distances_relative_but_not_the_others(
     scores = scoring.double().scores(query, key)[0, 0]
     change = (scores[1:, 1:] - scores[:-1, :-1]).abs().max().item()
     assert change < 1e-12 if relative else change > 1e-2
+    assert not relative or scores[0].std() > 0.1
 
 
 def test_a_mean_ignores_rotation() -> None:

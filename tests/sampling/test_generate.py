@@ -33,11 +33,6 @@ def uncached(model: Decoder, ids: Sequence[int]) -> Tensor:
     return model(torch.tensor([window(ids, model.config.context)]))[0, -1]
 
 
-def test_a_full_window_keeps_half_a_context() -> None:
-    assert [len(window(range(n))) for n in (1, 12, 13, 19, 20)] == [1, 12, 6, 12, 6]
-    assert window(range(20)) == [14, 15, 16, 17, 18, 19]
-
-
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str)
 @pytest.mark.parametrize(
     ("scoring", "position", "attention"), list(product(ScoringKind, PositionKind, ([kind] for kind in BOTH_KINDS)))

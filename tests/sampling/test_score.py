@@ -33,17 +33,16 @@ def test_lines_are_scored_each_by_itself_with_their_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [("\n\n", "expected lines to score"), ("a\naaaaaaaa", "prompt, line 2: expected")],
+    ("text", "lines", "message"),
+    [
+        ("\n\n", True, "expected lines to score"),
+        ("a\naaaaaaaa", True, "prompt, line 2: expected"),
+        ("az", False, "prompt: expected characters of the vocabulary, got 'z'"),
+    ],
 )
-def test_lines_that_cannot_be_scored_are_named(text: str, message: str) -> None:
+def test_what_cannot_be_scored_is_named(text: str, lines: bool, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        scored(text, lines=True)
-
-
-def test_a_character_beyond_the_vocabulary_is_named() -> None:
-    with pytest.raises(UserError, match=r"prompt: expected characters of the vocabulary, got 'z'"):
-        scored("az", lines=False)
+        scored(text, lines)
 
 
 def test_the_most_surprising_characters_are_marked_in_their_context() -> None:
