@@ -5,7 +5,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +164,6 @@ def test_the_users_own_number_of_samples_wins() -> None:
         flags = Namespace(samples_per_plugin=dict(given))
         Loader().fix_flags(flags)
         assert flags.samples_per_plugin == kept
-
-
-def test_tensorboard_finds_the_plugin_by_its_entry_point() -> None:
-    [found] = entry_points(group="tensorboard_plugins", name="attention")
-    assert found.load() is Loader
 
 
 def test_tensorboard_need_not_wait_for_torch() -> None:

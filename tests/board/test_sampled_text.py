@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from attention_tab.format import decode, probe_tag
 from board.board import ATTENTION_TAG
@@ -10,6 +9,7 @@ from board.head_metrics import attention_maps
 from board.pictures import attention_grid
 from board.sampled_text import write_maps
 from errors import UserError
+from tests.board.test_board import events, text
 from tests.sampling.helpers import DECODER, VOCABULARY
 
 
@@ -17,17 +17,15 @@ def test_the_maps_of_every_context_and_their_texts_are_written_beside_the_run(tm
     texts = [VOCABULARY.encode("abcdeabcdeab").tolist(), VOCABULARY.encode("ed").tolist()]
     folder = write_maps(texts, DECODER, VOCABULARY, tmp_path / "run" / "checkpoints" / "best.safetensors")
     assert folder.parent == tmp_path / "run" / "samples"
-    events = EventAccumulator(str(folder)).Reload()
-    shown = [
-        event.tensor_proto.string_val[0].decode().strip() for event in events.Tensors("attention/text/text_summary")
-    ]
+    event = events(folder)
+    shown = [each.strip() for each in text(event, "attention/text")]
     assert shown == ["abcdeabc", "abcdeab", "ed"]  # a context of eight, its last half and on, the second text
-    assert [event.step for event in events.Images(ATTENTION_TAG)] == [0, 1, 2]
-    snapshots = {event.step: decode(event.tensor_proto.string_val[0]) for event in events.Tensors(probe_tag("text"))}
+    assert [image.step for image in event.Images(ATTENTION_TAG)] == [0, 1, 2]
+    snapshots = {each.step: decode(each.tensor_proto.string_val[0]) for each in event.Tensors(probe_tag("text"))}
     assert ["".join(snapshot.tokens) for snapshot in snapshots.values()] == shown
     assert snapshots[2].weights.shape == (2, 2, 2)
     maps = attention_grid([each.numpy() for each in attention_maps(DECODER, torch.tensor(texts[1]))])
-    image = events.Images(ATTENTION_TAG)[-1]
+    image = event.Images(ATTENTION_TAG)[-1]
     assert (image.height, image.width) == maps.shape[:2]
 
 

@@ -5,21 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from attention_tab.format import ENCODING_TAG, Snapshot, decode, decode_encoding, metric_tag, probe_tag
 from board.board import SNAPSHOTS, Board
 from board.config import BoardConfig
 from board.head_metrics import all_heads, attention_maps, head_metrics, repeated_string
 from board.snapshots import take
+from tests.board.test_board import events
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
 
 POSITIONS_TAG = "encoding/positions_down_columns_across"
 TEXT = torch.from_numpy(IDS[:8].astype(np.int64))
-
-
-def events(directory: Path) -> EventAccumulator:
-    return EventAccumulator(str(directory), size_guidance={"tensors": 0, "scalars": 0}).Reload()
 
 
 def snapshots(directory: Path, name: str = "validation") -> dict[int, Snapshot]:

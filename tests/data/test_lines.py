@@ -37,12 +37,6 @@ def test_lines_are_split_at_random_but_always_alike() -> None:
     assert join(["a", "bc"]) == "\na\nbc\n"
 
 
-def test_all_copies_of_a_line_are_in_one_part() -> None:
-    training, validation = split(["a", "b", "c", "d"] * 25, 0.5)
-    assert not set(training) & set(validation)
-    assert len(training) == len(validation) == 50
-
-
 def test_a_beginning_of_a_line_is_behind_the_break_that_opens_it() -> None:
     vocabulary = Vocabulary("\nabc")
     assert line_beginning("", vocabulary, 3, "prompt") == [0]
