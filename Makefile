@@ -53,7 +53,7 @@ clean:
 	touch $@
 
 .venv/dev: .venv/run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,oracles,bench,joblib,submitit,optuna]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,joblib,submitit,optuna]'
 	touch $@
 
 .venv/bin/python:
