@@ -40,9 +40,9 @@ def before_steps(monkeypatch: pytest.MonkeyPatch, steps: Container[int], act: Ca
     monkeypatch.setattr(loop, "train_step", counted)
 
 
-def decoder(seed: int = 0, **changes: Any) -> Decoder:
+def decoder(seed: int = 0, vocabulary: str = CHARACTERS, **changes: Any) -> Decoder:
     config = DecoderConfig(**{"layers": 2, "heads": 2, "width": 16, "context": 8} | changes)
-    return Decoder(config, len(CHARACTERS), torch.Generator().manual_seed(seed))
+    return Decoder(config, len(vocabulary), torch.Generator().manual_seed(seed))
 
 
 def train(

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from board.config import BoardConfig
-from data.batches import Batches, Lines, Windows
+from data.batches import Lines
 from model.config import PositionKind, ScoringKind
-from tests.training.helpers import IDS, decoder, train
+from tests.training.helpers import decoder, train
 from training.checkpoint import load_checkpoint
 from training.config import Device, OptimizerKind, Precision, RuntimeConfig
-from training.distributed import current_ranks, run_ranks
+from training.distributed import run_ranks
 
 BREAK = 0  # the id of a line break
 LINES = Lines(np.concatenate([[BREAK], *([*range(1, 2 + n % 6), BREAK] for n in range(40))]).astype(np.uint8), 8, BREAK)
@@ -44,11 +44,7 @@ LONGER = 60  # steps of a run that resumes from a checkpoint of other ranks
 
 
 def train_all(folder: Path, runs: dict[str, dict[str, Any]], checkpoint: Path | None) -> None:
-    """Train each run in a folder of its own, and save the first batches beside them."""
-    ranks = current_ranks()
-    batches = Batches(Windows(IDS[:256], 8), 7, 0, ranks.rank, ranks.world_size)
-    folder.mkdir(exist_ok=True)
-    torch.save([batches(step).targets for step in range(9)], folder / f"batches_{ranks.rank}.pt")
+    """Train each run in a folder of its own."""
     for name, options in runs.items():
         others = {key: value for key, value in options.items() if key != "shape"}
         train(folder / name, decoder(**options.get("shape", {})), board=UNSEEN, **others)

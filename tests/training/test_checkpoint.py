@@ -4,13 +4,13 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 from errors import UserError
-from model.config import DecoderConfig
 from model.decoder import Decoder
 from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder, train
@@ -19,7 +19,7 @@ from training.checkpoint import Checkpoint, load_checkpoint
 from training.finish import load_best
 from training.progress import TrainingState
 from training.run import transfer
-from training.run_folder import BEST, LAST, OLD_BEST, OLD_LAST, find_checkpoint
+from training.run_folder import BEST, LAST, LAST_COMMIT_FOR_OLD, OLD_BEST, OLD_LAST, find_checkpoint
 
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:
@@ -74,11 +74,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch
     train(tmp_path)
     file = tmp_path / "checkpoints" / LAST
     before = file.read_bytes()
-
-    def no_space(*_: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "fsync", no_space)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError("no space left")))
     with pytest.raises(OSError, match="no space left"):
         load_checkpoint(file).save(file)
     assert file.read_bytes() == before
@@ -105,7 +101,7 @@ def test_where_all_runs_are_of_an_older_format_that_is_said(tmp_path: Path) -> N
     folder.mkdir(parents=True)
     for name in (OLD_BEST, OLD_LAST):
         torch.save({"format": 5}, folder / name)
-    with pytest.raises(UserError, match=r"older format \(\.pt\)"):
+    with pytest.raises(UserError, match=rf"older format \(\.pt\), which commit {LAST_COMMIT_FOR_OLD} was the last"):
         load_checkpoint(find_checkpoint("best", tmp_path / "runs"))
     (folder / BEST).touch()
     assert find_checkpoint("best", tmp_path / "runs") == folder / BEST
@@ -121,47 +117,37 @@ def test_a_checkpoint_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None
             find_checkpoint(str(missing))
 
 
-def made(vocabulary: str, seed: int, **changes: Any) -> Decoder:
-    config = DecoderConfig(**{"layers": 2, "heads": 2, "width": 16, "context": 8} | changes)
-    return Decoder(config, len(vocabulary), torch.Generator().manual_seed(seed))
-
-
-def checkpoint(decoder: Decoder, vocabulary: str) -> Checkpoint:
-    return Checkpoint(
-        model=decoder.config,
-        vocabulary=vocabulary,
-        weights=decoder.state_dict(),
-        state=TrainingState(),
-        corpus_sha256="0" * 64,
-    )
+def checkpoint(model: Decoder, vocabulary: str) -> Checkpoint:
+    training: dict[str, Any] = {"state": TrainingState(), "corpus_sha256": "0" * 64}
+    return Checkpoint(model=model.config, vocabulary=vocabulary, weights=model.state_dict(), **training)
 
 
 def test_text_of_known_characters_is_read_as_before() -> None:
     old, new = "abcd", "bd"
-    start, decoder = made(old, 0).eval(), made(new, 1).eval()
-    said = transfer(checkpoint(start, old), decoder, new)
+    start, model = decoder(0, old).eval(), decoder(1, new).eval()
+    said = transfer(checkpoint(start, old), model, new)
     assert said == "2 characters mapped, 0 added, 2 ('ac') dropped"
     ids = torch.tensor([[0, 1, 1, 0]])  # bddb
     logits = start(torch.tensor([[1, 3, 3, 1]]))
-    torch.testing.assert_close(decoder(ids), logits[..., [1, 3]])  # the product is of another width
+    torch.testing.assert_close(model(ids), logits[..., [1, 3]])  # the product is of another width
 
 
 def test_new_characters_keep_their_fresh_weights_and_many_are_named_in_part() -> None:
     old, new = "bc", "abc"
-    start, decoder, fresh = made(old, 0), made(new, 1), made(new, 1)
-    assert transfer(checkpoint(start, old), decoder, new) == "2 characters mapped, 1 ('a') added, 0 dropped"
+    start, model, fresh = decoder(0, old), decoder(1, new), decoder(1, new)
+    assert transfer(checkpoint(start, old), model, new) == "2 characters mapped, 1 ('a') added, 0 dropped"
     for name in ("embedding", "output"):
-        found, kept, added = (getattr(each, name).weight for each in (decoder, start, fresh))
+        found, kept, added = (getattr(each, name).weight for each in (model, start, fresh))
         assert torch.equal(found[1:], kept)
         assert torch.equal(found[0], added[0])
     assert not torch.equal(start.embedding.weight[0], fresh.embedding.weight[1])
     many = "".join(map(chr, range(100, 200)))
-    said = transfer(checkpoint(start, old), made(many, 1), many)
+    said = transfer(checkpoint(start, old), decoder(1, many), many)
     assert said == "0 characters mapped, 100 ('defghijklmnopqrstuvw'…) added, 2 ('bc') dropped"
 
 
 def test_a_longer_context_takes_the_weights_too() -> None:
-    start, decoder = made("ab", 0).eval(), made("ab", 1, context=32).eval()
-    transfer(checkpoint(start, "ab"), decoder, "ab")
+    start, model = decoder(0, "ab").eval(), decoder(1, "ab", context=32).eval()
+    transfer(checkpoint(start, "ab"), model, "ab")
     ids = torch.tensor([[0, 1, 1, 0, 1]])
-    torch.testing.assert_close(decoder(ids), start(ids), rtol=0, atol=0)
+    torch.testing.assert_close(model(ids), start(ids), rtol=0, atol=0)

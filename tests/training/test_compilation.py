@@ -9,6 +9,7 @@ from torch import nn
 from errors import UserError
 from model.config import PositionKind
 from tests.training.helpers import decoder, train
+from tests.training.test_resume import curves
 from training import device
 from training.config import Compile, Device, Precision, RuntimeConfig
 
@@ -23,36 +24,27 @@ def on_cpu(wanted: Compile, precision: Precision = Precision.fp32) -> RuntimeCon
 @pytest.mark.parametrize(
     ("position", "precision", "tolerance"),
     [
-        (PositionKind.sinusoidal, Precision.fp32, 2e-4),  # losses are printed to four digits
+        (PositionKind.sinusoidal, Precision.fp32, 2e-4),
         (PositionKind.rotary, Precision.fp32, 2e-4),
         (PositionKind.rotary, Precision.bf16, 0.05),  # compiled kernels round less often
     ],
 )
 def test_fifty_compiled_steps_learn_what_plain_ones_do(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    position: PositionKind,
-    precision: Precision,
-    tolerance: float,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], position: PositionKind, precision: Precision, tolerance: float
 ) -> None:
-    def output(wanted: Compile) -> str:
+    def losses(wanted: Compile) -> list[float]:
         model, outcome = train(
             tmp_path / wanted, decoder(position=position), on_cpu(wanted, precision), steps=50, evaluate_every=5
         )
         assert outcome.compiled == (wanted is Compile.on)
         assert not any("_orig_mod" in name for name in model.state_dict())
-        return capsys.readouterr().out
+        shown = curves(tmp_path / wanted)
+        return [loss for name in ("loss/training", "loss/validation") for _, loss in shown[name]]
 
-    plain, compiled = output(Compile.off), output(Compile.on)
-    assert "compiled in" in compiled
-    assert len(losses(plain)) == 20
-    assert losses(compiled) == pytest.approx(losses(plain), abs=tolerance)
-
-
-def losses(output: str) -> list[float]:
-    """All training and validation losses that a run printed."""
-    words = [line.split() for line in output.splitlines() if line.startswith("step ")]
-    return [float(line[line.index(name) + 1]) for line in words for name in ("loss", "validation")]
+    plain, compiled = losses(Compile.off), losses(Compile.on)
+    assert "compiled in" in capsys.readouterr().out
+    assert len(plain) == 20
+    assert compiled == pytest.approx(plain, abs=tolerance)
 
 
 class Broken(nn.Module):

@@ -56,15 +56,6 @@ def test_after_a_streak_training_goes_back_with_halved_rates(
     assert [step for step, _ in curves(tmp_path)["loss/training"]] == [10, 20, 30, 40, 50, 60]
 
 
-def test_while_steps_are_skipped_no_checkpoint_takes_the_place_of_a_good_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_steps(monkeypatch, range(11, 1000))
-    with pytest.raises(UserError):
-        train(tmp_path, evaluate_every=1000, checkpoint_every="1", steps=1000, on_divergence=OnDivergence.stop)
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").step == 10
-
-
 def test_an_interruption_at_a_skipped_step_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     break_steps(monkeypatch, {15, 35})
     train(tmp_path / "whole")
@@ -85,10 +76,13 @@ def test_a_run_that_diverges_again_and_again_ends(tmp_path: Path, monkeypatch: p
     assert len(rates) == 10 + (ROLLBACKS + 1) * STREAK
 
 
-def test_a_run_may_stop_at_once_and_keeps_the_batch_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_may_stop_at_once_and_keeps_the_batch_to_look_at_and_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     break_steps(monkeypatch, range(11, 1000))
     with pytest.raises(UserError, match=r"not finite any more from step 11 on \(its batch: .*step_11\.json\)"):
-        train(tmp_path, steps=100, on_divergence=OnDivergence.stop)
+        train(tmp_path, evaluate_every=1000, checkpoint_every="1", steps=1000, on_divergence=OnDivergence.stop)
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").step == 10
     kept = json.loads((tmp_path / "diverged" / "step_11.json").read_text())
     assert kept["step"] == 11
     assert len(kept["texts"]) == 4

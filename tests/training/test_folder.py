@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,10 @@ from training.checkpoint import Checkpoint, load_checkpoint
 
 def full_disk(monkeypatch: pytest.MonkeyPatch, saves: range) -> None:
     """Let the disk be full during the saves of these numbers, from 0."""
-    save, number = Checkpoint.save, 0
+    save, number = Checkpoint.save, count()
 
     def refused(self: Checkpoint, file: Path) -> None:
-        nonlocal number
-        number += 1
-        if number - 1 in saves:
+        if next(number) in saves:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
         save(self, file)
 

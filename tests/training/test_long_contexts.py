@@ -25,12 +25,6 @@ def small(context: int) -> Decoder:
     return Decoder(sizes, VOCABULARY, torch.Generator().manual_seed(0))
 
 
-def training(batch_size: int, micro_batch_size: int) -> TrainingConfig:
-    return TrainingConfig(
-        steps=1, batch_size=batch_size, micro_batch_size=micro_batch_size, learning_rate=1e-3, evaluate_every=1
-    )
-
-
 def batch_of(windows: int, context: int) -> Batch:
     ids = torch.randint(VOCABULARY, (windows, context), generator=torch.Generator().manual_seed(0))
     return Batch(ids, ids)
@@ -62,7 +56,10 @@ def test_a_batch_in_micro_batches_takes_the_memory_of_one_and_its_gradients() ->
     scaler = torch.amp.GradScaler("cpu", enabled=False)
 
     def taken(windows: int, at_once: int) -> int:
-        batch, config = batch_of(windows, context), training(windows, at_once)
+        batch = batch_of(windows, context)
+        config = TrainingConfig(
+            steps=1, batch_size=windows, micro_batch_size=at_once, learning_rate=1e-3, evaluate_every=1
+        )
         peak = peak_bytes(lambda: train_step(decoder, [], scaler, batch, config, RUNTIME))
         decoder.zero_grad(set_to_none=True)
         return peak

@@ -12,25 +12,17 @@ from board.config import BoardConfig
 from board.head_metrics import attention_maps
 from data.batches import Windows
 from model.config import PositionKind, ScoringKind
-from model.decoder import Decoder
 from tests.training.helpers import CPU, IDS, decoder, train
-from training.checkpoint import load_checkpoint
 from training.config import Device, Precision, RuntimeConfig
 from training.evaluate import evaluate
-
-
-def same_weights(left: Decoder, right: Decoder) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(left.parameters(), right.parameters(), strict=True))
 
 
 def test_evaluation_is_the_mean_over_every_character_scored_once() -> None:
     model = decoder(dropout=0.5)
     ids = torch.from_numpy(IDS[:60].astype(np.int64))
+    windows = [ids[start : start + 9] for start in range(0, 59, 8)]
     model.eval()
-    losses = []
-    for start in range(0, 59, 8):
-        window = ids[start : start + 9]
-        losses.append(F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="none"))
+    losses = [F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="none") for window in windows]
     model.train()
     expected = torch.cat(losses)
     assert len(expected) == 59
@@ -49,16 +41,11 @@ def test_a_run_learns_and_says_what_it_came_to(tmp_path: Path, capsys: pytest.Ca
     assert f"validation {outcome.final_validation_loss:.4f} nats/char" in lines[1]
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None:
-    runs = [train(tmp_path / str(i), decoder(dropout=0.2)) for i in range(2)]
-    assert same_weights(runs[0][0], runs[1][0])
-
-
 def test_looking_more_often_does_not_change_what_is_learned(tmp_path: Path) -> None:
     seldom, _ = train(tmp_path / "seldom", decoder(dropout=0.2))
     board = BoardConfig(attention_every=1, sample_length=3)
     often, _ = train(tmp_path / "often", decoder(dropout=0.2), board=board, evaluate_every=3)
-    assert same_weights(seldom, often)
+    assert all(torch.equal(one, other) for one, other in zip(seldom.parameters(), often.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("precision", [Precision.bf16, Precision.fp16])
@@ -78,10 +65,6 @@ def test_every_scoring_learns_with_every_position(
     untrained = evaluate(model, Windows(IDS[255:], 8), CPU)
     _, outcome = train(tmp_path, model, steps=20, evaluate_every=20, board=BoardConfig(sample_length=0))
     assert outcome.best_validation_loss < untrained - 0.5
-    again = load_checkpoint(tmp_path / "checkpoints" / "last.safetensors").decoder()
-    model.eval()
-    ids = torch.from_numpy(IDS[None, :8].astype(np.int64))
-    assert torch.equal(again(ids), model(ids))
-    (maps,) = attention_maps(again, ids[0])
+    (maps,) = attention_maps(model, torch.from_numpy(IDS[:8].astype(np.int64)))
     assert maps.shape == (1 if kind == "single" else 2, 8, 8)
     torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:2]))

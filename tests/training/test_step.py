@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from training.evaluate import summed_loss
 from training.loop import train_step
 from training.optimizer import make_optimizers, optimizer_state, set_learning_rates
 
+CONFIG = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1)
 NO_SCALING = torch.amp.GradScaler("cpu", enabled=False)
 
 
@@ -38,17 +40,18 @@ def line_batch() -> Batch:
 
 
 def step(model: Decoder, batch: Batch, **changes: Any) -> float:
-    config = TrainingConfig(**{"steps": 1, "batch_size": 6, "learning_rate": 1e-2, "evaluate_every": 1} | changes)
+    config = replace(CONFIG, **changes)
     loss, _ = train_step(model, make_optimizers(model, config), NO_SCALING, batch, config, CPU)
     return loss.item()
 
 
+@pytest.mark.parametrize("optimizer", OptimizerKind)
 @pytest.mark.parametrize("kind", ["single", "multi"])
-def test_one_small_batch_is_learned_by_heart(kind: str) -> None:
+def test_one_small_batch_is_learned_by_heart(kind: str, optimizer: OptimizerKind) -> None:
     model = decoder(attention=[kind], width=32)
     batch = random_batch(4)
     batch.inputs[:, 0] = torch.arange(4)  # what follows the same first character could not be known
-    config = TrainingConfig(steps=1, batch_size=4, learning_rate=1e-2, evaluate_every=1, weight_decay=0.0)
+    config = replace(CONFIG, batch_size=4, weight_decay=0.0, optimizer=optimizer)
     optimizers = make_optimizers(model, config)
     losses = [train_step(model, optimizers, NO_SCALING, batch, config, CPU)[0].item() for _ in range(200)]
     assert losses[0] > 1.5
@@ -69,35 +72,20 @@ def test_micro_batches_take_the_step_of_the_whole_batch_and_lines_count_by_their
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_padding_has_no_part_in_the_loss() -> None:
+def test_padding_has_no_part_in_the_loss_and_the_decoder_knows_the_lengths() -> None:
     model, batch = decoder(), line_batch()
     lines = [[0, 1, 2, 0], [0, 3, 4, 5, 6, 7, 1, 2, 0], [0, 4, 4, 3, 0]]
     alone = [
         F.cross_entropy(model(torch.tensor([line[:-1]]))[0], torch.tensor(line[1:]), reduction="sum") for line in lines
     ]
-    together = summed_loss(model, batch, CPU)
-    torch.testing.assert_close(together, torch.stack(alone).sum())
-
-
-def test_lengths_reach_the_decoder_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
-    model = decoder()
-    forward = model.forward
-
-    def noted(ids: torch.Tensor, valid_lens: torch.Tensor) -> torch.Tensor:
-        given.append(valid_lens.tolist())
-        return forward(ids, valid_lens)
-
-    monkeypatch.setattr(model, "forward", noted)
-    summed_loss(model, line_batch(), CPU)
-    assert given == [[3, 8, 4]]
+    noted = Mock(wraps=model)
+    torch.testing.assert_close(summed_loss(noted, batch, CPU), torch.stack(alone).sum())
+    assert noted.call_args.args[1].tolist() == [3, 8, 4]
 
 
 def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
-    batch = random_batch(6)
-    model = decoder()
-    config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1, gradient_clip=1e-3)
-    _, norm = train_step(model, make_optimizers(model, config), NO_SCALING, batch, config, CPU)
+    model, config = decoder(), replace(CONFIG, gradient_clip=1e-3)
+    _, norm = train_step(model, make_optimizers(model, config), NO_SCALING, random_batch(6), config, CPU)
     clipped = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
     assert norm.item() > 1e-2
     assert clipped.item() == pytest.approx(1e-3, rel=1e-3)
@@ -111,8 +99,7 @@ def test_what_is_not_finite_reaches_no_weight_and_no_optimizer(
 ) -> None:
     if not fused:  # as on MPS
         monkeypatch.setattr("training.optimizer.UNFUSED", {"cpu"})
-    model, batch = decoder(), random_batch(6)
-    config = TrainingConfig(steps=9, batch_size=6, learning_rate=1e-2, evaluate_every=1, optimizer=optimizer)
+    model, batch, config = decoder(), random_batch(6), replace(CONFIG, optimizer=optimizer)
     runtime = choose_runtime(RuntimeConfig(device=Device.cpu, precision=precision))
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=precision is Precision.fp16)
     optimizers = make_optimizers(model, config, precision)
@@ -158,8 +145,7 @@ class Gathering(torch.nn.Module):
 
 
 def test_gradients_are_gathered_at_the_last_micro_batch_alone() -> None:
-    model = Gathering(decoder())
-    config = TrainingConfig(steps=1, batch_size=6, learning_rate=1e-2, evaluate_every=1, micro_batch_size=2)
+    model, config = Gathering(decoder()), replace(CONFIG, micro_batch_size=2)
     optimizers = make_optimizers(model.model, config)
     runtime = replace(CPU, ranks=Two(rank=0, world_size=2))
     train_step(model, optimizers, NO_SCALING, random_batch(6), config, runtime)
@@ -169,7 +155,7 @@ def test_gradients_are_gathered_at_the_last_micro_batch_alone() -> None:
 def losses_of_fifty_steps(runtime: RuntimeConfig | None = None, **changes: Any) -> list[float]:
     """The training loss of each step, all from the same weights and on the same batches."""
     chosen = choose_runtime(runtime or RuntimeConfig(device=Device.cpu, precision=Precision.fp32))
-    config = TrainingConfig(**{"steps": 50, "batch_size": 6, "learning_rate": 1e-2, "evaluate_every": 1} | changes)
+    config = replace(CONFIG, steps=50, **changes)
     model = decoder(width=32, position=PositionKind.rotary)
     optimizers = make_optimizers(model, config, chosen.precision)
     batches = Batches(Windows(IDS[:256], 8), 6, seed=0)
