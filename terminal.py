@@ -1,4 +1,4 @@
-"""What a terminal is given to show: never what it would obey."""
+"""Text for a terminal: control characters are shown, never obeyed."""
 
 import shlex
 import shutil

@@ -20,12 +20,11 @@ from bench.harness import Options, Protocol, Report, Row, Spread, median_seconds
 from bench.peers import PROMPT, TEMPERATURE, sampling_peers
 from bench.training_step import Shape, new_decoder, shape_on
 from bench.workers import Answer, Contestant, Model, Outcome, compete, installed
-from conf.schema import SamplingRuntimeConfig
 from model.config import PositionKind
 from model.decoder import Decoder
 from sampling.filters import SamplingParams
 from sampling.generate import generate
-from training.config import Device, Precision
+from training.config import Device, Precision, SamplingRuntimeConfig
 from training.device import prepare_for_sampling
 from training.run_folder import find_checkpoint
 

@@ -10,7 +10,7 @@ from typing import Any
 from board.config import BoardConfig
 from data.config import DataConfig, Unknown
 from model.config import DecoderConfig
-from training.config import Device, Precision, RuntimeConfig, TrainingConfig, to_dict
+from training.config import RuntimeConfig, SamplingRuntimeConfig, TrainingConfig, to_dict
 
 CONF = str(Path(__file__).parent)
 LARGEST_SEED = 2**63 - 2
@@ -43,20 +43,6 @@ class TrainConfig:
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
         found += [f"{name}: expected less than 2^63, got {value}" for name, value in _too_large(to_dict(self))]
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()
-
-
-@dataclass(kw_only=True, slots=True)
-class SamplingRuntimeConfig:
-    """Device and precision of sampling."""
-
-    device: Device = Device.auto
-    precision: Precision = Precision.auto  # of the linear layers in the blocks
-
-    def problems(self) -> list[str]:
-        """Errors in these values, one entry each."""
-        if self.precision is Precision.fp16:
-            return ["runtime.precision: expected auto, fp32 or bf16, got fp16"]
-        return []
 
 
 @dataclass(kw_only=True, slots=True)

@@ -102,6 +102,20 @@ class RuntimeConfig:
     compile: Compile = Compile.auto
 
 
+@dataclass(kw_only=True, slots=True)
+class SamplingRuntimeConfig:
+    """Device and precision of sampling."""
+
+    device: Device = Device.auto
+    precision: Precision = Precision.auto  # of the linear layers in the blocks
+
+    def problems(self) -> list[str]:
+        """Errors in these values, one entry each."""
+        if self.precision is Precision.fp16:
+            return ["runtime.precision: expected auto, fp32 or bf16, got fp16"]
+        return []
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The fields of a dataclass as JSON has them: enums are their values."""
     return json.loads(json.dumps(asdict(config)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,9 @@ from torch import Tensor, nn
 from errors import UserError
 from model.decoder import Decoder
 from sampling.packing import packed
-from training.config import Compile, Device, Precision, RuntimeConfig
+from training.config import Compile, Device, Precision, RuntimeConfig, SamplingRuntimeConfig
 from training.distributed import SINGLE_PROCESS, Ranks
 from training.memory import is_out_of_memory
-
-if TYPE_CHECKING:
-    from conf.schema import SamplingRuntimeConfig
 
 COMPILE_FLOP = 3e14  # of a run, from which on a CPU gains more than compiling costs (bench/LOG.md)
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
@@ -195,7 +192,7 @@ SAMPLE_IN_BF16_FROM = 2**22  # weights in the blocks from which bf16 is faster
 SAMPLE_IN_ONE_THREAD = 2**22  # weights times rows up to which a second thread costs more than it gains
 
 
-def prepare_for_sampling(decoder: Decoder, config: "SamplingRuntimeConfig", rows: int) -> tuple[Decoder, str]:
+def prepare_for_sampling(decoder: Decoder, config: SamplingRuntimeConfig, rows: int) -> tuple[Decoder, str]:
     """A copy of the decoder on its device, packed for products of `rows` rows, and the reason for device and precision.
 
     Sets torch to one thread where that is fastest. Raises UserError if the requested device is missing.

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sample
-from conf.schema import LARGEST_SEED, SampleConfig, SamplingRuntimeConfig
+from conf.schema import LARGEST_SEED, SampleConfig
 from data.config import Unknown
 from errors import UserError
 from tests.fuzz.checkpoints import several
 from tests.fuzz.damage import any_text
-from training.config import Device, Precision
+from training.config import Device, Precision, SamplingRuntimeConfig
 from training.run import Job
 
 MODELS = several()

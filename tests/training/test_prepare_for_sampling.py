@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from conf.schema import SamplingRuntimeConfig
 from model.config import DecoderConfig
 from model.decoder import Decoder
-from training.config import Device, Precision
+from training.config import Device, Precision, SamplingRuntimeConfig
 from training.device import SAMPLE_IN_BF16_FROM, SAMPLE_IN_ONE_THREAD, prepare_for_sampling
 
 SMALL = Decoder(DecoderConfig(layers=1, heads=2, width=16, context=8), 7)
