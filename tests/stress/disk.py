@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE
 
+from tests.process import PATIENCE
+
 
 class UnavailableError(Exception):
     """The system does not allow a disk to be mounted."""
@@ -48,7 +50,10 @@ class Disk:
     def protect(self) -> None:
         """Make it read-only, by a mount over itself: the run's lock keeps the disk busy."""
         self._do("mount", "--bind", str(self.folder), str(self.folder))
-        self._do("mount", "-o", "remount,bind,ro", str(self.folder))
+        remount = [*self.within, "mount", "-o", "remount,bind,ro", str(self.folder)]
+        deadline = time.monotonic() + PATIENCE
+        while subprocess.run(remount, capture_output=True).returncode:  # refused while a file is open for writing
+            assert time.monotonic() < deadline
 
     def release(self) -> None:
         self._do("umount", str(self.folder))
