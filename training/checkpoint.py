@@ -22,8 +22,8 @@ from model.decoder import Decoder
 from training.config import from_dict, to_dict
 from training.distributed import SINGLE_PROCESS, Ranks
 from training.optimizer import STATE_NAMES, Learner
-from training.progress import TrainingState
 from training.run_folder import LAST, LAST_COMMIT_FOR_OLD
+from training.state import TrainingState
 
 FORMAT = 6  # raise when an older reader could no longer make sense of a file
 CONTENT, DIGEST = "charscope", "sha256"  # the texts in the metadata

@@ -11,7 +11,8 @@ from files import replacing
 from training.checkpoint import CheckpointFolder
 from training.config import OnDivergence, OptimizerKind, TrainingConfig
 from training.optimizer import Learner
-from training.progress import Progress, TrainingState
+from training.progress import Progress
+from training.state import TrainingState
 
 STREAK = 20  # steps skipped in a row that are no bad luck; the scale of fp16 takes a few to settle
 ROLLBACKS = 3  # in a run

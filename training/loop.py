@@ -22,8 +22,9 @@ from training.device import Runtime, compiled
 from training.divergence import has_diverged, roll_back
 from training.evaluate import evaluate, summed_loss
 from training.optimizer import Learner, set_learning_rates, step_if_finite
-from training.progress import Progress, TrainingState
+from training.progress import Progress
 from training.run_folder import BEST, LAST
+from training.state import TrainingState
 
 READ_EVERY = 10  # steps between readings of the loss: each makes the host wait for the device
 

@@ -20,7 +20,11 @@ def text(home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_sampling_takes_the_newest_run_repeats_itself_and_leaves_nothing_behind(home: Path) -> None:
+def test_sampling_takes_the_newest_run_repeats_itself_and_leaves_nothing_behind(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorboard.py").write_text("raise ImportError('TensorBoard is slow, and only training needs it')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     before = sorted(home.rglob("*"))
     done = run("sample", "length=60", folder=home)  # in a process of its own, as a user does
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from data.lines import fingerprints
 from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder
 from training.checkpoint import Checkpoint
-from training.progress import TrainingState
+from training.state import TrainingState
 
 
 def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) -> Checkpoint:

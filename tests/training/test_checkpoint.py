@@ -17,9 +17,9 @@ from tests.training.helpers import CHARACTERS, decoder, train
 from training import loop
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.finish import load_best
-from training.progress import TrainingState
 from training.run import transfer
 from training.run_folder import BEST, LAST, LAST_COMMIT_FOR_OLD, OLD_BEST, OLD_LAST, find_checkpoint
+from training.state import TrainingState
 
 
 def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from errors import UserError
 from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder
 from training.checkpoint import CONTENT, DIGEST, FORMAT, Checkpoint, _digest, load_checkpoint
-from training.progress import TrainingState
 from training.run_folder import LAST
+from training.state import TrainingState
 
 BILLION = 10**9
 
