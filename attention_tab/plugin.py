@@ -72,7 +72,10 @@ class Plugin(TBPlugin):
 
     def _runs(self, request: Request) -> Response:
         """The last step of each run and tag, and its wall time in seconds: {run: {tag: {step, time}}}."""
-        found = self._data.list_blob_sequences(**_experiment(request), plugin_name=PLUGIN)
+        try:
+            found = self._data.list_blob_sequences(**_experiment(request), plugin_name=PLUGIN)
+        except KeyError as error:  # the loader in Python names a series a moment before it has a value of it
+            raise NotFoundError("a run is being read, ask again") from error
         listed = {
             run: {tag: {"step": series.max_step, "time": series.max_wall_time} for tag, series in tags.items()}
             for run, tags in found.items()

@@ -1,11 +1,12 @@
 """A real TensorBoard and a real Chromium: what is measured, tested and pictured in them."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -31,16 +32,25 @@ class NoBrowserError(Exception):
 def tensorboard(logdir: Path, *flags: str, module: str = "tensorboard.main") -> Iterator[str]:
     """A TensorBoard in a process of its own: its address."""
     command = [sys.executable, "-m", module, "--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0"]
-    started = subprocess.Popen([*command, "--reload_interval", "1", *flags], stderr=subprocess.PIPE, text=True)
-    with started as process:
+    with serving([*command, "--reload_interval", "1", *flags], r"at (http://127\.0\.0\.1:\d+\S*)/? \(Press") as address:
+        yield address
+
+
+@contextmanager
+def serving(command: Sequence[str], said: str, **environment: str) -> Iterator[str]:
+    """A server in a process of its own: its address, which it says on standard error."""
+    settings = os.environ | environment
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=settings
+    ) as process:
         assert process.stderr
-        said = []
+        lines = []
         for line in process.stderr:
-            said.append(line)
-            if found := re.search(r"at (http://127\.0\.0\.1:\d+\S*)/? \(Press", line):
+            lines.append(line)
+            if found := re.search(said, line):
                 break
         else:
-            raise RuntimeError(f"TensorBoard did not start: {''.join(said)}")
+            raise RuntimeError(f"it did not start: {''.join(lines)}")
         drain = Thread(target=process.stderr.read)  # or the process would wait for it
         drain.start()
         try:

@@ -7,13 +7,17 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from tensorboard.errors import NotFoundError
+from tensorboard.plugins.base_plugin import TBContext
 from torch.utils.tensorboard.summary import scalar
+from werkzeug.test import Client
 
 from attention_tab.format import Encoding, decode, decode_encoding, encode
-from attention_tab.plugin import KEPT, STATIC, Loader
+from attention_tab.plugin import KEPT, STATIC, Loader, Plugin
 from bench.browser import tensorboard, wait_until
 from board.snapshots import summary_of, summary_of_encoding
 from board.writer import EventWriter
@@ -157,6 +161,13 @@ def test_new_snapshots_appear_while_it_runs_under_a_prefix_and_where_it_is_not_i
             writer.add_summary(summary_of("validation", made(["a"], [1])), step)
             writer.flush()
             wait_until(partial(listed, address, step))
+
+
+def test_a_run_that_python_s_loader_has_named_but_not_yet_read_is_said() -> None:
+    provider = Mock(**{"list_blob_sequences.side_effect": KeyError("attention_tab/validation")})
+    runs = Plugin(TBContext(data_provider=provider)).get_plugin_apps()["/runs"]
+    with pytest.raises(NotFoundError, match="is being read"):
+        Client(runs).get("/runs")
 
 
 def test_the_users_own_number_of_samples_wins() -> None:
