@@ -14,6 +14,7 @@ COMMANDS = {
     "help": ("train.py", "--help"),
     "sample help": ("sample.py", "--help"),
     "configuration": ("train.py", "--cfg", "job"),
+    "information": ("train.py", "--info"),
     "completion": ("train.py", "-sc", "install=bash"),
     "run": ("train.py", *TINY, "hydra.run.dir=run"),
     "failing run": ("train.py", *TINY, "data.path=missing.txt"),
