@@ -1,5 +1,5 @@
-# make train | sample | board | test | test-all | fuzz | stress | lint | lint-js: each from a fresh clone, with nothing installed
-# but Python 3.11 to 3.14 and, for the last, npm.
+# make train | sample | board | test | test-all | test-hydra | fuzz | stress | lint | lint-js: each from a fresh clone, with
+# nothing installed but Python 3.11 to 3.14 and, for the last, npm.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --constraint constraints.txt $(if $(TORC
 # Many tests start a command and wait for it, so that two at once take little more than half the time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: train sample board test test-all fuzz stress lint lint-js clean
+.PHONY: train sample board test test-all test-hydra fuzz stress lint lint-js clean
 
 train: .venv/installed
 	$(BIN)/python train.py
@@ -27,6 +27,11 @@ test: .venv/dev
 
 test-all: .venv/dev
 	$(PYTEST)
+
+# The command line with the Hydra of Python 3.14, which older ones can run, too.
+test-hydra: .venv/dev
+	$(BIN)/python -m pip install --no-deps --upgrade --target .venv/hydra $(shell sed -n 's/; python_version >= "3.14"//p' constraints.txt)
+	PYTHONPATH=$(CURDIR)/.venv/hydra $(PYTEST) tests/cli tests/commands --ignore tests/commands/test_torchrun.py
 
 # 10,000 random examples of the properties in tests/fuzz.
 fuzz: .venv/dev
