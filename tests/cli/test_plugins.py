@@ -16,20 +16,9 @@ from tests.commands.helpers import ROOT
 PROGRAM = """
 from functools import partial
 from cli.command import Command
-
-@partial(Command, name="train", trains=True)
-def main(config, job):
-    print("trained with", config.seed)
-
-main()
+partial(Command, name="train", trains=True)(lambda config, job: print("trained with", config.seed))()
 """
-BROKEN = """
-from dataclasses import dataclass
-
-@dataclass
-class Config:
-    values: list = []
-"""
+BROKEN = "from dataclasses import make_dataclass; make_dataclass('Config', [('values', list, [])])"
 ONCE = """
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
