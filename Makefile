@@ -1,21 +1,25 @@
-# make train | sample | board | test | test-all | fuzz | stress | lint | lint-js: each from a fresh clone, with nothing installed
-# but Python 3.11 to 3.13 and, for the last, npm.
+# make train | sample | board | test | test-all | test-hydra | fuzz | stress | lint | lint-js: each from a fresh clone, with
+# nothing installed but Python 3.11 to 3.14 and, for the last, npm.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
+# make train TORCH=cpu: the first time, PyTorch's build for CPUs from its own index (cu130: the one for CUDA 13.0).
+INSTALL := $(BIN)/python -m pip install --constraint constraints.txt $(if $(TORCH),\
+  --extra-index-url https://download.pytorch.org/whl/$(TORCH) $(shell grep ^torch== constraints.txt)+$(TORCH))
+
 # Many tests start a command and wait for it, so that two at once take little more than half the time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: train sample board test test-all fuzz stress lint lint-js clean
+.PHONY: train sample board test test-all test-hydra fuzz stress lint lint-js clean
 
-train: .venv/run
+train: .venv/installed
 	$(BIN)/python train.py
 
-sample: .venv/run
+sample: .venv/installed
 	$(BIN)/python sample.py
 
-board: .venv/run
+board: .venv/installed
 	$(BIN)/tensorboard --logdir runs
 
 test: .venv/dev
@@ -23,6 +27,11 @@ test: .venv/dev
 
 test-all: .venv/dev
 	$(PYTEST)
+
+# The command line with the Hydra of Python 3.14, which older ones can run, too.
+test-hydra: .venv/dev
+	$(BIN)/python -m pip install --no-deps --upgrade --target .venv/hydra $(shell sed -n 's/; python_version >= "3.14"//p' constraints.txt)
+	PYTHONPATH=$(CURDIR)/.venv/hydra $(PYTEST) tests/cli tests/commands --ignore tests/commands/test_torchrun.py
 
 # 10,000 random examples of the properties in tests/fuzz.
 fuzz: .venv/dev
@@ -47,14 +56,14 @@ attention_tab/node_modules: attention_tab/package.json
 clean:
 	rm -rf .venv build attention_tab/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The marker of a finished installation; made anew when the requirements change.
-.venv/run: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+# The marker of a finished installation; made anew when the requirements change. Without it .venv is made from nothing, so that
+# no failure is kept, and another PYTHON= is taken.
+.venv/installed: pyproject.toml constraints.txt
+	@{ test -e $@ || $(PYTHON) -m venv --clear .venv; } && $(INSTALL) --editable . || { \
+	  echo 'expected $(shell grep ^requires-python pyproject.toml), with venv (Debian, Ubuntu: apt install python3-venv);' \
+	    'with another Python: make $(MAKECMDGOALS) PYTHON=python3.13'; exit 1; } >&2
 	touch $@
 
-.venv/dev: .venv/run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,joblib,submitit,optuna]'
+.venv/dev: .venv/installed
+	$(INSTALL) --editable '.[dev,bench,joblib,submitit,optuna]'
 	touch $@
-
-.venv/bin/python:
-	$(PYTHON) -m venv .venv

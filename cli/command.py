@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cli.compose import compose, folder_to_resume, names, parse, quote, register, typed
+from cli.compose import VERSION_BASE, compose, folder_to_resume, initialize, names, parse, quote, register, typed
 from cli.mistakes import GROUPS, MISTAKES, JobError, Refusal, composing, describe, explain_os_error
 from cli.output import prepare_output
 from cli.sweep import FLAGS, prepare_sweep, take_failures, write_failure
@@ -49,10 +50,10 @@ class Command:
     def __call__(self) -> None:
         """Run what the command line asks for. Ends the process where that fails."""
         prepare_output(keep_running=self.trains)
-        register()
         # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
+            register()
             if not several_ranks():
                 self._launch()
             elif self.trains:
@@ -71,43 +72,52 @@ class Command:
 
     def _launch(self) -> None:
         """Have Hydra compose the command line and call the job, or the jobs of a sweep. Raises MISTAKES."""
-        # Rank 0 alone has a folder: what Hydra writes on the others is dropped.
-        with explain_os_error(), nullcontext() if is_first_rank() else TemporaryDirectory() as nowhere:
-            sweep = self._prepare(nowhere)
-            try:
-                with composing():
-                    hydra.main(version_base="1.3", config_path=CONF, config_name=self.name)(self._job)()
-            finally:
-                if sweep and self.after_sweep:
-                    self.after_sweep(sweep)
-            if sweep and (failures := take_failures(sweep)):
-                raise UserError("; ".join(failures))
-
-    def _prepare(self, nowhere: str | None) -> Path | None:
-        """Bring sys.argv into Hydra's grammar, with the folder settled. Returns that of a sweep. Raises MISTAKES."""
         arguments = sys.argv[1:]
         if FLAGS.isdisjoint(arguments):
-            arguments = sys.argv[1:] = [quote(each, self.free_text, self.free_texts) for each in arguments]
-        elif not self.trains:
-            raise UserError("expected one set of values, got a sweep; only training sweeps")
-        if not self.trains or any(each.startswith("-") and each not in FLAGS for each in arguments):
-            return None  # a flag asks for help, the configuration, or completion
-        sweep = None
-        if nowhere:
-            folder: Path | None = Path(nowhere)
-        elif not any(re.match(r"(experiment|hydra\.mode|resume)=", each) or each in FLAGS for each in arguments):
-            folder = None  # Hydra is to name it
-        else:
-            base = compose(
-                self.name, [each.input_line or "" for each in parse(arguments) if not each.is_sweep_override()]
-            )
-            if base.hydra.mode == RunMode.MULTIRUN or not FLAGS.isdisjoint(arguments):  # by a preset, or by a flag
-                folder = sweep = prepare_sweep(self.name, base, arguments)
+            arguments = [quote(each, self.free_text, self.free_texts) for each in arguments]
+        # Rank 0 alone has a folder: what Hydra writes on the others is dropped.
+        with explain_os_error(), nullcontext() if is_first_rank() else TemporaryDirectory() as nowhere:
+            if any(each.startswith("-") and each not in FLAGS for each in arguments):
+                sys.argv[1:] = arguments  # help, the configuration, or completion
+                with composing():
+                    hydra.main(config_path=CONF, config_name=self.name, **VERSION_BASE)(self._job)()
             else:
-                folder = folder_to_resume(base, in_run_dir=any(each.startswith("hydra.run.dir=") for each in arguments))
-        if folder:
-            sys.argv += [quote(f"{name}={folder}", (name,)) for name in ("hydra.run.dir", "hydra.sweep.dir")]
-        return sweep
+                with initialize():
+                    self._run(arguments, nowhere)
+
+    def _run(self, arguments: Sequence[str], nowhere: str | None) -> None:
+        """Compose, settle the folder, and call the job, or the jobs of a sweep. Raises MISTAKES."""
+        overrides = [each for each in arguments if each not in FLAGS]
+        if not VERSION_BASE and "hydra/sweeper=optuna" in overrides:
+            raise UserError(
+                "hydra/sweeper: expected one for Hydra 1.4, got optuna, which needs 1.3 (Python below 3.14)"
+            )
+        sweep: Path | None = None
+        folder = Path(nowhere) if nowhere else None
+        multirun = len(overrides) < len(arguments)  # by a flag
+        if multirun or any(re.match(r"(experiment|hydra\.mode|resume)=", each) for each in overrides):
+            base = compose(
+                self.name, [each.input_line or "" for each in parse(overrides) if not each.is_sweep_override()]
+            )
+            multirun |= base.hydra.mode == RunMode.MULTIRUN  # by a preset
+            if multirun and not self.trains:
+                raise UserError("expected one set of values, got a sweep; only training sweeps")
+            if multirun and not nowhere:
+                folder = sweep = prepare_sweep(self.name, base, overrides)
+            elif self.trains and not nowhere:
+                folder = folder_to_resume(base, any(each.startswith("hydra.run.dir=") for each in overrides))
+        if folder:  # else Hydra names it
+            overrides += [quote(f"{name}={folder}", (name,)) for name in ("hydra.run.dir", "hydra.sweep.dir")]
+        application: Any = GlobalHydra.instance().hydra  # hydra.main would initialize another
+        launch, mode = (application.multirun, "MULTIRUN") if multirun else (application.run, "RUN")
+        try:
+            with composing():
+                launch(self.name, self._job, [*overrides, f"hydra.mode={mode}"])
+        finally:
+            if sweep and self.after_sweep:
+                self.after_sweep(sweep)
+        if sweep and (failures := take_failures(sweep)):
+            raise UserError("; ".join(failures))
 
     def _job(self, composed: DictConfig) -> Any:
         """Called by Hydra with each configuration, in a sweep maybe in other processes."""

@@ -3,12 +3,16 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
+from traceback import format_tb
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cli.mistakes import composing
@@ -17,16 +21,32 @@ from errors import UserError
 from training.run import AUTO
 from training.run_folder import has_run, newest_run
 
+VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}  # Hydra 1.4 deprecates it
 
+
+@cache  # Hydra 1.4 warns where a name is stored twice
 def register() -> None:
-    """Make the configuration classes known to Hydra, for the defaults lists in train.yaml and sample.yaml."""
+    """Make plugins and our configurations known to Hydra. Raises UserError at a plugin that keeps it from starting."""
+    try:
+        Plugins.instance()  # imports them
+    except Exception as error:
+        if not (found := re.search(r"hydra_plugins[/\\](\w+)", "".join(format_tb(error.__traceback__)))):
+            raise
+        reason = f"{type(error).__name__}: {error}; pip uninstall {found[1]}"
+        raise UserError(f"expected plugins that Hydra can import, got {found[1]}, which raises {reason}") from error
     for command, config in COMMANDS.items():
         ConfigStore.instance().store(name=f"{command}_schema", node=config)
 
 
+def initialize() -> AbstractContextManager[None]:
+    """The context of all compositions and jobs: once in a process, as plugins may fail when initialized again."""
+    with composing():
+        return hydra.initialize_config_dir(CONF, **VERSION_BASE)
+
+
 def compose(command: str, overrides: Sequence[str]) -> DictConfig:
     """The configuration of a command, Hydra's own included. Raises MISTAKES."""
-    with composing(), hydra.initialize_config_dir(CONF, version_base="1.3"):
+    with composing():
         return hydra.compose(command, list(overrides), return_hydra_config=True)
 
 
@@ -44,9 +64,9 @@ def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
 
 
 def parse(arguments: Iterable[str]) -> list[Override]:
-    """The overrides among the arguments of a command. Raises MISTAKES."""
+    """The overrides on a command line. Raises MISTAKES."""
     with composing():
-        return OverridesParser.create().parse_overrides([each for each in arguments if not each.startswith("-")])
+        return OverridesParser.create().parse_overrides(list(arguments))
 
 
 def names(overrides: Iterable[str]) -> list[str]:

@@ -58,7 +58,8 @@ def composing() -> Iterator[None]:
     except (*MISTAKES, JobError, OSError):
         raise
     except Exception as error:
-        raise UserError(f"expected arguments that Hydra can use, got {type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"expected arguments that Hydra can use, got {type(error).__name__}: {reason}") from error
 
 
 def describe(error: BaseException, command: str) -> str:

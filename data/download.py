@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from errors import UserError
@@ -60,14 +61,22 @@ def _sha256(content: bytes) -> str:
 def _fetch(file: Download) -> bytes:
     """The answer of the server, up to one byte more than expected."""
     try:
-        with build_opener(_OnlyHttps).open(file.url, timeout=TIMEOUT) as response:
-            return response.read(file.size + 1)
+        with ExitStack() as responses:
+            return build_opener(_OnlyHttps(responses)).open(file.url, timeout=TIMEOUT).read(file.size + 1)
     except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirect to what is no address
+        if isinstance(error, HTTPError):  # a response of its own
+            error.close()
         reason = visible(" ".join(str(error).split()))  # partly the server's words
         raise UserError(f"could not download {file.url} ({reason}); {ADVICE}") from error
 
 
+@dataclass
 class _OnlyHttps(HTTPRedirectHandler):
+    responses: ExitStack  # closes those, too, that led elsewhere
+
+    def https_response(self, _: Request, response: HTTPResponse) -> HTTPResponse:
+        return self.responses.enter_context(response)
+
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> Request | None:

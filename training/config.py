@@ -155,7 +155,7 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
             return value
     elif kind is Any or (isinstance(kind, type) and isinstance(value, kind)):
         return value
-    raise ValueError(f"{name}: expected {getattr(kind, '__name__', kind)}, got {_shown(value)}")
+    raise ValueError(f"{name}: expected {kind.__name__ if isinstance(kind, type) else kind}, got {_shown(value)}")
 
 
 def _shown(value: object) -> str:

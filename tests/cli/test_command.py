@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ COMMANDS = {
     "help": ("train.py", "--help"),
     "sample help": ("sample.py", "--help"),
     "configuration": ("train.py", "--cfg", "job"),
+    "information": ("train.py", "--info"),
     "completion": ("train.py", "-sc", "install=bash"),
     "run": ("train.py", *TINY, "hydra.run.dir=run"),
     "failing run": ("train.py", *TINY, "data.path=missing.txt"),
@@ -55,6 +57,7 @@ def test_a_command_whose_output_nobody_reads_ends_as_it_would(tmp_path: Path, ca
 def test_commands_to_copy_are_quoted_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert command_line("python", "resume=it's a run").endswith("""python 'resume=it'"'"'s a run'""")
     monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(shutil, "which", lambda _: None)  # from Python 3.12 on it calls Windows there
     assert command_line("python", "resume=it's a run").endswith('python "resume=it\'s a run"')
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.compose import compose, register, typed
+from cli.compose import compose, initialize, register, typed
 from cli.mistakes import names_of
 from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
 from model.decoder import Decoder
@@ -13,7 +13,8 @@ EXPERIMENTS = sorted(file.stem for file in Path(CONF, "experiment").glob("*.yaml
 
 
 def composed(*overrides: str) -> TrainConfig:
-    config = typed(compose("train", overrides))
+    with initialize():
+        config = typed(compose("train", overrides))
     assert isinstance(config, TrainConfig)
     return config
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import cli.sweep
-from cli.compose import compose, parse, register
+from cli.compose import compose, initialize, parse, register
 from cli.sweep import sweep_problems, take_failures, write_failure
 
 register()
@@ -14,7 +14,8 @@ register()
 
 def problems(*arguments: str) -> list[str]:
     fixed = [each.input_line or "" for each in parse(arguments) if not each.is_sweep_override()]
-    return sweep_problems("train", compose("train", fixed), arguments)
+    with initialize():
+        return sweep_problems("train", compose("train", fixed), arguments)
 
 
 def test_every_swept_value_is_composed_once_and_not_with_all_others(monkeypatch: pytest.MonkeyPatch) -> None:

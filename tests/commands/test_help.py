@@ -1,10 +1,11 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.commands.helpers import ROOT, run
+from tests.commands.helpers import ROOT, call, run
 
 
 @pytest.mark.parametrize("command", ["train", "sample"])
@@ -19,6 +20,12 @@ def test_help_is_a_page_for_a_newcomer(tmp_path: Path, command: str) -> None:
         assert f"experiment: {presets}\n" in done.stdout
     assert len(done.stdout.splitlines()) <= 52
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_shell_is_told_which_there_are(tmp_path: Path) -> None:
+    done = call("-sc", "install=csh", folder=tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"train\.py: .*'csh' found, available : bash fish zsh\n", done.stderr)
 
 
 @pytest.mark.parametrize(

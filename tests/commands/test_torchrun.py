@@ -26,11 +26,11 @@ import os, runpy, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 if os.environ["RANK"] == "1":
     import hydra
-    real = hydra.main
-    def main(*arguments, **options):
+    real = hydra.initialize_config_dir
+    def initialize(*arguments, **options):
         time.sleep(2)
         return real(*arguments, **options)
-    hydra.main = main
+    hydra.initialize_config_dir = initialize
     time.sleep(2)
 runpy.run_path({str(ROOT / "train.py")!r}, run_name="__main__")
 """

@@ -6,12 +6,12 @@ import os
 import re
 from dataclasses import replace
 from email.message import Message
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 from urllib.error import HTTPError
 from urllib.request import HTTPSHandler, Request
-from urllib.response import addinfourl
 
 import pytest
 
@@ -25,15 +25,15 @@ TO_BE = Download("https://host/text", hashlib.sha256(b"to be").hexdigest(), 5, "
 REQUESTS: list[tuple[str, float | None]] = []
 
 
-def respond(_: HTTPSHandler, request: Request) -> addinfourl:
+def respond(_: HTTPSHandler, request: Request) -> HTTPResponse:
     """A web without network: pages, and redirects to wherever a query says."""
     REQUESTS.append((request.full_url, request.timeout))
     redirected, to = request.full_url.partition("?")[1:]
-    headers = Message()
-    headers["Location"] = to
-    body = io.BytesIO(PAGES.get(request.full_url, b""))
-    response = addinfourl(body, headers, request.full_url, 302 if redirected else 200)
-    response.msg = ""  # type: ignore[attr-defined] # as responses of http.client have
+    head = f"302 Found\r\nLocation: {to}" if redirected else "200 OK"
+    content = f"HTTP/1.1 {head}\r\n\r\n".encode() + PAGES.get(request.full_url, b"")
+    response = HTTPResponse(Mock(makefile=Mock(return_value=io.BytesIO(content))))
+    response.begin()
+    response.msg = response.reason  # type: ignore[assignment] # as urllib does
     return response
 
 
@@ -91,11 +91,12 @@ def test_another_file_is_refused(cache: Path, changes: dict[str, Any], got: int)
 def test_the_words_of_a_server_are_one_line_that_no_terminal_obeys(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusal = HTTPError(TO_BE.url, 404, "no\x1b[2J\r\nhere", Message(), None)
+    refusal = HTTPError(TO_BE.url, 404, "no\x1b[2J\r\nhere", Message(), io.BytesIO())
     monkeypatch.setattr(HTTPSHandler, "https_open", Mock(side_effect=refusal))
     message = re.escape(r"could not download https://host/text (HTTP Error 404: no\x1b[2J here); download it by")
     assert_refused(TO_BE, message, cache)
     monkeypatch.undo()
+    assert refusal.closed
     nobody_listens = replace(DOWNLOADS[Source.tiny_shakespeare], url="https://127.0.0.1:1/input.txt")
     assert_refused(nobody_listens, r"could not download .* give data\.path=FILE, or use data=python_stdlib", cache)
 

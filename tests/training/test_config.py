@@ -45,7 +45,7 @@ def test_a_whole_configuration_comes_back_from_json_and_no_text_in_it_is_resolve
         ({"number": "1"}, r"small\.number: expected int, got str '1'"),
         ({"number": 2**63}, r"small\.number: expected int, got int"),
         ({"position": "elsewhere"}, r"small\.position: expected PositionKind, got str 'elsewhere'"),
-        ({"words": "ab"}, r"small\.words: expected list, got str 'ab'"),
+        ({"words": "ab"}, r"small\.words: expected list\[str\], got str 'ab'"),
         ({"words": [2]}, r"small\.words: expected str, got int '2'"),
         ({"settings": {"x": None}}, r"small\.settings: expected int \| float \| str, got NoneType"),
         ({"settings": {"x": float("nan")}}, r"small\.settings: expected int \| float \| str, got float"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.compose import compose, names, register, typed
+from cli.compose import compose, initialize, names, register, typed
 from conf.schema import TrainConfig
 from data.config import Source
 from errors import UserError
@@ -20,7 +20,8 @@ from training.run_folder import claimed, has_run, newest_run
 def record(*overrides: str) -> Record:
     """The record of a run with this command line."""
     register()
-    composed = compose("train", overrides)
+    with initialize():
+        composed = compose("train", overrides)
     config = typed(composed)
     assert isinstance(config, TrainConfig)
     presets = {group: composed.hydra.runtime.choices[group] for group in ("data", "experiment")}
