@@ -34,6 +34,9 @@ export function followTheme(callback) {
   notify();
 }
 
+/** The document that saves files: Firefox silently refuses to save a blob from within a frame. */
+export const outerDocument = () => ifReadable(() => window.parent.document) ?? document;
+
 /** Whether TensorBoard shows another tab, or the browser another page. */
 export function isHidden() {
   const frame = ifReadable(() => window.frameElement);
