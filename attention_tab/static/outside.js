@@ -54,3 +54,14 @@ export function onOuterHash(callback) {
   };
   ifReadable(() => window.parent.addEventListener("hashchange", changed));
 }
+
+/**
+ * Coming back to the tab, or to the browser's page.
+ * @param {() => void} callback
+ */
+export function onShown(callback) {
+  const changed = () => isHidden() || callback();
+  document.addEventListener("visibilitychange", changed);
+  const frame = ifReadable(() => window.frameElement);
+  if (frame) new MutationObserver(changed).observe(frame, { attributeFilter: ["style"] }); // by which TensorBoard hides it
+}
