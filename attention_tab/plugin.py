@@ -34,6 +34,11 @@ STATIC = {
     if PurePath(file.name).suffix in TYPES
 }
 
+# The frame has a <base> of plugin/attention/ and an inline import() of this path. WebKit resolves it against the
+# document, which gives /index.js itself; other browsers against the base, which gives this route.
+ENTRY = f"/plugin/{PLUGIN}/index.js"
+STATIC[ENTRY] = (b'export { render } from "../../index.js";\n', TYPES[".js"])
+
 
 class Loader(TBLoader):
     """Makes the plugin for TensorBoard, which finds this class by its entry point."""
@@ -64,10 +69,10 @@ class Plugin(TBPlugin):
         return False
 
     def frontend_metadata(self) -> FrontendMetadata:
-        return FrontendMetadata(es_module_path="/index.js", tab_name="Attention")
+        return FrontendMetadata(es_module_path=ENTRY, tab_name="Attention")
 
     def _static(self, request: Request) -> Response:
-        content, type_ = STATIC["/" + request.path.rpartition("/")[2]]
+        content, type_ = STATIC[request.path.partition(f"/plugin/{PLUGIN}")[2]]
         return Respond(request, content, type_)
 
     def _runs(self, request: Request) -> Response:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
 
 PATIENCE = 60  # seconds until something that must come is given up
 FLAGS = """
@@ -25,7 +26,7 @@ FRAME = "iframe[src*='name=attention']"
 
 
 class NoBrowserError(Exception):
-    """Chromium or its driver is not installed."""
+    """A browser or its driver is not installed."""
 
 
 @contextmanager
@@ -85,18 +86,18 @@ def address_of_view(address: str, *, framed: bool, dark: bool = False, **view: A
     return "&".join((f"{page}#attention", *(urlencode({f"p.attention.{name}": value}) for name, value in view.items())))
 
 
-def open_tab(chrome: Chrome, view: str, *, framed: bool) -> None:
+def open_tab(browser: WebDriver, view: str, *, framed: bool) -> None:
     """Open the address of a view anew, and go to where its parts are."""
-    chrome.get("about:blank")  # or a change of the hash alone would load nothing
-    chrome.get(view)
+    browser.get("about:blank")  # or a change of the hash alone would load nothing
+    browser.get(view)
     if framed:
-        enter_frame(chrome)
+        enter_frame(browser)
 
 
-def enter_frame(chrome: Chrome) -> None:
+def enter_frame(browser: WebDriver) -> None:
     """From TensorBoard's page into the tab's frame, as soon as it is there."""
-    wait_until(lambda: bool(chrome.find_elements(By.CSS_SELECTOR, FRAME)))
-    chrome.switch_to.frame(chrome.find_element(By.CSS_SELECTOR, FRAME))
+    wait_until(lambda: bool(browser.find_elements(By.CSS_SELECTOR, FRAME)))
+    browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, FRAME))
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

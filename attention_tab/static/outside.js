@@ -34,6 +34,9 @@ export function followTheme(callback) {
   notify();
 }
 
+/** The document that saves files: Firefox silently refuses to save a blob from within a frame. */
+export const outerDocument = () => ifReadable(() => window.parent.document) ?? document;
+
 /** Whether TensorBoard shows another tab, or the browser another page. */
 export function isHidden() {
   const frame = ifReadable(() => window.frameElement);
@@ -50,4 +53,15 @@ export function onOuterHash(callback) {
     if (hash.includes("p.attention.")) callback(hash);
   };
   ifReadable(() => window.parent.addEventListener("hashchange", changed));
+}
+
+/**
+ * Coming back to the tab, or to the browser's page.
+ * @param {() => void} callback
+ */
+export function onShown(callback) {
+  const changed = () => isHidden() || callback();
+  document.addEventListener("visibilitychange", changed);
+  const frame = ifReadable(() => window.frameElement);
+  if (frame) new MutationObserver(changed).observe(frame, { attributeFilter: ["style"] }); // by which TensorBoard hides it
 }

@@ -4,6 +4,7 @@
 import { css, ink } from "./colour.js";
 import { h, s } from "./dom.js";
 import { colours, LARGEST_LOSS } from "./maps.js";
+import { outerDocument } from "./outside.js";
 import { visible } from "./text.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
@@ -213,7 +214,8 @@ export async function pngBlob(svg) {
  * @param {string} name
  */
 export function save(blob, name) {
-  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  const link = outerDocument().createElement("a");
+  Object.assign(link, { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -4,7 +4,7 @@
 import { Client } from "./client.js";
 import { messageOf } from "./dom.js";
 import { fitted, gather, runNames, resolved, stepsOf } from "./gather.js";
-import { followTheme, isHidden, onOuterHash, outerLocation } from "./outside.js";
+import { followTheme, isHidden, onOuterHash, onShown, outerLocation } from "./outside.js";
 import { createParts } from "./parts.js";
 import { pngBlob, save, svgBlob } from "./picture.js";
 import { Shown } from "./shown.js";
@@ -12,7 +12,9 @@ import { hashOf, viewOf } from "./view.js";
 
 /** @typedef {import("./view.js").View} View */
 
-const POLL = 3000; // milliseconds between requests for new snapshots
+const SHORTEST = 3000; // milliseconds between requests for new snapshots, right after one came
+const LONGEST = 10_000; // when none has come for long
+const SLOWER = 1.25;
 
 export class Tab {
   #client = new Client();
@@ -49,22 +51,30 @@ export class Tab {
   async start() {
     followTheme((theme) => this.#shown.setTheme(theme));
     onOuterHash((hash) => this.#change(viewOf(hash)));
-    for (;;) {
-      if (!isHidden()) await this.#poll();
-      await new Promise((resolve) => setTimeout(resolve, POLL));
+    let wake = () => {};
+    onShown(() => wake());
+    for (let pause = SHORTEST; ; ) {
+      const changed = !isHidden() && (await this.#poll());
+      pause = changed ? SHORTEST : Math.min(SLOWER * pause, LONGEST);
+      await new Promise((resolve) => {
+        wake = () => resolve(null);
+        setTimeout(wake, pause);
+      });
     }
   }
 
-  /** Look for new runs and steps. */
+  /** Look for new runs and steps, and tell whether there are any. */
   async #poll() {
     try {
       const runs = await this.#client.runs();
       const same = JSON.stringify(runs) === JSON.stringify(this.#runs);
       this.#runs = runs;
       if (!same || this.#failed || document.body.dataset.state === undefined) await this.#load();
+      return !same;
     } catch (error) {
       this.#failed = true;
       this.#say(messageOf(error));
+      return false;
     }
   }
 

@@ -1,17 +1,19 @@
-"""A browser, and a TensorBoard with two runs that a real training has logged."""
+"""Three browsers, and a TensorBoard with two runs that a real training has logged."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from bench.browser import NoBrowserError, chromium, tensorboard, wait_until
+from tests.attention_tab.browsers import firefox, webkit
 from tests.attention_tab.helpers import last_steps
 from tests.attention_tab.page import HOSTILE, PROBE
 from tests.commands.helpers import run
 
+BROWSERS = {"chromium": chromium, "firefox": firefox, "webkit": webkit}
 SMALL = ["runtime.device=cpu", "model.layers=2", "model.heads=3", "model.width=24", "model.context=16"]
 SHORT = ["training.steps=20", "training.batch_size=4", "training.evaluate_every=20", "board.attention_every=5"]
 
@@ -21,11 +23,12 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="session")
-def chrome(downloads: Path) -> Iterator[Chrome]:
+@pytest.fixture(scope="session", params=list(BROWSERS))
+def browser(request: pytest.FixtureRequest, downloads: Path) -> Iterator[WebDriver]:
     try:
-        with chromium(downloads) as chrome:
-            yield chrome
+        with BROWSERS[request.param](downloads) as browser:
+            browser.set_window_size(1280, 1000)
+            yield browser
     except NoBrowserError as missing:
         if "browser" in os.environ.get("CHARSCOPE_REQUIRE", ""):
             pytest.fail(str(missing))

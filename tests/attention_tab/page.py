@@ -1,11 +1,12 @@
-"""The tab in a real Chromium, as the tests use it."""
+"""The tab in real browsers, as the tests use it."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
@@ -23,10 +24,10 @@ class Page:
     """The tab as somebody uses it."""
 
     def __init__(
-        self, chrome: Chrome, address: str, *, framed: bool = False, state: str = "ready", **view: Any
+        self, browser: WebDriver, address: str, *, framed: bool = False, state: str = "ready", **view: Any
     ) -> None:
-        self.chrome = chrome
-        open_tab(chrome, address_of_view(address, framed=framed, **view), framed=framed)
+        self.browser = browser
+        open_tab(browser, address_of_view(address, framed=framed, **view), framed=framed)
         self.ready(state)
 
     def ready(self, state: str = "ready", step: int | None = None) -> None:
@@ -36,13 +37,16 @@ class Page:
         return self.script(f"return document.body?.dataset.{name} ?? ''")
 
     def script(self, code: str, *given: object) -> Any:
-        return self.chrome.execute_script(code, *given)
+        return self.browser.execute_script(code, *given)
+
+    def until(self, holds: str) -> None:
+        wait_until(lambda: bool(self.script(f"return {holds}")))
 
     def one(self, selector: str) -> WebElement:
-        return self.chrome.find_element(By.CSS_SELECTOR, selector)
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
 
     def all(self, selector: str) -> list[WebElement]:
-        return self.chrome.find_elements(By.CSS_SELECTOR, selector)
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
 
     def choose(self, label: str, text: str) -> None:
         Select(self.one(f"select[aria-label='{label}']")).select_by_visible_text(text)
@@ -54,10 +58,10 @@ class Page:
         return str(self.script(code, label))
 
     def hover(self, position: int) -> None:
-        ActionChains(self.chrome).move_to_element(self.one(f"[data-position='{position}']")).perform()
+        ActionChains(self.browser).move_to_element(self.one(f"[data-position='{position}']")).perform()
 
     def press(self, *keys: str) -> None:
-        ActionChains(self.chrome).send_keys(*keys).perform()
+        ActionChains(self.browser).send_keys(*keys).perform()
 
     def pixel(self, selector: str, query: int, key: int) -> list[int]:
         """Red, green and blue of one weight."""

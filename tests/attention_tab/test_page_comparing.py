@@ -1,10 +1,10 @@
-"""Two runs or two steps beside each other in the tab, in a real Chromium."""
+"""Two runs or two steps beside each other in the tab, in real browsers."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import Select
 
 from bench.browser import tensorboard, wait_until
@@ -14,8 +14,8 @@ from tests.attention_tab.page import Page, assert_lists, stored
 pytestmark = pytest.mark.slow
 
 
-def test_two_runs_are_compared_side_by_side_with_their_difference(chrome: Chrome, address: str) -> None:
-    page = Page(chrome, address, run="one", step=10)
+def test_two_runs_are_compared_side_by_side_with_their_difference(browser: WebDriver, address: str) -> None:
+    page = Page(browser, address, run="one", step=10)
     page.choose("Compare with", "two")
     assert page.titles() == ["first, one, step 10: head 1.1", "second, two, step 10: head 1.1", "first − second"]
     one, two = (stored(address, name, 10).weights[0, 13] for name in ("one", "two"))
@@ -45,8 +45,8 @@ def test_two_runs_are_compared_side_by_side_with_their_difference(chrome: Chrome
     assert page.titles() == ["second, two, step 5: head 2.3"]
 
 
-def test_two_steps_of_one_run_are_compared(chrome: Chrome, address: str) -> None:
-    page = Page(chrome, address, run="two", heads="2.2")
+def test_two_steps_of_one_run_are_compared(browser: WebDriver, address: str) -> None:
+    page = Page(browser, address, run="two", heads="2.2")
     page.choose("Compare with", "another step of this run")
     assert page.titles()[:2] == ["first, step 20: head 2.2", "second, step 0: head 2.2"]
     page.all("button[aria-label='Next step']")[1].click()
@@ -57,8 +57,8 @@ def test_two_steps_of_one_run_are_compared(chrome: Chrome, address: str) -> None
         assert numbers == pytest.approx([late[position], early[position], late[position] - early[position]], abs=6e-5)
 
 
-def test_another_run_brings_its_own_choices(chrome: Chrome, address: str) -> None:
-    page = Page(chrome, address, run="one")
+def test_another_run_brings_its_own_choices(browser: WebDriver, address: str) -> None:
+    page = Page(browser, address, run="one")
     options = Select(page.one("select[aria-label='Compare with']")).options
     assert [each.text for each in options] == ["nothing", "another step of this run", "two"]
     page.choose("Run", "two")
@@ -66,12 +66,12 @@ def test_another_run_brings_its_own_choices(chrome: Chrome, address: str) -> Non
     assert [each.text for each in options] == ["nothing", "one", "another step of this run"]
 
 
-def test_different_texts_are_shown_and_never_subtracted(chrome: Chrome, tmp_path: Path) -> None:
+def test_different_texts_are_shown_and_never_subtracted(browser: WebDriver, tmp_path: Path) -> None:
     log(tmp_path / "a", {0: made(list("abcd"), [1], seed=1)})
     log(tmp_path / "b", {0: made(list("dcba"), [1], seed=2)})
     with tensorboard(tmp_path) as address:
         wait_until(lambda: len(last_steps(address)) == 2)
-        page = Page(chrome, address, run="a", otherRun="b", position=3, shows="difference")
+        page = Page(browser, address, run="a", otherRun="b", position=3, shows="difference")
         assert page.one(".note").text == "The two are of different texts; the first is shown below."
         assert page.titles() == ["first, a, step 0: head 1.1", "second, b, step 0: head 1.1"]
         assert all(len(numbers) == 1 for numbers in page.rows().values())
