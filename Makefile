@@ -65,5 +65,5 @@ clean:
 	touch $@
 
 .venv/dev: .venv/installed
-	$(INSTALL) --editable '.[dev,bench,joblib,submitit,optuna]'
+	$(INSTALL) --editable '.[dev,bench,analysis,joblib,submitit,optuna]'
 	touch $@
