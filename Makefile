@@ -54,14 +54,15 @@ attention_tab/node_modules: attention_tab/package.json
 	touch $@
 
 clean:
-	rm -rf .venv build attention_tab/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.unfinished build attention_tab/node_modules *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The marker of a finished installation; made anew when the requirements change. Without it .venv is made from nothing, so that
-# no failure is kept, and another PYTHON= is taken.
+# The marker of a finished installation; made anew when the requirements change. What a failure or Ctrl-C left half-made is made from
+# nothing, by another PYTHON= if need be, as is what an older Makefile made (.venv/run); an environment made by hand is kept.
 .venv/installed: pyproject.toml constraints.txt
-	@{ test -e $@ || $(PYTHON) -m venv --clear .venv; } && $(INSTALL) --editable . || { \
-	  echo 'expected $(shell grep ^requires-python pyproject.toml), with venv (Debian, Ubuntu: apt install python3-venv);' \
-	    'with another Python: make $(MAKECMDGOALS) PYTHON=python3.13'; exit 1; } >&2
+	@{ test -d .venv -a ! -e .venv.unfinished -a ! -e .venv/run || { touch .venv.unfinished && $(PYTHON) -m venv --clear .venv; }; } && \
+	  $(INSTALL) --editable . && rm -f .venv.unfinished || { \
+	  echo 'expected $(shell grep ^requires-python pyproject.toml), with venv (Debian, Ubuntu: apt install python3-venv) and pip in .venv;' \
+	    'with another Python: rm -r .venv, then make $(MAKECMDGOALS) PYTHON=python3.13'; exit 1; } >&2
 	touch $@
 
 .venv/dev: .venv/installed

@@ -62,6 +62,13 @@ def test_after_a_failed_installation_another_python_begins_anew_and_is_kept(clon
     assert (clone / "calls").read_text() == "train.py\n"
 
 
+def test_an_environment_made_by_hand_is_kept(clone: Path) -> None:
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(clone / "old", clone / ".venv" / "bin" / "python")
+    assert make(clone, "train").returncode == 0
+    assert "venv" not in (clone / "calls").read_text()
+
+
 def test_the_build_of_torch_for_cpus_comes_from_its_own_index(clone: Path) -> None:
     (torch,) = (line for line in CONSTRAINTS if line.startswith("torch=="))
     assert (
