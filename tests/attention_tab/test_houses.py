@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from attention_tab.format import encode
 from attention_tab.plugin import STATIC
@@ -36,6 +36,7 @@ NAMES = [
     *map(str, range(200)),
 ]
 SNAPSHOT = made([*"to be"], [2])
+CHROMIUM = pytest.mark.parametrize("browser", ["chromium"], indirect=True)
 LOADERS = pytest.mark.parametrize("loader", ["--load_fast=true", "--load_fast=false"])
 
 
@@ -51,9 +52,9 @@ def assert_read(address: str, *runs: str) -> None:
         assert get(address, "snapshot", run=run, tag=TAG, step=0)[::2] == (200, encode(SNAPSHOT))
 
 
-def assert_shown(chrome: Chrome, address: str) -> None:
+def assert_shown(browser: WebDriver, address: str) -> None:
     wait_until(lambda: last_steps(address) == {"run": {TAG: 10}})
-    page = Page(chrome, address, framed=True)
+    page = Page(browser, address, framed=True)
     assert (page.chosen("Run"), page.data("step")) == ("run", "10")
 
 
@@ -85,17 +86,18 @@ def test_folders_named_by_logdir_spec_are_listed_by_these_names(logdir: Path, tm
 
 
 @pytest.mark.slow
+@CHROMIUM
 def test_it_works_in_the_sandbox_in_which_vs_code_frames_tensorboard(
-    chrome: Chrome, logdir: Path, tmp_path: Path
+    browser: WebDriver, logdir: Path, tmp_path: Path
 ) -> None:
     sandbox = "allow-scripts allow-forms allow-same-origin allow-pointer-lock"
     with tensorboard(logdir) as address:
         wait_until(lambda: last_steps(address) == {"run": {TAG: 10}})
         (tmp_path / "editor.html").write_text(f'<iframe sandbox="{sandbox}" src="{address}/#attention"></iframe>')
-        chrome.get((tmp_path / "editor.html").as_uri())
-        chrome.switch_to.frame(0)
-        enter_frame(chrome)
-        wait_until(lambda: chrome.execute_script("return document.body.dataset.state") == "ready")
+        browser.get((tmp_path / "editor.html").as_uri())
+        browser.switch_to.frame(0)
+        enter_frame(browser)
+        wait_until(lambda: browser.execute_script("return document.body.dataset.state") == "ready")
 
 
 @contextmanager
@@ -115,10 +117,11 @@ def answers(address: str) -> bool:
 
 
 @pytest.mark.slow
-def test_it_works_behind_jupyter_server_proxy(chrome: Chrome, logdir: Path, tmp_path: Path) -> None:
+@CHROMIUM
+def test_it_works_behind_jupyter_server_proxy(browser: WebDriver, logdir: Path, tmp_path: Path) -> None:
     pytest.importorskip("jupyter_server_proxy")
     with jupyter(tmp_path) as server, tensorboard(logdir) as address:
-        assert_shown(chrome, f"{server}/proxy/{urlsplit(address).port}")
+        assert_shown(browser, f"{server}/proxy/{urlsplit(address).port}")
 
 
 def test_it_works_in_jupyterlab_tensorboard_pro(logdir: Path, tmp_path: Path) -> None:
@@ -134,8 +137,9 @@ def test_it_works_in_jupyterlab_tensorboard_pro(logdir: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@CHROMIUM
 def test_the_magic_of_notebooks_starts_it(
-    chrome: Chrome, logdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: WebDriver, logdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat.v4")
     pytest.importorskip("ipykernel")
@@ -149,4 +153,4 @@ def test_the_magic_of_notebooks_starts_it(
             client.execute_cell(cell, number)
         found = re.search(r"const port = (\d+);", notebook.cells[-1].outputs[0]["data"]["text/html"])
         assert found
-        assert_shown(chrome, f"http://127.0.0.1:{found[1]}")
+        assert_shown(browser, f"http://127.0.0.1:{found[1]}")
