@@ -107,7 +107,7 @@ def test_a_run_begins_with_the_weights_of_another_and_says_what_became_of_charac
     assert f"parameters\n         begun with {trained}: " in done.stdout
     (file,) = tmp_path.glob(f"runs/new/*/checkpoints/{LAST}")
     assert load_checkpoint(file).model == load_checkpoint(trained / "checkpoints" / BEST).model
-    done = call(*new, "model.layers=3", "model.dropout=0.5", "model.position=none", folder=tmp_path)
+    done = call(*new, "name=other", "model.layers=3", "model.dropout=0.5", "model.position=none", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
         "train.py: init_from: expected the shape of its weights, got model.layers=3 (is 2), "
