@@ -61,8 +61,8 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	@{ test -d .venv -a ! -e .venv.unfinished -a ! -e .venv/run || { touch .venv.unfinished && $(PYTHON) -m venv --clear .venv; }; } && \
 	  $(INSTALL) --editable . && rm -f .venv.unfinished || { \
-	  echo 'expected $(shell grep ^requires-python pyproject.toml), with venv (Debian, Ubuntu: apt install python3-venv) and pip in .venv;' \
-	    'with another Python: rm -r .venv, then make $(MAKECMDGOALS) PYTHON=python3.13'; exit 1; } >&2
+	  echo 'not installed; needed: $(shell grep ^requires-python pyproject.toml), its venv (Debian, Ubuntu: apt install python3-venv), pip in' \
+	    '.venv, the package index; with another Python: rm -r .venv, then make $(MAKECMDGOALS) PYTHON=python3.13'; exit 1; } >&2
 	touch $@
 
 .venv/dev: .venv/installed
