@@ -1,4 +1,4 @@
-"""What `make` and uv install, without network: Python and pip are scripts that write down how they were called."""
+"""Installation by make and uv, without a network: Python and pip are stubs that log their arguments."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("failing", ["old", "python"])  # the Python that makes the environment; the pip in it
-def test_after_a_failed_installation_another_python_begins_anew_and_is_kept(clone: Path, failing: str) -> None:
+def test_a_failed_installation_is_repeated_from_scratch_with_another_python(clone: Path, failing: str) -> None:
     (clone / "refusing").write_text(failing)
     done = make(clone, "train", "PYTHON=./old")
     assert done.returncode == 2
@@ -62,7 +62,7 @@ def test_after_a_failed_installation_another_python_begins_anew_and_is_kept(clon
     assert (clone / "calls").read_text() == "train.py\n"
 
 
-def test_an_environment_made_by_hand_is_kept(clone: Path) -> None:
+def test_make_does_not_recreate_an_existing_environment(clone: Path) -> None:
     (clone / ".venv" / "bin").mkdir(parents=True)
     shutil.copy(clone / "old", clone / ".venv" / "bin" / "python")
     assert make(clone, "train").returncode == 0
