@@ -1,5 +1,6 @@
 """Text for a terminal: control characters are shown, never obeyed."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -33,6 +34,11 @@ class _Terminal:
 def visible(text: str) -> str:
     r"""`text` with its control characters, but for newline and tab, as Python writes them: `\x1b`, `\r`, `\x9b`."""
     return text.translate(_CONTROLS)
+
+
+def escaped(path: str | Path) -> str:
+    r"""The name of a file as text: bytes that are not UTF-8 as `\xNN`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def shown_on(stream: TextIO) -> Writer:

@@ -24,7 +24,7 @@ from cli.output import prepare_output
 from cli.sweep import FLAGS, prepare_sweep, take_failures, write_failure
 from conf.schema import CONF
 from errors import UserError
-from terminal import relative, visible
+from terminal import escaped, relative, visible
 from training.run import Job
 from training.run_folder import claimed
 
@@ -72,7 +72,8 @@ class Command:
 
     def _launch(self) -> None:
         """Have Hydra compose the command line and call the job, or the jobs of a sweep. Raises MISTAKES."""
-        arguments = sys.argv[1:]
+        # The one name that configurations, checkpoints and TensorBoard keep as text.
+        arguments = [escaped(each) if each.startswith("data.path=") else each for each in sys.argv[1:]]
         if FLAGS.isdisjoint(arguments):
             arguments = [quote(each, self.free_text, self.free_texts) for each in arguments]
         # Rank 0 alone has a folder: what Hydra writes on the others is dropped.

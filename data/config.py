@@ -1,7 +1,10 @@
 """Configuration of the text. Free of heavy imports, so that help and completion are instant."""
 
+import codecs
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+
+BYTES = "bytes"  # the encoding of which each byte is a character (Latin-1): any file will do
 
 
 class Source(StrEnum):
@@ -13,11 +16,11 @@ class Source(StrEnum):
     enwik8 = "enwik8"
 
 
-class Encoding(StrEnum):
-    """The encoding of the text in bytes."""
+class Unreadable(StrEnum):
+    """Treatment of a file that cannot be read, or is no text, among others."""
 
-    utf8 = "utf8"
-    bytes = "bytes"  # each byte is a character (Latin-1): any file will do
+    error = "error"
+    skip = "skip"
 
 
 class Unit(StrEnum):
@@ -49,7 +52,8 @@ class DataConfig:
 
     source: Source
     path: str | None = None  # a file, a folder or a glob of the user's own, - for standard input; wins over `source`
-    encoding: Encoding = Encoding.utf8
+    encoding: str = "utf8"  # or bytes, or any of Python's text codecs
+    unreadable: Unreadable = Unreadable.error
     unit: Unit = Unit.window
     long_lines: LongLines = LongLines.error
     validation_fraction: float = 0.1  # the end of the text; of lines, a random part
@@ -60,6 +64,10 @@ class DataConfig:
         found = []
         if self.path is not None and not self.path.strip():
             found.append("data.path: expected a file, folder or glob, got an empty string")
+        if self.encoding != BYTES and not is_text_codec(self.encoding):
+            found.append(f"data.encoding: expected utf8, bytes or a text codec of Python's, got {self.encoding!r}")
+        elif self.path is None and self.encoding not in ("utf8", BYTES):
+            found.append(f"data.encoding: expected utf8 or bytes unless data.path is given, got {self.encoding!r}")
         if self.long_lines != LongLines.error and self.unit != Unit.line:
             found.append(f"data.long_lines: expected it with data.unit=line alone, got {self.long_lines}")
         if not 0 < self.validation_fraction < 1:
@@ -74,3 +82,13 @@ class DataConfig:
         if self.max_vocabulary < 2:
             found.append(f"data.max_vocabulary: expected at least 2, got {self.max_vocabulary}")
         return found
+
+
+def is_text_codec(name: str) -> bool:
+    """Whether Python has a codec of this name that decodes text as it comes, byte by byte."""
+    try:
+        content, decoder = "a\n".encode(name), codecs.getincrementaldecoder(name)()
+        decoded = [decoder.decode(content[i : i + 1]) for i in range(len(content))]
+        return "".join([*decoded, decoder.decode(b"", True)]) == "a\n"
+    except (LookupError, ValueError):  # also of the codec `undefined`, and of names with a zero
+        return False

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data.config import DataConfig
 from data.download import cache_folder
-from data.sources import PIECE, Text
+from data.text import BAR_DELAY, PIECE, Text
 from data.vocabulary import Vocabulary, codepoints
 from errors import UserError
 from files import remove_unfinished, replacing
@@ -23,7 +23,6 @@ LARGE = 2**27  # bytes of UTF-8 from which on ids are kept in a file
 CODEPOINTS = 0x110000  # in Unicode
 UNSEEN = 2**32 - 1
 NOT_ASCII = bytes(range(128, 256))
-BAR_DELAY = 2.0  # seconds until a progress bar appears
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class Encoded:
     vocabulary: Vocabulary
     ids: np.ndarray  # (characters,); a read-only np.memmap if the text is large
     sha256: str  # of the text as UTF-8
+    remark: str = ""  # on what is not as in the files
 
 
 class Scan:
@@ -118,7 +118,7 @@ def encode_once(text: Text, config: DataConfig) -> Encoded:
         if scan.size >= LARGE:
             break
     else:
-        return _in_memory(scan, beginning)
+        return _in_memory(scan, beginning, text.remark)
     try:
         corpora().mkdir(parents=True, exist_ok=True)
         with FileLock(corpora() / ".lock"), TemporaryFile(dir=corpora()) as spool:
@@ -129,7 +129,7 @@ def encode_once(text: Text, config: DataConfig) -> Encoded:
             beginning.clear()
             spool.writelines(numbers.data for numbers in rest)
             is_unchanged = key == _key(text, config.max_vocabulary)
-            return _keep(scan, spool, key if is_unchanged else "")
+            return _keep(scan, spool, key if is_unchanged else "", text.remark)
     except OSError as error:
         advice = "XDG_CACHE_HOME may name another folder"
         raise UserError(f"cache: cannot keep the encoded text in {corpora()} ({error.strerror}); {advice}") from error
@@ -140,9 +140,9 @@ def corpora() -> Path:
     return cache_folder() / "corpora"
 
 
-def _in_memory(scan: Scan, numbers: list[np.ndarray]) -> Encoded:
+def _in_memory(scan: Scan, numbers: list[np.ndarray], remark: str = "") -> Encoded:
     vocabulary, ids = scan.ids(numbers)
-    return Encoded(vocabulary, np.concatenate([*ids]), scan.hash.hexdigest())
+    return Encoded(vocabulary, np.concatenate([*ids]), scan.hash.hexdigest(), remark)
 
 
 def _key(text: Text, max_vocabulary: int) -> str:
@@ -151,7 +151,7 @@ def _key(text: Text, max_vocabulary: int) -> str:
     if len(stats) < len(text.files):
         return ""
     versions = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats]
-    return hashlib.sha256(json.dumps([text.codec, max_vocabulary, versions]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([text.encoding, text.unreadable, max_vocabulary, versions]).encode()).hexdigest()
 
 
 def _find(key: str) -> Encoded | None:
@@ -160,13 +160,13 @@ def _find(key: str) -> Encoded | None:
         about = json.loads((corpora() / f"{key}.json").read_text(encoding="utf-8"))
         vocabulary = Vocabulary(about["vocabulary"])
         ids = np.memmap(corpora() / f"{about['sha256']}.ids", vocabulary.dtype, "r")
-        is_whole = about["characters"] == len(ids)
+        found = Encoded(vocabulary, ids, about["sha256"], about["remark"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Encoded(vocabulary, ids, about["sha256"]) if is_whole else None
+    return found if about["characters"] == len(ids) else None
 
 
-def _keep(scan: Scan, spool: IO[bytes], key: str) -> Encoded:
+def _keep(scan: Scan, spool: IO[bytes], key: str, remark: str) -> Encoded:
     """Write the ids of a text and their description, each file whole or not at all."""
     vocabulary, ids = scan.ids(_read_back(spool, scan))
     sha256 = scan.hash.hexdigest()
@@ -174,10 +174,10 @@ def _keep(scan: Scan, spool: IO[bytes], key: str) -> Encoded:
     if not (file.is_file() and file.stat().st_size == scan.characters * vocabulary.dtype.itemsize):
         with replacing(file) as stream:
             stream.writelines(piece.data for piece in ids)
-    about = {"sha256": sha256, "characters": scan.characters, "vocabulary": vocabulary.characters}
+    about = {"sha256": sha256, "characters": scan.characters, "vocabulary": vocabulary.characters, "remark": remark}
     with replacing(corpora() / f"{key or sha256}.json") as stream:
         stream.write(json.dumps(about).encode())
-    return Encoded(vocabulary, np.memmap(file, vocabulary.dtype, "r"), sha256)
+    return Encoded(vocabulary, np.memmap(file, vocabulary.dtype, "r"), sha256, remark)
 
 
 def _read_back(spool: IO[bytes], scan: Scan) -> Iterator[np.ndarray]:

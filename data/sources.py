@@ -1,25 +1,24 @@
-"""Text as pieces of characters: from Python's standard library, a download, standard input or the user's files."""
+"""Where a text lies: from Python's standard library, a download, standard input or the user's files."""
 
-import codecs
 import glob
 import os
 import re
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from io import BytesIO, RawIOBase
-from itertools import chain
 from pathlib import Path
 from typing import IO, cast
 
-from data.config import DataConfig, Encoding, Source
+from data.config import DataConfig, Source
 from data.download import Download, download
+from data.text import PIECE, Text, TextFile
 from errors import UserError
+from terminal import escaped
 
 DOWNLOADS = {
     Source.tiny_shakespeare: Download(
@@ -41,41 +40,11 @@ DOWNLOADS = {
         name="enwik8.zip",
     ),
 }
-CODECS = {Encoding.utf8: "utf-8", Encoding.bytes: "latin-1"}
-PIECE = 2**16  # bytes read at once: larger arrays would be allocated anew from the system each time
 STANDARD_INPUT = "-"
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2"}  # by the modules that read them
 # Not the library's own code: tests, what the user installed, and compiled or bundled files.
 LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
 PLAIN = re.compile(r"[\t\n -~]*")
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """Bytes that can be opened."""
-
-    name: str  # for messages
-    open: Callable[[], AbstractContextManager[IO[bytes]]]
-    path: Path | None = None  # of a regular file, whose size and times tell whether it has changed
-
-
-@dataclass(frozen=True)
-class Text:
-    """Files in their order, each on lines of its own, and the codec that decodes them."""
-
-    files: tuple[TextFile, ...]
-    codec: str
-
-    def pieces(self) -> Iterator[str]:
-        """Decode each file once. Raises UserError for what cannot be read or, with its offset, cannot be decoded."""
-        *earlier, last = self.files
-        for file in earlier:
-            end = ""
-            for piece in _decode(file, self.codec):
-                yield piece
-                end = piece[-1]
-            if end != "\n":  # a file that ends in the middle of a line must not run into the next one
-                yield "\n"
-        yield from _decode(last, self.codec)
 
 
 def find_text(config: DataConfig) -> Text:
@@ -89,7 +58,7 @@ def find_text(config: DataConfig) -> Text:
         files = [TextFile("Python's standard library", lambda: BytesIO(library))]
     else:
         files = [_file(download(DOWNLOADS[config.source]))]
-    return Text(tuple(files), CODECS[config.encoding])
+    return Text(tuple(files), config.encoding, config.unreadable)
 
 
 def load_text(config: DataConfig) -> str:
@@ -111,7 +80,15 @@ def python_stdlib(folder: Path) -> str:
     return text
 
 
+def _unescaped(name: str) -> str:
+    r"""The name of a file that was written with `\xNN` for bytes that are not UTF-8."""
+    return os.fsdecode(
+        re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), os.fsencode(name))
+    )
+
+
 def _paths(path: str) -> list[Path]:
+    """The files that `path` means, in sorted order; one that links lead to is there once. Raises UserError at none."""
     try:
         named = Path(path).expanduser()
         if named.is_dir():
@@ -120,18 +97,24 @@ def _paths(path: str) -> list[Path]:
             return [named]
         else:
             found = [Path(match) for match in glob.glob(str(named), recursive=True)]
-        files = sorted((file for file in found if file.is_file()), key=Path.as_posix)
+        distinct: dict[tuple[int, ...], Path] = {}
+        for file in sorted(found, key=lambda file: (file.is_symlink(), file.as_posix())):
+            if file.is_file():
+                stat = file.stat()  # with more than the inode, as some drives give them twice
+                distinct.setdefault((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns), file)
     except (OSError, RuntimeError) as error:  # a folder without permission, too long a name, or an unknown ~user
         raise UserError(f"data.path: cannot look for {path!r}: {error}") from error
-    if not files:
-        raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
-    return files
+    if distinct:
+        return sorted(distinct.values(), key=Path.as_posix)
+    if (other := _unescaped(path)) != path:
+        return _paths(other)
+    raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
 
 
 def _file(path: Path) -> TextFile:
     if path.is_file():
-        return TextFile(str(path), partial(open_file, path), path)
-    return _stream(str(path), partial(open_file, path))  # a pipe or a device
+        return TextFile(escaped(path), partial(open_file, path), path)
+    return _stream(escaped(path), partial(open_file, path))  # a pipe or a device
 
 
 def _stream(name: str, open_once: Callable[[], AbstractContextManager[IO[bytes]]]) -> TextFile:
@@ -145,11 +128,12 @@ def open_file(path: Path) -> IO[bytes]:
     suffix = path.suffix.lower()
     if suffix == ".zip":
         archive = zipfile.ZipFile(path)
-        if len(members := archive.infolist()) != 1:
-            raise ValueError(f"expected one file in the archive, got {len(members)}")
+        members = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX/" not in each.filename]
+        if len(members) != 1:
+            raise ValueError(f"expected one file in the archive, got {len(members)}; unpack it into a folder")
         return archive.open(members[0])
-    if suffix == ".gz":
-        return import_module("gzip").open(path)  # without which, or lzma, a Python may be built
+    if suffix in COMPRESSED:
+        return import_module(COMPRESSED[suffix]).open(path)  # without which, or lzma, a Python may be built
     return cast(IO[bytes], XzFile(path)) if suffix == ".xz" else path.open("rb")
 
 
@@ -183,31 +167,3 @@ class XzFile(RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _read(file: TextFile) -> Iterator[bytes]:
-    try:
-        with file.open() as stream:
-            while content := stream.read(PIECE):
-                yield content
-    except OSError as error:
-        raise UserError(f"data.path: cannot read {file.name}: {error.strerror or error}") from error
-    except Exception as error:  # each way to decompress has errors of its own
-        raise UserError(f"data.path: cannot decompress {file.name}: {' '.join(str(error).split())}") from error
-
-
-def _decode(file: TextFile, codec: str) -> Iterator[str]:
-    """Pieces of at least one character; the bytes of a character that a read cuts in two wait for the next one."""
-    decoder, offset = codecs.getincrementaldecoder(codec)(), 0
-    for content in chain(_read(file), [b""]):
-        if codec != CODECS[Encoding.bytes] and (zero := content.find(b"\0")) >= 0:
-            raise UserError(f"{file.name}: expected text, got binary data (a zero byte at offset {offset + zero})")
-        pending = len(decoder.getstate()[0])
-        try:
-            text = decoder.decode(content, final=not content)
-        except UnicodeDecodeError as error:
-            bad = f"byte 0x{error.object[error.start]:02x} at offset {offset - pending + error.start}"
-            raise UserError(f"{file.name}: expected UTF-8 text, got {bad}; data.encoding=bytes takes any") from error
-        if text:
-            yield text
-        offset += len(content)

@@ -26,7 +26,7 @@ AUTO = "auto"  # resume the newest run of the same name if there is one, else st
 # not. Whether the text is the same is known once it has been read.
 MAY_CHANGE = (
     *("resume", "data.path", "data.source", "runtime.device", "runtime.precision", "runtime.compile"),
-    *("training.checkpoint_every", "training.on_divergence"),
+    *("training.checkpoint_every", "training.on_divergence", "data.unreadable"),
 )
 MAY_GROW = "training.steps"
 LISTED = 20  # characters, in messages

@@ -7,7 +7,7 @@ import pytest
 from terminal import visible
 from tests.commands.helpers import call, sample
 
-UNRULY = "a\x1b[2J\r\x9b1m\x7fé\tb\n"
+UNRULY = "a\x1b[2J\b\x9b1m\x7fé\tb\n"
 RUN = "checkpoint=run\x1b[2J"
 
 
@@ -29,8 +29,8 @@ def test_a_terminal_shows_what_a_pipe_gets_exactly(unruly: Path, arguments: list
         sample(RUN, "length=200", "temperature=3", *arguments, folder=unruly, terminal=terminal).stdout
         for terminal in (False, True)
     )
-    assert {*"\x1b\r\x9b\x7f"} < {*exact}
-    assert not {*"\x1b\r\x9b\x7f"} & {*shown}
+    assert {*"\x1b\b\x9b\x7f"} < {*exact}
+    assert not {*"\x1b\b\x9b\x7f"} & {*shown}
     assert shown == visible(exact)
 
 
@@ -47,4 +47,4 @@ def test_messages_are_safe_wherever_they_go(unruly: Path) -> None:
     assert done.stderr.count(r"run\x1b[2J/") == 3
     refused = sample(RUN, "prompt=☃", folder=unruly)  # names the vocabulary
     assert refused.returncode == 2
-    assert not {*"\x1b\r\x9b\x7f"} & {*refused.stderr}
+    assert not {*"\x1b\b\x9b\x7f"} & {*refused.stderr}

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from board.board import ATTENTION_TAG
-from data.config import DataConfig, Encoding, Source
+from data.config import DataConfig, Source
 from data.corpus import Corpus
 from data.sources import load_text
 from tests.commands.helpers import SMALL, TEXT, TINY, call
@@ -101,7 +101,7 @@ MISTAKES = {
     "several values": (["model.heads=3", "training.steps=0", "seed=-1"], "seed.*heads.*steps"),
     "context": (["model.context=100000"], "expected at least model.context . 1 = 100001"),
     "no text": (["data.path=missing.txt"], "data.path: expected a file.*got 'missing.txt'"),
-    "binary": (["data.path=binary"], "binary: expected text, got binary data"),
+    "binary": (["data.path=binary"], "binary: expected utf8 text, got binary data"),
     "probe": (["board.probe=snow ☃"], r"board.probe: expected characters .*U\+2603. at position 5"),
     "long probe": ([f"board.probe={'a' * 65}"], "board.probe: expected at most .*=64.* got 65"),
     "sweep over an unknown key": (["-m", "model.widht=1,2"], "model.widht: there is no such name"),
@@ -145,7 +145,7 @@ def test_the_test_split_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Pa
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert f"its loss on the test split {summary['test_loss']:.4f} nats/char" in done.stdout
     assert summary["test_bits_per_character"] == pytest.approx(summary["test_loss"] / math.log(2))
-    data = DataConfig(source=Source.python_stdlib, encoding=Encoding.bytes, test_fraction=0.2)
+    data = DataConfig(source=Source.python_stdlib, encoding="bytes", test_fraction=0.2)
     test = Corpus.of(text, data, context=16).test
     assert test is not None
     best = load_checkpoint(tmp_path / "run" / "checkpoints" / BEST).decoder()

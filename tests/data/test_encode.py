@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from data import encode as encoding
 from data.batches import Batches, Windows
-from data.config import DataConfig, Encoding, Source
+from data.config import DataConfig, Source
 from data.corpus import Corpus
 from data.encode import Encoded, Scan, corpora, encode, encode_once
-from data.sources import Text, find_text
+from data.sources import find_text
+from data.text import Text
 from data.vocabulary import Vocabulary
 from errors import UserError
 
@@ -64,7 +65,7 @@ def large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Any text is large, comes in pieces, and has an empty cache."""
     monkeypatch.setattr("data.encode.LARGE", 1)
     monkeypatch.setattr("data.encode.PIECE", 100)
-    monkeypatch.setattr("data.sources.PIECE", 100)
+    monkeypatch.setattr("data.text.PIECE", 100)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -128,7 +129,7 @@ def test_the_same_text_elsewhere_is_not_kept_twice(file: Path, tmp_path: Path) -
 
 def test_a_file_that_has_changed_or_has_another_encoding_is_another_text(file: Path) -> None:
     read(file)
-    assert text_in(read(file, encoding=Encoding.bytes)) == TEXT.encode().decode("latin-1")
+    assert text_in(read(file, encoding="bytes")) == TEXT.encode().decode("latin-1")
     before = file.stat()
     file.write_bytes(TEXT.replace("plain", "PLAIN").encode())
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as some programs for copying do

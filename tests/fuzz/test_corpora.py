@@ -1,8 +1,10 @@
 """Texts of all kinds: refused, or every character is in exactly one of the splits."""
 
+import codecs
 import time
 from contextlib import suppress
 from glob import escape
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,14 +44,21 @@ configs = st.builds(
 )
 
 
+def codec(content: bytes) -> str:
+    """Python's own name for the encoding that a byte order mark tells."""
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
 def joined(files: dict[str, bytes]) -> str | None:
     """The visible files in sorted order, each ending a line where another follows; None if that is no text."""
     found = [files[name] for name in sorted(files) if not any(part.startswith(".") for part in name.split("/"))]
     try:
-        decoded = [content.decode() for content in found]
+        decoded = [TextIOWrapper(BytesIO(content), codec(content)).read() for content in found]
     except UnicodeDecodeError:
         return None
-    if not found or b"\0" in b"".join(found):
+    if not found or "\0" in "".join(decoded):
         return None
     return "".join(text if text.endswith("\n") else text + "\n" for text in decoded[:-1]) + decoded[-1]
 
