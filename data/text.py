@@ -67,6 +67,7 @@ class Text:
     encoding: str
     unreadable: Unreadable = Unreadable.error
     remark: str = field(default="", init=False)
+    _line_ends: int = field(default=0, init=False)  # that were translated
 
     def pieces(self) -> Iterator[str]:
         """Decode each file once; with `Unreadable.skip` twice, first to find those to leave out.
@@ -74,31 +75,54 @@ class Text:
         Raises UserError for what cannot be read or, with its offset, cannot be decoded: of several files for all of
         these together.
         """
-        files, line_ends = self.files, 0
+        files, self.remark = self.files, ""
         if self.unreadable is Unreadable.skip and len(files) > 1 and (bad := self._unreadable(files)):
             if not (files := tuple(file for file in files if file not in bad)):
                 raise self._refusal(bad)
             self.remark = f"{len(bad):,} of {len(self.files):,} files left out: {_listed([file.name for file in bad])}"
+        self._line_ends = 0
         for number, file in enumerate(files, 1):
-            newlines, end = IncrementalNewlineDecoder(None, translate=True), ""
+            end = ""
             try:
-                for text in chain(self._decode(file), [""]):
-                    piece = text
-                    if self.encoding != BYTES:
-                        line_ends += text.count("\r") if "\r" in text else 0  # to count takes longer than to find
-                        piece = newlines.decode(text, final=not text)
-                    if piece:
-                        yield piece
-                        end = piece[-1]
+                for piece in self._decode(file):
+                    yield piece
+                    end = piece[-1]
             except UnreadableError as error:
                 raise self._refusal({file: error} | self._unreadable(files[number:])) from error
             if end != "\n" and number < len(files):
                 yield "\n"  # a file that ends in the middle of a line must not run into the next one
-        if line_ends:
-            self.remark += f"{self.remark and '; '}{line_ends:,} line ends \\r\\n or \\r became \\n"
+        if self._line_ends:
+            self.remark += f"{self.remark and '; '}{self._line_ends:,} line ends \\r\\n or \\r became \\n"
 
     def _decode(self, file: TextFile) -> Iterator[str]:
-        return decode(_read(file), self.encoding, file.name)
+        """Pieces of at least one character, whole though a read may end within one."""
+        if self.encoding == BYTES:
+            yield from (content.decode("latin-1") for content in _read(file))
+            return
+        contents, start, offset = _read(file), b"", 0
+        while len(start) < 4 and (content := next(contents, b"")):  # the longest mark
+            start += content
+        codec, mark = codec_of(start, self.encoding), MARK
+        decoder = codecs.getincrementaldecoder(codec)()
+        newlines, held = IncrementalNewlineDecoder(None, translate=True), False
+        for content in chain([start], contents, [b""]):
+            waiting = decoder.getstate()[0]
+            try:
+                text = decoder.decode(content, final=not content)
+                utf8 = content if codec == "utf8" else text.encode()  # lone surrogates fail, which UTF-7 can hold
+                if b"\0" in utf8:
+                    raise UnicodeError("a zero character")
+            except UnicodeError as error:
+                got, advice = _explain(error, start, waiting + content, offset - len(waiting), codec)
+                raise UnreadableError(f"{file.name}: expected {codec} text, got ", got, advice) from error
+            if text:
+                text, mark = text.removeprefix(mark), ""
+            if held or b"\r" in utf8:
+                self._line_ends += text.count("\r")
+                held, text = text.endswith("\r"), newlines.decode(text, final=not content)
+            if text:
+                yield text
+            offset += len(content)
 
     def _unreadable(self, files: Sequence[TextFile]) -> dict[TextFile, UnreadableError]:
         found = {}
@@ -117,46 +141,14 @@ class Text:
         listed = _listed([f"{file.name} ({error.got})" for file, error in bad.items()])
         skip = "data.unreadable=skip leaves them out, as may a glob such as data.path='folder/*.txt'"
         advice = skip if len(bad) < len(self.files) else first.advice or "data.encoding=bytes takes any"
-        return UserError(
-            f"data.path: expected text, got {len(bad):,} of {len(self.files):,} files that are none: {listed}; {advice}"
-        )
+        counts = f"{len(bad):,} of {len(self.files):,} that cannot be read as text"
+        return UserError(f"data.path: expected text files, got {counts}: {listed}; {advice}")
 
 
 def codec_of(start: bytes, encoding: str) -> str:
     """The codec of a file that begins with `start`; in place of UTF-8 that of UTF-16 or UTF-32 if it has its mark."""
     wide = WIDE if codecs.lookup(encoding).name == "utf-8" else ()
     return next((codec for codec in wide if start.startswith(MARK.encode(codec))), encoding)
-
-
-def decode(contents: Iterator[bytes], encoding: str, name: str) -> Iterator[str]:
-    """Pieces of at least one character, without the byte order mark; the bytes of one may come in several reads.
-
-    Raises UnreadableError, which calls the file `name`.
-    """
-    if encoding == BYTES:
-        yield from (content.decode("latin-1") for content in contents)
-        return
-    start = b""
-    while len(start) < 4 and (content := next(contents, b"")):  # the longest mark
-        start += content
-    codec, offset, mark = codec_of(start, encoding), 0, MARK
-    decoder = codecs.getincrementaldecoder(codec)()
-    for content in chain([start], contents, [b""]):
-        waiting = decoder.getstate()[0]
-        try:
-            text = decoder.decode(content, final=not content)
-            if codec != "utf8":
-                text.encode()  # UTF-7 and escapes can hold lone surrogates
-            if "\0" in text:
-                raise UnicodeError("a zero character")
-        except UnicodeError as error:
-            got, advice = _explain(error, start, waiting + content, offset - len(waiting), codec)
-            raise UnreadableError(f"{name}: expected {codec} text, got ", got, advice) from error
-        if text:
-            if text := text.removeprefix(mark):
-                yield text
-            mark = ""
-        offset += len(content)
 
 
 def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, codec: str) -> tuple[str, str]:
@@ -168,6 +160,8 @@ def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, cod
     if not isinstance(error, UnicodeDecodeError):
         return str(error), ""
     got = f"byte 0x{content[error.start]:02x} at offset {offset + error.start}"
+    if error.reason == "unexpected end of data":
+        return f"{got}, the beginning of a character, where the text ends", ""
     if found := likely(content):
         return f"{got}, likely {' or '.join(found)}", f"if so, give data.encoding={found[0]}"
     return got, "data.encoding= takes any of Python's text codecs, or bytes"

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -124,14 +124,13 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type[T], values: object, name: str) -> T:
     """The dataclass `cls` of which `to_dict` made `values`, without trust in them: OmegaConf would resolve `${...}`.
 
-    What older versions did not write has its default. Raises ValueError for anything else; it says where, from `name`.
+    Raises ValueError for anything else; it says where, from `name` on.
     """
     names = [each.name for each in fields(cls)]  # type: ignore[arg-type] # a dataclass
-    needed = {each.name for each in fields(cls) if each.default is each.default_factory is MISSING}  # type: ignore[arg-type]
-    if not isinstance(values, dict) or not needed <= set(values) <= set(names):
+    if not isinstance(values, dict) or set(values) != set(names):
         raise ValueError(f"{name}: expected {', '.join(names)}, got {_shown(values)}")
     types = get_type_hints(cls)
-    return cls(**{field: _typed(types[field], values[field], f"{name}.{field}") for field in names if field in values})
+    return cls(**{field: _typed(types[field], values[field], f"{name}.{field}") for field in names})
 
 
 def _typed(kind: Any, value: Any, name: str) -> Any:
