@@ -1,4 +1,4 @@
-"""Bytes to text, in a stream; what is no text is named by its first bytes, or with encodings that it may have."""
+"""Files to text, in a stream; what is no text is named by its first bytes, or with encodings that it may have."""
 
 import codecs
 import re
@@ -20,15 +20,9 @@ BAR_DELAY = 2.0  # seconds until a progress bar appears
 LISTED = 3  # files, in messages
 MARK = "\ufeff"  # the byte order mark
 WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")  # in this order, as two marks begin alike
-COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"PK\3\4": "zip",
-}
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh9": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
 PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "WebP, WAV or AVI"}
-KINDS = COMPRESSED | PICTURES | {b"%PDF-": "PDF", b"SQLite": "SQLite", b"\x7fELF": "ELF", b"MZ": "program"}
+OTHERS = {b"PK\3\4": "zip", b"%PDF-": "PDF", b"SQLite": "SQLite", b"\x7fELF": "ELF", b"MZ\x90": "Windows program"}
 LATIN = "[{0}]{{0,3}}([a-zA-Z]+[{0}]{{0,3}})+|[©®°±§£«»‘’“”–—…]"
 WORDS = {  # beyond ASCII in texts of these encodings
     "utf8": ".+",
@@ -131,7 +125,7 @@ class Text:
                 for _ in self._decode(file):
                     pass
             except UnreadableError as error:
-                found[file] = error
+                found[file] = UnreadableError("", error.got, error.advice)  # whose traceback holds no open file
         return found
 
     def _refusal(self, bad: dict[TextFile, UnreadableError]) -> UserError:
@@ -153,7 +147,8 @@ def codec_of(start: bytes, encoding: str) -> str:
 
 def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, codec: str) -> tuple[str, str]:
     """What is wrong with `content`, which lies at `offset` in a file that begins with `start`, and advice."""
-    if kind := next((kind for magic, kind in KINDS.items() if start.startswith(magic)), ""):
+    kinds = COMPRESSED | PICTURES | OTHERS
+    if kind := next((kind for magic, kind in kinds.items() if start.startswith(magic)), ""):
         return f"{kind} data", "decompress it first" if kind in COMPRESSED.values() else ""
     if 0 not in "a".encode(codec) and (zero := content.find(0)) >= 0:
         return f"binary data (a zero byte at offset {offset + zero})", ""
@@ -162,18 +157,18 @@ def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, cod
     got = f"byte 0x{content[error.start]:02x} at offset {offset + error.start}"
     if error.reason == "unexpected end of data":
         return f"{got}, the beginning of a character, where the text ends", ""
-    if found := likely(content):
+    if found := likely(content[max(error.start - 100, 0) : error.start + 4000]):
         return f"{got}, likely {' or '.join(found)}", f"if so, give data.encoding={found[0]}"
     return got, "data.encoding= takes any of Python's text codecs, or bytes"
 
 
 def likely(content: bytes) -> list[str]:
-    """The encodings, likeliest first, in which most words of `content` look like words; its end may be cut."""
+    """The encodings, likeliest first, in which most words of `content` look like words."""
     shares = {}
     for names, pattern in WORDS.items():
         for codec in names.split():
             with suppress(UnicodeDecodeError):
-                text = codecs.getincrementaldecoder(codec)().decode(content)
+                text = codecs.getincrementaldecoder(codec)().decode(content)  # whose end may be cut
                 words = [word for word in re.findall(r"[^\W\d_]+|[^\x00-\x7f]", text) if not word.isascii()]
                 shares[codec] = sum(bool(re.fullmatch(pattern, word)) for word in words) / max(len(words), 1)
     return sorted((codec for codec, share in shares.items() if share > 0.5), key=shares.__getitem__, reverse=True)
