@@ -1,6 +1,7 @@
 """Text from everywhere: read to the last character, wherever pieces are cut, or refused in one line."""
 
 import bz2
+import codecs
 import errno
 import gzip
 import io
@@ -19,7 +20,7 @@ from unittest.mock import patch
 import pytest
 
 from data import sources
-from data.config import DataConfig, Source
+from data.config import DataConfig, Source, Unreadable
 from data.corpus import Corpus
 from data.sources import find_text, load_text, python_stdlib
 from data.text import Text, TextFile
@@ -30,8 +31,9 @@ MIXED = "ab\né漢😀\r\n\U0010ffff" * 3
 AS_READ = MIXED.replace("\r\n", "\n")
 
 
-def config(path: Path | str | None, encoding: str = "utf8") -> DataConfig:
-    return DataConfig(source=Source.python_stdlib, path=None if path is None else str(path), encoding=encoding)
+def config(path: Path | str | None, encoding: str = "utf8", unreadable: Unreadable = Unreadable.error) -> DataConfig:
+    path = None if path is None else str(path)
+    return DataConfig(source=Source.python_stdlib, path=path, encoding=encoding, unreadable=unreadable)
 
 
 def pieces(*contents: bytes) -> list[str]:
@@ -48,6 +50,8 @@ def piece(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def zipped(*members: bytes) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as writer:
+        for name in ("folder/", "__MACOSX/._member0"):  # as some systems add
+            writer.writestr(name, b"")
         for number, content in enumerate(members):
             writer.writestr(f"member{number}", content)
     return archive.getvalue()
@@ -109,7 +113,7 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", range(1, len(MIXED.encode()) + 1))
 def test_characters_are_whole_wherever_a_piece_ends(size: int, piece: Callable[[int], None]) -> None:
     piece(size)
-    found = pieces(MIXED.encode(), b"", MIXED.encode())
+    found = pieces(codecs.BOM_UTF8 + MIXED.encode(), b"", MIXED.encode())
     assert "".join(found) == AS_READ + "\n\n" + AS_READ
     assert all(0 < len(each.encode()) < size + 4 for each in found)
 
@@ -142,7 +146,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("end", COMPRESS)
 def test_compressed_files_are_read_as_what_they_hold(end: str, tmp_path: Path) -> None:
-    (tmp_path / f"a{end}").write_bytes(COMPRESS[end](MIXED.encode()))
+    (tmp_path / f"a{end}").write_bytes(COMPRESS[end](codecs.BOM_UTF8 + MIXED.encode()))
     (tmp_path / "b.txt").write_text("b", encoding="utf-8")
     named = DataConfig(source=Source.tiny_shakespeare, path=str(tmp_path))  # the path wins over the source
     assert load_text(named) == AS_READ + "\nb"
@@ -168,7 +172,7 @@ def test_enwik8_is_the_bytes_of_the_one_file_in_its_archive(tmp_path: Path, monk
 
 
 def test_standard_input_is_read_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(MIXED.encode())))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(codecs.BOM_UTF8 + MIXED.encode())))
     assert load_text(config("-")) == AS_READ
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UserError, match="that each of 4 processes can read, got standard input"):
