@@ -33,6 +33,7 @@ class Encoded:
     vocabulary: Vocabulary
     ids: np.ndarray  # (characters,); a read-only np.memmap if the text is large
     sha256: str  # of the text as UTF-8
+    remark: str = ""  # for people
 
 
 class Scan:
