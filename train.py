@@ -7,7 +7,7 @@ from functools import partial
 
 from cli.command import Command
 from conf.schema import TrainConfig
-from data.config import Unit
+from data.config import Split, Unit
 from errors import UserError
 from model.config import PositionKind, ScoringKind
 from terminal import relative, visible
@@ -21,7 +21,7 @@ FREE_TEXT, FREE_TEXTS = ("data.path", "resume", "init_from"), ("board.probe",)  
 def main(config: TrainConfig, job: Job) -> float | None:
     """Train as `config` says, as one of the ranks of a run.
 
-    Returns the best validation loss in nats/char, for a sweep; None if the run has finished before.
+    Returns the best validation loss in nats/char, for a sweep; None without validation, or if it had finished before.
     """
     from training.distributed import current_ranks, explain_lost_rank  # not above: help need not wait for torch
 
@@ -34,8 +34,8 @@ def main(config: TrainConfig, job: Job) -> float | None:
         return train(run)
 
 
-def train(run: Run) -> float:
-    """Build what `fit` needs, and fit. Returns the best validation loss in nats/char."""
+def train(run: Run) -> float | None:
+    """Build what `fit` needs, and fit. Returns the best validation loss in nats/char, if there is one."""
     import torch
 
     from board.board import Board, SilentBoard
@@ -68,6 +68,15 @@ def train(run: Run) -> float:
     probes = choose_probes(corpus, config.board.probe, model.context, model.all_heads(), lines)
 
     print(visible(f"text     {corpus.description}, from {config.data.path or config.data.source}"))
+    if corpus.validation is None:
+        print(
+            "         no validation split: no validation loss, no early stopping, and the last checkpoint is the best"
+        )
+    elif ranks.is_first and (remark := corpus.unseen()):
+        advice = (
+            "" if lines or config.data.split is not Split.tail else "; data.split=blocks validates all over the text"
+        )
+        print(f"         {remark}{advice}")
     characters = min(training.micro_batch_size or batch_size, -(-batch_size // world_size)) * model.context
     with explain_out_of_memory(model, characters, runtime.device):
         decoder = Decoder(model, len(vocabulary), torch.Generator().manual_seed(config.seed)).to(runtime.device)
@@ -89,7 +98,7 @@ def train(run: Run) -> float:
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
             outcome = fit(decoder, batches, corpus.validation, training, runtime, board, checkpoints, last)
-            results = {name: value for name, value in asdict(outcome).items() if name != "compiled"}
+            results = {key: value for key, value in asdict(outcome).items() if key != "compiled" and value is not None}
             board.finish(outcome.steps, record.settings, results)
     if ranks.is_first:
         finish(run, outcome, decoder.parameter_count(), corpus, runtime)

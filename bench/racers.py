@@ -140,6 +140,7 @@ class Race:
         model.load_state_dict({name.removeprefix("_orig_mod."): value for name, value in content["model"].items()})
         total, characters = 0.0, 0
         with torch.no_grad():
+            assert self.corpus.validation is not None
             for batch in Windows(self.corpus.validation.ids, content["model_args"]["block_size"]).sequential(256):
                 batch = batch.to(torch.device(self.device))
                 logits, _ = model(batch.inputs, batch.targets)  # without targets it computes the last position alone
@@ -174,6 +175,7 @@ class Watch:
 def write_data(corpus: Corpus, folder: Path) -> None:
     """The text as nanoGPT reads it, split where ours is."""
     folder.mkdir(parents=True)
+    assert corpus.validation is not None
     for name, ids in ("train", corpus.training.ids), ("val", corpus.validation.ids[1:]):  # [0] is a training character
         ids.astype(np.uint16).tofile(folder / f"{name}.bin")
     characters = corpus.vocabulary.characters

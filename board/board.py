@@ -79,9 +79,10 @@ class Board:
         self._scalar("optimizer/gradient_norm", reading.gradient_norm, step)
         self._scalar("speed/characters_per_second", reading.characters_per_second, step)
 
-    def validation(self, step: int, loss: float, decoder: Decoder) -> None:
-        """The loss of the whole validation split in nats/char, and a sample beside it."""
-        self._loss("validation", loss, step)
+    def validation(self, step: int, loss: float | None, decoder: Decoder) -> None:
+        """The loss of the whole validation split in nats/char, if there is one, and a sample."""
+        if loss is not None:
+            self._loss("validation", loss, step)
         if isinstance(decoder.position, LearnedPosition):
             self.positions(step, decoder)
         count = 1 if self.end is None else SAMPLE_LINES

@@ -7,15 +7,20 @@ from data.corpus import Corpus
 from data.lines import line_beginning
 from errors import UserError
 
-LENGTH = 64  # characters of the validation split
+LENGTH = 64  # characters of a split
 
 
 def choose_probes(corpus: Corpus, texts: Sequence[str], context: int, heads: int, lines: bool) -> dict[str, list[int]]:
     """Ids by name: the start of the validation split, or its longest line, and the user's `texts`.
 
+    Without validation, the training split takes its place.
     Raises UserError if a text does not fit in the context or in a snapshot of so many heads.
     """
-    probes = {"validation": corpus.validation.probe(min(LENGTH, context)).tolist()}
+    length = min(LENGTH, context)
+    if corpus.validation is not None:
+        probes = {"validation": corpus.validation.probe(length).tolist()}
+    else:
+        probes = {"training": (corpus.training.probe(length) if lines else corpus.training.ids[:length]).tolist()}
     for number, text in enumerate(texts, 1):
         if lines:
             ids = line_beginning(text, corpus.vocabulary, context, "board.probe")

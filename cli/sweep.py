@@ -52,6 +52,8 @@ def sweep_problems(command: str, base: DictConfig, arguments: Sequence[str]) -> 
             continue
         if composed.data.path == "-":
             found.append("data.path: expected a file that each job of a sweep can read, got -; type data.path=FILE")
+        if composed.data.validation_fraction == 0 and composed.hydra.runtime.choices["hydra/sweeper"] != "basic":
+            found.append("data.validation_fraction: expected more than 0 for a search by validation loss, got 0")
         if len(swept.get("experiment", ())) > 1 and composed.hydra.mode == RunMode.MULTIRUN:
             preset = composed.hydra.runtime.choices["experiment"]
             found.append(f"experiment: expected one where it is a sweep by itself, got {preset} among others")

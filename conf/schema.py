@@ -41,6 +41,8 @@ class TrainConfig:
         ]
         if not re.fullmatch(r"\w[\w.-]*", self.name):
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
+        if self.data.validation_fraction == 0 and self.training.patience is not None:
+            found.append("training.patience: expected null with data.validation_fraction=0, got a number")
         found += [f"{name}: expected less than 2^63, got {value}" for name, value in _too_large(to_dict(self))]
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()
 

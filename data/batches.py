@@ -79,7 +79,8 @@ class Windows:
         dtype = torch.uint8 if self.ids.dtype == np.uint8 else torch.int32
         if device.type == "cpu" or len(self.ids) * dtype.itemsize > LARGEST_RESIDENT:
             return self
-        return Windows(self.ids, self.context, torch.tensor(self.ids, dtype=dtype, device=device))
+        resident = torch.tensor(self.ids[:], dtype=dtype, device=device)  # [:], as stretches are not an array
+        return type(self)(self.ids, self.context, resident)
 
     def order(self, random: np.random.Generator) -> Order:
         """The sequences of one epoch, shuffled: from indices below len(self) to positions at which windows start."""
@@ -144,7 +145,7 @@ class Lines:
     def __init__(self, ids: np.ndarray, context: int, line_break: int) -> None:
         """`ids` begin and end with a line break, and no line in them is empty."""
         self.ids, self.context, self.line_break = ids, context, line_break
-        breaks = np.flatnonzero(ids == line_break)
+        breaks = np.flatnonzero(ids == line_break).astype(np.int32 if len(ids) < 2**31 else np.int64)
         self.starts = breaks[:-1]
         self.lengths = np.minimum(np.diff(breaks), context)  # (lines,), of the inputs
 
@@ -160,7 +161,7 @@ class Lines:
 
     def batch(self, chosen: np.ndarray) -> Batch:
         """As wide as the longest of the lines."""
-        lens = self.lengths[chosen]
+        lens = self.lengths[chosen].astype(np.int64)
         columns = np.arange(lens.max())
         positions = np.minimum(self.starts[chosen, None] + columns, len(self.ids) - 2)  # (B, T); beyond is padding
         valid = columns < lens[:, None]

@@ -30,6 +30,13 @@ class Unit(StrEnum):
     line = "line"  # one line, from its beginning to its end
 
 
+class Split(StrEnum):
+    """Where in the text the validation split is, and the test split behind it."""
+
+    tail = "tail"  # at its end
+    blocks = "blocks"  # in stretches all over it
+
+
 class LongLines(StrEnum):
     """Treatment of lines that do not fit in the context."""
 
@@ -56,7 +63,8 @@ class DataConfig:
     unreadable: Unreadable = Unreadable.error
     unit: Unit = Unit.window
     long_lines: LongLines = LongLines.error
-    validation_fraction: float = 0.1  # the end of the text; of lines, a random part
+    split: Split = Split.tail  # of lines, validation is always a random part
+    validation_fraction: float = 0.1  # 0: train on all of the text
     test_fraction: float = 0.0  # behind the validation split: scored once, at the end; nothing is chosen by it
     max_vocabulary: int = 20_000  # more distinct characters than this are taken for a mistake
 
@@ -70,11 +78,12 @@ class DataConfig:
             found.append(f"data.encoding: expected utf8 or bytes unless data.path is given, got {self.encoding!r}")
         if self.long_lines != LongLines.error and self.unit != Unit.line:
             found.append(f"data.long_lines: expected it with data.unit=line alone, got {self.long_lines}")
-        if not 0 < self.validation_fraction < 1:
-            found.append(f"data.validation_fraction: expected between 0 and 1, got {self.validation_fraction}")
-        if not 0 <= self.test_fraction < 1:
-            found.append(f"data.test_fraction: expected at least 0 and below 1, got {self.test_fraction}")
-        elif 0 < self.validation_fraction < 1 and self.validation_fraction + self.test_fraction >= 1:
+        if self.split != Split.tail and self.unit == Unit.line:
+            found.append(f"data.split: expected it without data.unit=line, which splits at random, got {self.split}")
+        fractions = {name: getattr(self, name) for name in ("validation_fraction", "test_fraction")}
+        wrong = [name for name, fraction in fractions.items() if not 0 <= fraction < 1]
+        found += [f"data.{name}: expected at least 0 and below 1, got {fractions[name]}" for name in wrong]
+        if not wrong and sum(fractions.values()) >= 1:
             found.append(
                 "data.validation_fraction, data.test_fraction: expected less than 1 together, got "
                 f"{self.validation_fraction} and {self.test_fraction}"

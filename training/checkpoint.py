@@ -139,6 +139,8 @@ def _content(text: str) -> _Content:
         newer = "; a newer version wrote it" if isinstance(found, int) and found > FORMAT else ""
         raise ValueError(f"format {found!r:.20}, where {FORMAT} is read{newer}")
     content = from_dict(_Content, values, "content")
+    if to_dict(content) != values:
+        raise ValueError("content: fields are missing")
     if problems := content.model.problems() + content.state.problems():
         raise ValueError("; ".join(problems))
     content.vocabulary.encode()  # it has no lone surrogates, which no file or terminal would take

@@ -1,6 +1,7 @@
 """The table of a sweep: its runs side by side, those that differ only in their seeds as one row."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Row:
     """Runs of the same settings."""
 
     settings: dict[str, Any]  # those that differ between rows
-    losses: list[float]  # the best of each run, nats/char
+    losses: list[float]  # the best of each run, nats/char; none without validation
     characters_per_second: float  # median
     parameters: int
     runs: list[dict[str, Any]]  # their summaries: the text, the machine and versions are in them
@@ -37,24 +38,24 @@ def compare(folder: Path) -> list[Row]:
     rows = [
         Row(
             settings={name: runs[0]["settings"].get(name) for name in varied},
-            losses=[run["best_validation_loss"] for run in runs],
+            losses=[loss for run in runs if (loss := run["best_validation_loss"]) is not None],
             characters_per_second=median(run["characters_per_second"] for run in runs),
             parameters=runs[0]["parameters"],
             runs=runs,
         )
         for runs in groups.values()
     ]
-    return sorted(rows, key=lambda row: mean(row.losses))
+    return sorted(rows, key=lambda row: mean(row.losses or [math.inf]))
 
 
 def table(rows: Sequence[Row]) -> str:
     """Rows in Markdown."""
     lines = [[*rows[0].settings, *COLUMNS]]
     for row in rows:
-        loss = f"{mean(row.losses):.4f}"
+        loss = f"{mean(row.losses):.4f}" if row.losses else "-"
         if len(row.losses) > 1:
             loss += f" ({min(row.losses):.4f} to {max(row.losses):.4f})"
-        numbers = str(len(row.losses)), loss, f"{row.characters_per_second:,.0f}", f"{row.parameters:,}"
+        numbers = str(len(row.runs)), loss, f"{row.characters_per_second:,.0f}", f"{row.parameters:,}"
         lines.append([*map(str, row.settings.values()), *numbers])
     return markdown_table(lines)
 

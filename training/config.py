@@ -124,13 +124,15 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type[T], values: object, name: str) -> T:
     """The dataclass `cls` of which `to_dict` made `values`, without trust in them: OmegaConf would resolve `${...}`.
 
-    Raises ValueError for anything else; it says where, from `name` on.
+    Fields that have a default may be missing, as those that an older version did not know. Raises ValueError for
+    anything else; it says where, from `name` on.
     """
-    names = [each.name for each in fields(cls)]  # type: ignore[arg-type] # a dataclass
-    if not isinstance(values, dict) or set(values) != set(names):
+    has_default = {each.name: each.default is not each.default_factory for each in fields(cls)}  # type: ignore[arg-type]
+    names, needed = list(has_default), {field for field, found in has_default.items() if not found}
+    if not isinstance(values, dict) or not needed <= set(values) <= set(names):
         raise ValueError(f"{name}: expected {', '.join(names)}, got {_shown(values)}")
     types = get_type_hints(cls)
-    return cls(**{field: _typed(types[field], values[field], f"{name}.{field}") for field in names})
+    return cls(**{field: _typed(types[field], value, f"{name}.{field}") for field, value in values.items()})
 
 
 def _typed(kind: Any, value: Any, name: str) -> Any:

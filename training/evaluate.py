@@ -23,7 +23,7 @@ def summed_loss(model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
 
 
 def evaluate(decoder: Decoder, sequences: Sequences, runtime: Runtime) -> float:
-    """Mean loss in nats/char over all characters of a split but the first, each scored once.
+    """Mean loss in nats/char over all characters of a split, or of each of its stretches, but the first, each once.
 
     A text is read in windows of one context that do not overlap, so a character has between one and `context`
     characters before it as its context: the same protocol as the mean over random windows that peers report. A line is

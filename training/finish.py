@@ -29,10 +29,10 @@ SAMPLE_LENGTH = 400  # characters
 
 def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime: Runtime) -> None:
     """Write `summary.json`, before anything that can fail; then score the test split, print samples and commands."""
-    directory, config = run.directory, run.record.config
+    directory, config, loss = run.directory, run.record.config, outcome.best_validation_loss
     summary = asdict(outcome) | {
         "parameters": parameters,
-        "bits_per_character": outcome.best_validation_loss / math.log(2),
+        "bits_per_character": None if loss is None else loss / math.log(2),
         "settings": run.record.settings,
         "seed": config.seed,
         "corpus_sha256": corpus.sha256,
@@ -46,7 +46,8 @@ def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime:
         summary |= {"test_loss": test_loss, "test_bits_per_character": test_loss / math.log(2)}
         _write(summary, directory / "summary.json")
     _print_samples(best, corpus, config.data.unit is Unit.line, config.seed)
-    print(f"best validation loss {outcome.best_validation_loss:.4f} nats/char; {outcome.seconds:.0f} s")
+    result = "no validation split" if loss is None else f"best validation loss {loss:.4f} nats/char"
+    print(f"{result}; {outcome.seconds:.0f} s")
     if corpus.test:
         bits = summary["test_bits_per_character"]
         print(f"its loss on the test split {summary['test_loss']:.4f} nats/char, {bits:.4f} bits/char")

@@ -31,7 +31,7 @@ READ_EVERY = 10  # steps between readings of the loss: each makes the host wait 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a run. Losses are in nats/char over the whole validation split."""
+    """The results of a run. Losses are in nats/char over the whole validation split, if there is one."""
 
     steps: int
     characters: int  # trained on, repetitions counted
@@ -39,14 +39,14 @@ class Outcome:
     characters_per_second: float  # of the training steps alone
     compiled: bool  # whether training steps were
     skipped_steps: int  # because loss or gradient was not finite
-    best_validation_loss: float
-    final_validation_loss: float
+    best_validation_loss: float | None
+    final_validation_loss: float | None
 
 
 def fit(
     decoder: Decoder,
     batches: Batches,
-    validation: Sequences,
+    validation: Sequences | None,
     config: TrainingConfig,
     runtime: Runtime,
     board: Board,
@@ -55,6 +55,7 @@ def fit(
 ) -> Outcome:
     """Train `decoder` on `batches`; evaluate on `validation`, log and save as often as `config` says.
 
+    Without validation the last checkpoint is the best.
     Resumes from the `last` checkpoint, if there is one, as if there had been no interruption. Raises Interrupted after
     a signal, and UserError when training has diverged or its end could not be saved.
     """
@@ -66,9 +67,11 @@ def fit(
     decoder.train()
     with noted_signals() as signals, closing(Progress(config.steps, state)) as progress:
 
-        def save(name: str) -> None:
-            checkpoints.save(name, learner, progress.update_state(), progress.print)
+        def save(*names: str) -> None:
+            for name in names:
+                checkpoints.save(name, learner, progress.update_state(), progress.print)
 
+        latest = (LAST, BEST) if validation is None else (LAST,)
         with progress.paused():
             if not last:
                 with runtime.autocast():
@@ -76,7 +79,7 @@ def fit(
                     board.pictures(0, decoder)
                 board.positions(0, decoder)
                 board.flush()
-                save(LAST)
+                save(*latest)
             first = next(batches(0).split(config.micro_batch_size or config.batch_size))
             uncompiled = runtime.ranks.wrap_ddp(decoder)
             model = compiled(uncompiled, lambda model: summed_loss(model, first, runtime), runtime, progress.print)
@@ -90,19 +93,19 @@ def fit(
             evaluation_due = step % config.evaluate_every == 0 or step == config.steps
             if step % READ_EVERY == 0 or evaluation_due:
                 board.training(step, progress.read(), rate)
-            if evaluation_due:
+            if evaluation_due and validation is not None:
                 with progress.paused():
-                    state.validation_loss = validation_loss = evaluate(decoder, validation, runtime)
+                    state.validation_loss = evaluate(decoder, validation, runtime)
             if has_diverged(state, evaluated=evaluation_due):
                 state = roll_back(learner, batches, config, board, checkpoints, progress)
                 continue
             if evaluation_due:
                 with progress.paused():
-                    state.compare_with_best()
-                    board.validation(step, validation_loss, decoder)
-                    if state.evaluations_since_best == 0:
+                    is_best = state.compare_with_best()
+                    board.validation(step, state.validation_loss, decoder)
+                    if is_best:
                         save(BEST)
-                    progress.print_evaluation(validation_loss)
+                    progress.print_evaluation()
             if board.pictures_due(step, evaluation_due):
                 with progress.paused(), runtime.autocast():
                     board.pictures(step, decoder)
@@ -114,7 +117,7 @@ def fit(
             if evaluation_due or interruption or save_due:
                 with progress.paused():
                     board.flush()
-                    save(LAST)
+                    save(*latest)
                 saved_at = progress.seconds()
             if interruption:
                 checkpoints.check_saved()
@@ -123,8 +126,6 @@ def fit(
             progress.print(f"stopped: no better validation loss in the last {config.patience} evaluations")
         progress.update_state()
     checkpoints.check_saved()
-    assert state.validation_loss is not None
-    assert state.best_validation_loss is not None
     return Outcome(
         steps=state.step,
         characters=state.characters,

@@ -73,14 +73,14 @@ class Progress:
         self.state.seconds, self.state.training_seconds = self.seconds(), self.training_seconds()
         return self.state
 
-    def print_evaluation(self, validation: float) -> None:
-        """Print a line that stays; `validation`: the loss in nats/char."""
-        step = self.state.step
+    def print_evaluation(self) -> None:
+        """Print a line that stays, with the validation loss if there is one."""
+        step, loss = self.state.step, self.state.validation_loss
+        validation = "" if loss is None else f"validation {loss:.4f} nats/char ({loss / math.log(2):.4f} bits)  "
         left = self.seconds() / step * (self._steps - step)
         self.print(
             f"step {step:>{len(str(self._steps))}}/{self._steps}  loss {self._reading.loss:.4f}  "
-            f"validation {validation:.4f} nats/char ({validation / math.log(2):.4f} bits)  "
-            f"{self._reading.characters_per_second:,.0f} characters/s  {tqdm.format_interval(left)} left"
+            f"{validation}{self._reading.characters_per_second:,.0f} characters/s  {tqdm.format_interval(left)} left"
         )
 
     def print(self, line: str) -> None:

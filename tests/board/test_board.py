@@ -42,6 +42,7 @@ def test_curves_are_in_the_event_file(trained: tuple[EventAccumulator, Outcome])
     event, outcome = trained
     validation = event.Scalars("loss/validation")
     assert [e.step for e in validation] == [20, 40]
+    assert outcome.final_validation_loss is not None
     assert validation[-1].value == pytest.approx(outcome.final_validation_loss)
     bits = event.Scalars("bits_per_character/validation")[-1].value
     assert bits == pytest.approx(outcome.final_validation_loss / math.log(2))

@@ -49,6 +49,15 @@ def test_every_problem_is_reported_together() -> None:
     assert all("expected" in problem and "got" in problem for problem in problems)
 
 
+def test_what_needs_validation_or_windows_is_refused_without() -> None:
+    assert composed("data.validation_fraction=0", "data.test_fraction=0.1").problems() == []
+    wrong = "data.validation_fraction=0", "training.patience=3", "data.unit=line", "data.split=blocks"
+    assert [problem.partition(", got")[0] for problem in composed(*wrong).problems()] == [
+        "training.patience: expected null with data.validation_fraction=0",
+        "data.split: expected it without data.unit=line, which splits at random",
+    ]
+
+
 def test_validation_and_test_split_leave_something_to_train_on() -> None:
     (problem,) = composed("data.validation_fraction=0.5", "data.test_fraction=0.5").problems()
     assert problem.startswith("data.validation_fraction, data.test_fraction: expected less than 1 together, got 0.5")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -52,6 +53,19 @@ def test_a_preset_that_is_a_sweep_stands_alone_and_its_values_are_checked() -> N
 
 def test_a_range_without_steps_is_left_to_the_sweeper() -> None:
     assert problems("model.dropout=interval(0,0.5)", "model.heads=choice(1,2)") == []
+
+
+def test_a_search_by_validation_loss_needs_one() -> None:
+    assert problems("seed=0,1", "data.validation_fraction=0") == []
+    with patch.object(cli.sweep, "compose", lambda *given: searched(compose(*given))):
+        (problem,) = problems("seed=0,1", "data.validation_fraction=0,0.1")
+    assert problem == "data.validation_fraction: expected more than 0 for a search by validation loss, got 0"
+
+
+def searched(composed: Any) -> Any:
+    """As hydra/sweeper=optuna, which may not be installed."""
+    composed.hydra.runtime.choices["hydra/sweeper"] = "optuna"
+    return composed
 
 
 def test_failed_jobs_are_named_with_their_reasons_once(tmp_path: Any) -> None:

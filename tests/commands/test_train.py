@@ -153,6 +153,32 @@ def test_the_test_split_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Pa
     assert summary["test_loss"] == pytest.approx(evaluate(best, test, runtime), rel=1e-5)
 
 
+def test_a_run_without_validation_says_so_and_can_be_sampled_from(tmp_path: Path) -> None:
+    done = call(*TINY, "data.validation_fraction=0", "data.test_fraction=0.1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "no validation split: no validation loss, no early stopping, and the last checkpoint is the best" in done.stdout
+    )
+    assert re.search(r"^no validation split; \d+ s\nits loss on the test split ", done.stdout, re.M)
+    (file,) = tmp_path.glob("runs/*/*/summary.json")
+    summary = json.loads(file.read_text())
+    losses = [summary[f"{name}_validation_loss"] for name in ("best", "final")]
+    assert [*losses, summary["bits_per_character"]] == [None] * 3
+    sampled = call("length=5", command="sample", folder=tmp_path)
+    assert (sampled.returncode, len(sampled.stdout)) == (0, 6), sampled.stderr
+
+
+def test_a_validation_split_of_another_kind_is_said_once_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a b c\n" * 400 + "xyz\n" * 50)
+    remark = "         150 of 260 validation characters never occur in training; data.split=blocks"
+    found = [
+        call(*TINY, "data.path=text", *more, folder=tmp_path).stdout
+        for more in ([], ["data.split=blocks", "hydra.run.dir=blocks"])
+    ]
+    assert [text.count(remark) for text in found] == [1, 0]
+    assert "text     2,600 characters, 8 distinct; in 10 blocks, with 26 characters of each for validation" in found[1]
+
+
 def test_the_summary_is_there_before_what_can_fail_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Path) -> None:
         raise OSError("the disk is gone")

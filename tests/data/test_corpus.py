@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from board.probes import choose_probes
 from conf.schema import CONF
-from data.config import DataConfig, LongLines, Source, Unit
+from data.config import DataConfig, LongLines, Source, Split, Unit
 from data.corpus import Corpus
 from data.encode import Encoded
 from data.vocabulary import Vocabulary
@@ -22,6 +23,7 @@ def test_the_end_of_the_text_is_for_validation_and_the_very_end_for_the_test() -
     text = "".join(chr(97 + i % 26) for i in range(1000))
     corpus = Corpus.of(text, config(validation_fraction=0.15, test_fraction=0.2), context=8)
     assert corpus.test is not None
+    assert corpus.validation is not None
     parts = (corpus.training, corpus.validation, corpus.test)
     assert [corpus.vocabulary.decode(part.ids) for part in parts] == [text[:650], text[649:800], text[799:]]
     assert corpus.vocabulary.decode(corpus.validation.probe(10)) == text[650:660]
@@ -29,6 +31,33 @@ def test_the_end_of_the_text_is_for_validation_and_the_very_end_for_the_test() -
     assert corpus.training_lines is None
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
     assert Corpus.of(text, config(), context=8).test is None
+
+
+@pytest.mark.parametrize("unit", Unit)
+def test_all_of_a_text_can_be_trained_on_but_for_a_test_split(unit: Unit) -> None:
+    for fraction in (0.0, 0.2):
+        corpus = Corpus.of(NAMES, config(unit=unit, validation_fraction=0.0, test_fraction=fraction), context=8)
+        assert corpus.validation is None
+        assert (corpus.test is None) == (fraction == 0)
+        length = len(corpus.training.ids) if unit is Unit.window else len(corpus.training)
+        assert length == round((149 if unit is Unit.window else 50) * (1 - fraction))
+        (name, ids), *_ = choose_probes(corpus, [], 8, 1, unit is Unit.line).items()
+        assert name == "training"
+        assert corpus.vocabulary.decode(ids) == NAMES[:8] if unit is Unit.window else "\n" + NAMES[:2]
+
+
+def test_validation_characters_that_never_occur_in_training_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.corpus.PIECE", 100)
+    text = "a b c\n" * 400 + "xyz\n" * 50
+    assert Corpus.of(text, config(), context=8).unseen() == ("150 of 260 validation characters never occur in training")
+    for other in (
+        Corpus.of("abc" * 400, config(), context=8),
+        Corpus.of(text, config(split=Split.blocks), context=8),
+        Corpus.of(text, config(validation_fraction=0.0), context=8),
+    ):
+        assert other.unseen() == ""
+    lines = Corpus.of("\n".join(map(chr, range(97, 117))), config(unit=Unit.line), context=8)
+    assert lines.unseen() == "2 of 4 validation characters never occur in training"
 
 
 @pytest.mark.parametrize("data", ["text8", "enwik8"])
@@ -39,6 +68,7 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
     ids = np.broadcast_to(np.uint8(0), 100_000_000)  # takes no memory
     corpus = Corpus._of_windows(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
     assert corpus.test is not None
+    assert corpus.validation is not None
     # The latter two with the character before them.
     lengths = [len(part.ids) for part in (corpus.training, corpus.validation, corpus.test)]
     assert lengths == [90_000_000, 5_000_001, 5_000_001]
@@ -68,6 +98,8 @@ NAMES = "\n".join(f"{a}{b}" for a in "abcdefghij" for b in "klmno")
 def test_lines_are_split_by_the_fractions() -> None:
     whole, corpus = (Corpus.of(NAMES, config(unit=Unit.line, test_fraction=part), context=8) for part in (0.0, 0.2))
     assert corpus.test is not None
+    assert corpus.validation is not None
+    assert whole.validation is not None
     assert [len(part) for part in (corpus.training, corpus.validation, corpus.test)] == [35, 5, 10]
     assert corpus.description == "50 lines, 16 distinct characters"
     assert corpus.validation.ids.tolist() == whole.validation.ids.tolist()  # the same lines, with a test or without
@@ -80,6 +112,7 @@ def test_lines_are_split_by_the_fractions() -> None:
 
 def test_the_probe_is_the_longest_validation_line() -> None:
     corpus = Corpus.of("\n".join("a" * n for n in range(1, 21)), config(unit=Unit.line), context=30)
+    assert corpus.validation is not None
     longest = max(len(line) for line in corpus.vocabulary.decode(corpus.validation.ids).split())
     assert corpus.vocabulary.decode(corpus.validation.probe(64)) == "\n" + "a" * longest
     assert corpus.vocabulary.decode(corpus.validation.probe(2)) == "\na"

@@ -52,6 +52,7 @@ def train(
     board: BoardConfig | None = None,
     last: Checkpoint | None = None,
     sequences: Sequences | None = None,
+    validated: bool = True,
     **changes: Any,
 ) -> tuple[Decoder, Outcome]:
     """Train a tiny decoder on `TEXT`, as one of the processes that there are: itself and what came of it."""
@@ -66,11 +67,12 @@ def train(
         learned = sequences or Windows(IDS[:256], model.config.context)
         batches = Batches(learned, config.batch_size, 0, ranks.rank, ranks.world_size)
         folder = CheckpointFolder(directory / "checkpoints", CHARACTERS, "0" * 64, ranks=ranks)
-        validation = Windows(IDS[255:], model.config.context)
+        validation = Windows(IDS[255:], model.config.context) if validated else None
         outcome = fit(model, batches, validation, config, chosen, shown, folder, last)
+        best = outcome.best_validation_loss
         shown.finish(
             outcome.steps,
             {"training.steps": 40, "model.attention": "multi"},
-            {"best_validation_loss": outcome.best_validation_loss},
+            {"steps": outcome.steps} if best is None else {"best_validation_loss": best},
         )
     return model, outcome

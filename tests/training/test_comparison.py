@@ -43,6 +43,13 @@ def test_the_table_says_how_far_seeds_are_apart(sweep: Path) -> None:
     assert len(heads) == len(first) == len(last)
 
 
+def test_runs_without_validation_are_last_and_have_no_loss(sweep: Path) -> None:
+    other = summary(0.0, "8", 0) | {"best_validation_loss": None}
+    (sweep / "0" / "summary.json").write_text(json.dumps(other))
+    assert compare(sweep)[-1].losses == []
+    assert [cell.strip() for cell in table(compare(sweep)).splitlines()[-1].split("|")[1:4]] == ["8", "1", "-"]
+
+
 def test_runs_that_differ_in_nothing_but_seeds_are_one_row(sweep: Path) -> None:
     for number in range(3, 7):
         (sweep / str(number) / "summary.json").unlink()

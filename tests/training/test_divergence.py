@@ -39,6 +39,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path: Path, monkey
     break_steps(monkeypatch, {5, 12, 13})
     _, outcome = train(tmp_path)
     assert (outcome.steps, outcome.skipped_steps) == (40, 3)
+    assert outcome.final_validation_loss is not None
     assert outcome.final_validation_loss < 0.5
     assert all(math.isfinite(loss) for _, loss in curves(tmp_path)["loss/training"])
 

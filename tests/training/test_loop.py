@@ -34,6 +34,7 @@ def test_a_run_learns_and_says_what_it_came_to(tmp_path: Path, capsys: pytest.Ca
     model, outcome = train(tmp_path)
     assert (outcome.steps, outcome.characters) == (40, 40 * 4 * 8)
     assert outcome.final_validation_loss == pytest.approx(evaluate(model, Windows(IDS[255:], 8), CPU))
+    assert outcome.best_validation_loss is not None
     assert outcome.best_validation_loss < 0.5 < math.log(8)
     assert 0 < outcome.characters / outcome.characters_per_second < outcome.seconds
     lines = capsys.readouterr().out.splitlines()
@@ -64,6 +65,7 @@ def test_every_scoring_learns_with_every_position(
     model = decoder(attention=[kind], scoring=scoring, position=position, layers=1)
     untrained = evaluate(model, Windows(IDS[255:], 8), CPU)
     _, outcome = train(tmp_path, model, steps=20, evaluate_every=20, board=BoardConfig(sample_length=0))
+    assert outcome.best_validation_loss is not None
     assert outcome.best_validation_loss < untrained - 0.5
     (maps,) = attention_maps(model, torch.from_numpy(IDS[:8].astype(np.int64)))
     assert maps.shape == (1 if kind == "single" else 2, 8, 8)

@@ -116,6 +116,18 @@ def test_a_run_stops_when_patience_ends_which_counts_on(
     assert capsys.readouterr().out.count("stopped: no better validation loss in the last 3 evaluations") == 2
 
 
+def test_without_validation_the_last_checkpoint_is_the_best_at_any_time(
+    compared: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared(13, validated=False)  # interrupted between evaluations, and resumed
+    folder = tmp_path / "parted" / "checkpoints"
+    assert content(folder / "best.safetensors") == content(folder / "last.safetensors")
+    found = curves(tmp_path / "parted")
+    assert "loss/validation" not in found
+    assert [step for step, _ in found["sample/text_summary"]] == [20, 40]
+    assert "validation" not in capsys.readouterr().out
+
+
 def fail(*_: Any) -> None:
     raise MemoryError
 
@@ -181,4 +193,5 @@ def test_a_finished_run_stays_as_it_is_or_may_be_given_more_steps(tmp_path: Path
     assert (longer.steps, longer.characters) == (60, 60 * 4 * 8)
     assert longer.seconds > outcome.seconds
     assert [step for step, _ in curves(tmp_path)["loss/validation"]] == [20, 40, 60]
-    assert not math.isnan(longer.final_validation_loss)
+    assert longer.final_validation_loss is not None
+    assert math.isfinite(longer.final_validation_loss)

@@ -9,10 +9,10 @@ import pytest
 
 from cli.compose import compose, initialize, names, register, typed
 from conf.schema import TrainConfig
-from data.config import Source
+from data.config import Source, Split
 from errors import UserError
 from model.config import PositionKind
-from training.config import Device
+from training.config import Device, to_dict
 from training.run import Job, Record, init_from_config, merge_for_resume
 from training.run_folder import claimed, has_run, newest_run
 
@@ -65,11 +65,21 @@ def test_every_difference_is_named() -> None:
         "seed=1": "was 0",
         "model.dropout=0.1": "was 0.0",
         "training.patience=3": "was None",
+        "data.split=blocks": "was tail",
     }
     with pytest.raises(UserError) as error:
         resumed([], list(differences))
     named = ", ".join(f"{override} ({why})" for override, why in differences.items())
     assert str(error.value) == f"resume: expected what the run was started with, got {named}"
+
+
+def test_a_record_of_a_version_that_lacked_a_setting_has_its_default() -> None:
+    values = to_dict(record("data.validation_fraction=0.2"))
+    del values["config"]["data"]["split"]
+    assert Record.restore(values, TrainConfig).config.data.split is Split.tail
+    del values["config"]["seed"]
+    with pytest.raises(ValueError, match=r"run\.config: expected .*seed"):
+        Record.restore(values, TrainConfig)
 
 
 def test_weights_fix_the_shape_of_what_begins_with_them() -> None:
