@@ -8,8 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data.config import DataConfig, LongLines
-from data.encode import BAR_DELAY, Encoded
-from data.sources import PIECE
+from data.encode import Encoded
+from data.text import BAR_DELAY, PIECE
 from data.vocabulary import Vocabulary
 from errors import UserError
 
