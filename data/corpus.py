@@ -59,7 +59,7 @@ class Corpus:
                 )
         start, end = lengths["training"], length - test
         return cls(
-            text.vocabulary,
+            Vocabulary(text.vocabulary.characters, config.encoding == "bytes"),
             training=Windows(text.ids[:start], context),
             validation=Windows(text.ids[start - 1 : end], context),
             test=Windows(text.ids[end - 1 :], context) if test else None,
@@ -85,7 +85,7 @@ class Corpus:
         line_break = int(vocabulary.encode(LINE_BREAK)[0])
         training, validation, test = (Lines(vocabulary.encode(join(part)), context, line_break) for part in parts)
         return cls(
-            vocabulary,
+            Vocabulary(vocabulary.characters, config.encoding == "bytes"),
             training,
             validation,
             test=test if config.test_fraction else None,
