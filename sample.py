@@ -22,7 +22,7 @@ def main(config: SampleConfig, _: object) -> None:
     # Imported here, as torch is slow to import and --help does not need it.
     from data.vocabulary import Vocabulary
     from sampling.output import check_writable, open_output
-    from sampling.prompt import read_prompt
+    from sampling.prompt import as_text, read_prompt
     from sampling.score import score, sequences_to_score
     from sampling.stream import write_samples
     from training.checkpoint import load_checkpoint
@@ -34,8 +34,9 @@ def main(config: SampleConfig, _: object) -> None:
         check_writable(config.output)
     file = find_checkpoint(config.checkpoint)
     checkpoint = load_checkpoint(file)
-    vocabulary, lines = Vocabulary(checkpoint.vocabulary), checkpoint.training_lines is not None
-    prompt, note = vocabulary.fitted(given.replace("\r\n", "\n") if lines else given, config.unknown)
+    vocabulary, lines = Vocabulary(checkpoint.vocabulary, checkpoint.is_bytes), checkpoint.training_lines is not None
+    given = given if vocabulary.is_bytes else as_text(given, config.prompt_file)
+    prompt, note = vocabulary.fitted(given, config.unknown)
     if given and not prompt:
         raise UserError("prompt: expected at least one character of the vocabulary, got none")
     context = checkpoint.model.context
@@ -43,10 +44,10 @@ def main(config: SampleConfig, _: object) -> None:
     decoder, reason = prepare_for_sampling(checkpoint.decoder(), config.runtime, rows)
     status = f"{file}, trained for {checkpoint.step} steps; on {reason}" + (f"\nprompt: {note}" if note else "")
     if config.score:
-        text, sequences = sequences_to_score(prompt, vocabulary, context, lines)
+        characters, sequences = sequences_to_score(prompt, vocabulary, context, lines)
         print_status(status)
         with open_output(config.output) as out:
-            scored = score(text, sequences, decoder)
+            scored = score(characters, sequences, decoder, vocabulary)
             out.write(scored.as_json() if config.output and config.output.endswith(".jsonl") else scored.as_text())
     else:
         request = make_request(config, prompt, decoder, vocabulary, checkpoint)
@@ -80,7 +81,7 @@ def make_request(
         ids = vocabulary.encode(prompt or vocabulary.opening, "prompt").tolist()
     else:
         training_lines = checkpoint.training_lines.numpy()
-        prompt = prompt.rstrip("\r\n")
+        prompt = prompt.rstrip("\n")
         ids = line_beginning(prompt, vocabulary, decoder.config.context, "prompt")
         stops.append(ids[:1])
         length = min(length or sys.maxsize, positions_left(decoder, ids))

@@ -1,15 +1,16 @@
 """Text for a terminal: control characters are shown, never obeyed."""
 
+import codecs
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_ESCAPES |= {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}  # no UTF-8, as PEP 383 has it
 
 
 class Writer(Protocol):
@@ -20,20 +21,31 @@ class Writer(Protocol):
     def flush(self) -> None: ...
 
 
-@dataclass(frozen=True)
 class _Terminal:
-    stream: TextIO
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self._decoder = stream, codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def write(self, text: str, /) -> int:
-        return self.stream.write(visible(text))
+        # The bytes of a character may come one by one.
+        return self.stream.write(visible(self._decoder.decode(text.encode("utf-8", "surrogateescape"))))
 
     def flush(self) -> None:
         self.stream.flush()
 
 
 def visible(text: str) -> str:
-    r"""`text` with its control characters, but for newline and tab, as Python writes them: `\x1b`, `\r`, `\x9b`."""
-    return text.translate(_CONTROLS)
+    r"""`text` with control characters but newline and tab, and what is no UTF-8, as escapes: `\x1b`, `\r`, `\xd0`."""
+    return text.translate(_ESCAPES)
+
+
+def quoted(text: str) -> str:
+    r"""`text` as Python writes it, but what is no UTF-8 as `\xd0`."""
+    return repr(text).replace(r"\udc", r"\x")
+
+
+def one_line(text: object) -> str:
+    """`text` from a file or about one, as a terminal may show it: ASCII, at most 300 characters."""
+    return ascii(" ".join(str(text).split()))[1:-1][:300]
 
 
 def escaped(path: str | Path) -> str:

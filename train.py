@@ -64,7 +64,7 @@ def train(run: Run) -> float | None:
     vocabulary = corpus.vocabulary
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
-    opening = vocabulary.encode(vocabulary.opening).tolist()
+    opening, unit = vocabulary.encode(vocabulary.opening).tolist(), vocabulary.unit
     probes = choose_probes(corpus, config.board.probe, model.context, model.all_heads(), lines)
 
     print(visible(f"text     {corpus.description}, from {config.data.path or config.data.source}"))
@@ -85,7 +85,7 @@ def train(run: Run) -> float | None:
         if (model.scoring, model.position) == (ScoringKind.mean, PositionKind.rotary):
             print("         mean scoring has no queries to rotate: the causal mask alone tells positions apart")
         if run.initial:
-            print(f"         begun with {config.init_from}: {transfer(run.initial, decoder, vocabulary.characters)}")
+            print(f"         begun with {config.init_from}: {transfer(run.initial, decoder, vocabulary.tokens)}")
         print(f"runs on  {runtime.reason}\nfolder   {run.directory}", flush=True)
         if last:
             print(
@@ -93,7 +93,7 @@ def train(run: Run) -> float | None:
             )
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
-        shown = run.directory, config.board, vocabulary.characters, probes, opening, opening[0] if lines else None
+        shown = run.directory, config.board, vocabulary.tokens, probes, opening, opening[0] if lines else None, unit
         with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else SilentBoard()) as board:
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))

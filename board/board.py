@@ -21,6 +21,7 @@ from board.writer import EventWriter
 from model.decoder import Decoder
 from model.position import LearnedPosition
 from sampling.completion import complete
+from terminal import visible
 
 SNAPSHOTS = 40  # at most in a run, unless the user asks otherwise
 ATTENTION_TAG = "attention/layers_down_heads_across"
@@ -49,12 +50,14 @@ class Board:
         probes: Mapping[str, Sequence[int]],
         prompt: Sequence[int],
         end: int | None = None,
+        unit: str = "character",
     ) -> None:
-        """`characters`: the vocabulary. `probes`: ids of the texts whose attention is shown, by name; curves and
-        pictures are of the first. `prompt`: ids that samples continue, up to the id `end`.
+        """`characters`: the vocabulary's tokens. `probes`: ids of the texts whose attention is shown, by name; curves
+        and pictures are of the first. `prompt`: ids that samples continue, up to the id `end`.
         """
         self.writer = EventWriter(directory, say=tqdm.write)
         self.config, self.characters, self.probes, self.prompt, self.end = config, characters, probes, prompt, end
+        self.unit = unit
         self._background = ThreadPoolExecutor(max_workers=1)
         self._latest: Future[None] | None = None  # of the background's tasks
 
@@ -162,14 +165,15 @@ class Board:
             self.writer.add_summary(summary_of(name, snapshot), step)
 
     def _decode(self, ids: Sequence[int]) -> str:
-        return "".join(self.characters[i] for i in ids)
+        tokens = "".join(self.characters[i] for i in ids)
+        return tokens.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")  # joins bytes
 
     def _scalar(self, tag: str, value: float, step: int) -> None:
         self.writer.add_summary(scalar(tag, value), step)
 
     def _loss(self, split: str, nats: float, step: int) -> None:
         self._scalar(f"loss/{split}", nats, step)
-        self._scalar(f"bits_per_character/{split}", nats / math.log(2), step)
+        self._scalar(f"bits_per_{self.unit}/{split}", nats / math.log(2), step)
 
 
 class SilentBoard(Board):
@@ -189,4 +193,4 @@ def picture_of(layers: Sequence[np.ndarray]) -> Summary:
 
 def verbatim(tag: str, content: str) -> Summary:
     """A text that is shown unchanged: nothing inside an indented block of Markdown can close it."""
-    return text(tag, "\n".join("    " + line for line in content.split("\n")))
+    return text(tag, "\n".join("    " + line for line in visible(content).split("\n")))

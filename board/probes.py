@@ -24,10 +24,11 @@ def choose_probes(corpus: Corpus, texts: Sequence[str], context: int, heads: int
     for number, text in enumerate(texts, 1):
         if lines:
             ids = line_beginning(text, corpus.vocabulary, context, "board.probe")
-        elif len(text) > context:
-            raise UserError(f"board.probe: expected at most model.context={context} characters, got {len(text)}")
         else:
             ids = corpus.vocabulary.encode(text, "board.probe").tolist()
+            if len(ids) > context:
+                unit = corpus.vocabulary.unit
+                raise UserError(f"board.probe: expected at most model.context={context} {unit}s, got {len(ids)}")
         if len(ids) > (longest := largest_text(heads)):
             raise UserError(f"board.probe: expected at most {longest} characters with {heads} heads, got {len(ids)}")
         probes[f"probe_{number}"] = ids

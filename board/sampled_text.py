@@ -38,7 +38,7 @@ def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary,
     contexts = [text[window] for text in texts for window in windows(len(text), length)]
     with closing(EventWriter(folder)) as writer:
         for step, context in enumerate(contexts[:MAX_CONTEXTS]):
-            [snapshot] = take(decoder, [torch.tensor(context, device=device)], vocabulary.characters)
+            [snapshot] = take(decoder, [torch.tensor(context, device=device)], vocabulary.tokens)
             writer.add_summary(summary_of("text", snapshot), step)
             layers = np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1])
             writer.add_summary(picture_of(layers), step)

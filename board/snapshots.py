@@ -29,7 +29,7 @@ LIKELIEST = 10  # next characters kept for each position
 
 
 def take(decoder: Decoder, texts: Sequence[Tensor], characters: str) -> list[Snapshot]:
-    """A snapshot of each text of ids (T,), in evaluation mode. `characters`: the vocabulary."""
+    """A snapshot of each text of ids (T,), in evaluation mode. `characters`: the vocabulary's tokens."""
     *captures, repeated = capture_each(decoder, [*texts, repeated_string(decoder)])
     pairs = zip(captures, texts, strict=True)
     return [_snapshot(maps, logits, ids, repeated[0], characters) for (maps, logits), ids in pairs]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.batches import Lines, Sequences, Windows
-from data.config import DataConfig, Split, Unit
+from data.config import BYTES, DataConfig, Split, Unit
 from data.encode import Encoded, encode, encode_once
 from data.lines import LINE_BREAK, split, usable_lines
 from data.sources import find_text
@@ -76,7 +76,7 @@ class Corpus:
             description += f"; in {blocks:,} blocks, with {validation:,} characters of each for validation"
         description += text.remark and f"; {text.remark}"
         return cls(
-            text.vocabulary,
+            Vocabulary(text.vocabulary.characters, config.encoding == BYTES),
             training=windows(0, start),
             validation=windows(start, end) if validation else None,
             test=windows(end, size) if test else None,
@@ -111,7 +111,7 @@ class Corpus:
             Lines(lines.where(part_of == number).encode(vocabulary), context, line_break) for number in range(3)
         )
         return cls(
-            vocabulary,
+            Vocabulary(vocabulary.characters, config.encoding == BYTES),
             training,
             validation=validation if config.validation_fraction else None,
             test=test if config.test_fraction else None,

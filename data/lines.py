@@ -117,10 +117,10 @@ def line_beginning(text: str, vocabulary: Vocabulary, context: int, name: str) -
 
     Raises UserError, which calls the text `name`, if it does not fit in one line, the context and the vocabulary.
     """
-    if LINE_BREAK in text or len(text) >= context:
+    if LINE_BREAK in text or len(vocabulary.to_characters(text)) >= context:
         raise UserError(
-            f"{name}: expected the beginning of one line, at most model.context - 1 = {context - 1} characters, "
-            f"got {text[:100]!r}"
+            f"{name}: expected the beginning of one line, at most model.context - 1 = {context - 1} "
+            f"{vocabulary.unit}s, got {text[:100]!r}"
         )
     return vocabulary.encode(LINE_BREAK).tolist() + vocabulary.encode(text, name).tolist()
 

@@ -1,19 +1,33 @@
 """The file that samples and scores are written to: the old content stays until there is new text."""
 
+import io
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from data.vocabulary import Vocabulary
 from errors import UserError
 from terminal import Writer, shown_on
+
+EXACT: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}  # what is no UTF-8 byte for byte
 
 
 def open_output(output: str | None) -> AbstractContextManager[Writer]:
     """Standard output if `output` is None, or a text file. Raises UserError where that cannot be written."""
-    return nullcontext(shown_on(sys.stdout)) if output is None else closing(_LazyFile(output))
+    if output is not None:
+        return closing(_LazyFile(output))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(**EXACT)
+    return nullcontext(shown_on(sys.stdout))
+
+
+def text_fields(text: str, vocabulary: Vocabulary) -> dict[str, str]:
+    """`text` for JSON; of bytes also these in hexadecimal, as all readers take what is no UTF-8 as U+FFFD alone."""
+    content = text.encode("utf-8", "surrogateescape")
+    return {"text": content.decode("utf-8", "replace")} | ({"bytes": content.hex()} if vocabulary.is_bytes else {})
 
 
 def check_writable(output: str) -> None:
@@ -35,7 +49,7 @@ class _LazyFile:
 
     def write(self, text: str, /) -> None:
         with _explain(self.output):
-            self.file = self.file or Path(self.output).expanduser().open("w", encoding="utf-8", newline="\n")
+            self.file = self.file or Path(self.output).expanduser().open("w", **EXACT)
             self.file.write(text)
 
     def flush(self) -> None:

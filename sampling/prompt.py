@@ -9,14 +9,25 @@ from errors import UserError
 
 
 def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
-    """The prompt; empty if there is none. Raises UserError if its file cannot be read."""
+    """The prompt, or nothing; what is no UTF-8 is escaped (PEP 383). Raises UserError if it cannot be read."""
     if prompt_file is None:
         return prompt or ""
     try:
         content = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).expanduser().read_bytes()
-        text = io.TextIOWrapper(io.BytesIO(content), codec_of(content, "utf8")).read().removeprefix("\ufeff")
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
-        raise UserError(f"prompt_file: expected UTF-8 text in {prompt_file}, got: {error}") from error
-    if not text:
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"prompt_file: cannot read {prompt_file}: {error}") from error
+    if not content:
         raise UserError(f"prompt_file: expected at least one character in {prompt_file}, got none")
-    return text
+    return content.decode("utf-8", "surrogateescape")
+
+
+def as_text(prompt: str, prompt_file: str | None) -> str:
+    """A prompt for a model of characters: of a file the text. Raises UserError if that is no UTF-8."""
+    if prompt_file is None:
+        return prompt
+    content = prompt.encode("utf-8", "surrogateescape")
+    try:
+        return io.TextIOWrapper(io.BytesIO(content), codec_of(content, "utf8")).read().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        bad = f"byte 0x{content[error.start]:02x} at offset {error.start}"
+        raise UserError(f"prompt_file: expected UTF-8 text in {prompt_file}, got {bad}") from error

@@ -13,7 +13,7 @@ from data.vocabulary import Vocabulary
 from model.decoder import Decoder
 from sampling.completion import Completion, FinishReason, complete_stepwise, seed_batches
 from sampling.filters import SamplingParams
-from sampling.output import open_output
+from sampling.output import open_output, text_fields
 from terminal import Writer
 
 KNOWN, CUT = "\t(in the training set)", "\t(cut off)"  # appended to such a line
@@ -45,7 +45,7 @@ class SamplingRequest:
         """Whether the sample is a whole line of the training set."""
         if self.training_lines is None or sample.finish_reason is not FinishReason.stop:
             return False
-        return is_among(self.prompt + self.decode(sample), self.training_lines)
+        return is_among(self.vocabulary.to_characters(self.prompt + self.decode(sample)), self.training_lines)
 
 
 Formatter = Callable[[SamplingRequest, int, Completion], str]  # of the sample's index
@@ -67,8 +67,8 @@ def format_json(request: SamplingRequest, index: int, sample: Completion) -> str
     record = {
         "sample": index + 1,
         "seed": request.seed + index,
-        "prompt": request.prompt,
-        "text": request.decode(sample),
+        "prompt": text_fields(request.prompt, request.vocabulary)["text"],
+        **text_fields(request.decode(sample), request.vocabulary),
         "ended": str(sample.finish_reason or "interrupted"),
         "log_probabilities": [round(nats, 6) for nats in sample.log_probabilities],
     }
@@ -88,7 +88,7 @@ def write_samples(request: SamplingRequest, output: str | None) -> list[Completi
     try:
         with (
             open_output(output) as out,
-            tqdm(total=total, unit=" characters", leave=bool(output), disable=no_bar or None) as bar,
+            tqdm(total=total, unit=f" {request.vocabulary.unit}s", leave=bool(output), disable=no_bar or None) as bar,
         ):
             if streamed:
                 stream(request, out, bar, completions)

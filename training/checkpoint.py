@@ -19,6 +19,7 @@ from errors import UserError
 from files import replacing
 from model.config import DecoderConfig
 from model.decoder import Decoder
+from terminal import one_line
 from training.config import from_dict, to_dict
 from training.distributed import SINGLE_PROCESS, Ranks
 from training.optimizer import STATE_NAMES, Learner
@@ -42,6 +43,14 @@ class _Content:
     corpus_sha256: str
     run: dict[str, Any] = field(default_factory=dict)  # JSON values: the run's configuration and machine
     scaler: dict[str, int | float] = field(default_factory=dict)  # of fp16 gradients; empty in other precisions
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether its characters are bytes, as the run's configuration says."""
+        match self.run:
+            case {"config": {"data": {"encoding": "bytes"}}}:
+                return True
+        return False
 
 
 @dataclass(kw_only=True)
@@ -146,6 +155,8 @@ def _content(text: str) -> _Content:
     content.vocabulary.encode()  # it has no lone surrogates, which no file or terminal would take
     if not content.vocabulary or list(content.vocabulary) != sorted(set(content.vocabulary)):
         raise ValueError("a vocabulary that is not sorted and distinct")
+    if content.is_bytes and content.vocabulary[-1] > "\xff":
+        raise ValueError("bytes beyond 0xff")
     return content
 
 
@@ -183,11 +194,6 @@ def _digest(content: str, tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def one_line(text: object) -> str:
-    """`text` from a file or about one, as a terminal may show it: ASCII, at most 300 characters."""
-    return ascii(" ".join(str(text).split()))[1:-1][:300]
 
 
 @dataclass

@@ -15,7 +15,7 @@ from errors import UserError
 from files import replacing
 from sampling.completion import complete
 from sampling.filters import SamplingParams
-from terminal import command_line, relative, shown_on
+from terminal import command_line, relative, visible
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.device import Runtime
 from training.distributed import SINGLE_PROCESS
@@ -30,9 +30,10 @@ SAMPLE_LENGTH = 400  # characters
 def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime: Runtime) -> None:
     """Write `summary.json`, before anything that can fail; then score the test split, print samples and commands."""
     directory, config, loss = run.directory, run.record.config, outcome.best_validation_loss
+    unit = corpus.vocabulary.unit
     summary = asdict(outcome) | {
         "parameters": parameters,
-        "bits_per_character": None if loss is None else loss / math.log(2),
+        f"bits_per_{unit}": None if loss is None else loss / math.log(2),
         "settings": run.record.settings,
         "seed": config.seed,
         "corpus_sha256": corpus.sha256,
@@ -43,14 +44,14 @@ def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime:
     if corpus.test:
         alone = replace(runtime, ranks=SINGLE_PROCESS)  # the other ranks have ended
         test_loss = evaluate(best.decoder().to(runtime.device), corpus.test, alone)
-        summary |= {"test_loss": test_loss, "test_bits_per_character": test_loss / math.log(2)}
+        summary |= {"test_loss": test_loss, f"test_bits_per_{unit}": test_loss / math.log(2)}
         _write(summary, directory / "summary.json")
     _print_samples(best, corpus, config.data.unit is Unit.line, config.seed)
-    result = "no validation split" if loss is None else f"best validation loss {loss:.4f} nats/char"
+    result = "no validation split" if loss is None else f"best validation loss {loss:.4f} nats/{unit[:4]}"
     print(f"{result}; {outcome.seconds:.0f} s")
     if corpus.test:
-        bits = summary["test_bits_per_character"]
-        print(f"its loss on the test split {summary['test_loss']:.4f} nats/char, {bits:.4f} bits/char")
+        bits = summary[f"test_bits_per_{unit}"]
+        print(f"its loss on the test split {summary['test_loss']:.4f} nats/{unit[:4]}, {bits:.4f} bits/{unit[:4]}")
     runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory
     print("look inside: ", command_line("tensorboard", "--logdir", str(runs)))
     print("write more:  ", command_line("python", "sample.py", f"checkpoint={relative(directory)}"))
@@ -72,7 +73,7 @@ def _print_samples(best: Checkpoint, corpus: Corpus, lines: bool, seed: int) -> 
     params = SamplingParams(temperature=0.8)
     # Another seed than sample.py's default, which is to write something new.
     samples = complete(best.decoder(), opening, SAMPLE_LENGTH, end=end, count=count, params=params, seed=seed + 1)
-    print("", *map(corpus.vocabulary.decode, samples), "", sep="\n", file=shown_on(sys.stdout))
+    print(visible("\n".join(["", *map(corpus.vocabulary.decode, samples), ""])))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from errors import UserError
 from model.config import DecoderConfig, PositionKind
-from terminal import visible
+from terminal import quoted, visible
 from training.config import from_dict
 from training.run_folder import LAST, find_checkpoint, has_run
 
@@ -174,23 +174,25 @@ def init_from_config(initial: DecoderConfig, current: DecoderConfig, overrides: 
     return model
 
 
-def transfer(start: "Checkpoint", decoder: "Decoder", vocabulary: str) -> str:
+def transfer(start: "Checkpoint", decoder: "Decoder", tokens: str) -> str:
     """Initialise `decoder`, of the same shape, with the weights of `start`; returns what became of its characters.
 
-    Rows of the embedding and of the output layer are those of the same character; a character that `start` did not
-    know keeps the row that it has.
+    Rows of the embedding and of the output layer are those of the same token of the vocabulary: a byte that is not
+    ASCII is none of Latin-1. One that `start` did not know keeps the row that it has.
     """
-    ids = {character: i for i, character in enumerate(start.vocabulary)}
-    known = [i for i, character in enumerate(vocabulary) if character in ids]
-    theirs = [ids[vocabulary[i]] for i in known]
+    from data.vocabulary import Vocabulary
+
+    ids = {token: i for i, token in enumerate(Vocabulary(start.vocabulary, start.is_bytes).tokens)}
+    known = [i for i, token in enumerate(tokens) if token in ids]
+    theirs = [ids[tokens[i]] for i in known]
     weights = dict(start.weights)
     for name in ("embedding.weight", "output.weight"):
         rows = decoder.state_dict()[name].to("cpu", copy=True)
         rows[known] = weights[name][theirs]
         weights[name] = rows
     decoder.load_state_dict(weights)
-    added = [character for character in vocabulary if character not in ids]
-    dropped = sorted(ids.keys() - set(vocabulary))
+    added = [token for token in tokens if token not in ids]
+    dropped = sorted(ids.keys() - set(tokens))
     return f"{len(known)} characters mapped, {_counted(added)} added, {_counted(dropped)} dropped"
 
 
@@ -203,14 +205,14 @@ def changes(before: dict[str, str | int], now: dict[str, str | int]) -> str:
 
 def _counted(characters: Sequence[str]) -> str:
     more = "…" if len(characters) > LISTED else ""
-    return f"{len(characters)} ({''.join(characters[:LISTED])!r}{more})" if characters else "0"
+    return f"{len(characters)} ({quoted(''.join(characters[:LISTED]))}{more})" if characters else "0"
 
 
 def _scalar(setting: object) -> int | float | str:
-    """A setting as TensorBoard and JSON can hold it."""
+    """A setting as TensorBoard and JSON can hold it: neither takes what is no UTF-8."""
     if isinstance(setting, list):
-        return ", ".join(map(str, setting))
-    return setting if isinstance(setting, int | float) else str(setting)
+        return visible(", ".join(map(str, setting)))
+    return setting if isinstance(setting, int | float) else visible(str(setting))
 
 
 def _yaml(value: object) -> str:

@@ -133,9 +133,13 @@ function labels(tokens) {
   for (let position = 0; position < tokens.length; position += every) {
     const at = MARGIN + (position + 0.5) * unit;
     const text = all ? visible(tokens[position]) : String(position);
+    const long = all && text.length > 2; // a code: small, and upright where it would run into the next one
+    const font = { "font-size": long ? Math.min(size, 9) : size };
+    const upright = long && unit < 26;
+    const transform = `translate(${at + (upright ? 3 : 0)} ${MARGIN - (upright ? 15 : 6)}) rotate(${upright ? -90 : 0})`;
     named.push(
-      s("text", { x: at, y: MARGIN - 6, "font-size": size, class: "key" }, text),
-      s("text", { x: MARGIN - 5, y: at, "font-size": size, class: "query" }, text),
+      s("text", { transform, ...font, class: "key" }, text),
+      s("text", { x: MARGIN - 5, y: at, ...font, class: "query" }, text),
     );
   }
   return named;

@@ -53,6 +53,13 @@ def test_what_is_encoded_is_decoded_and_weights_to_within_their_steps(
         np.testing.assert_array_equal(found.metrics[name], values.astype(np.float32))
 
 
+@pytest.mark.parametrize(("length", "least", "most"), [(64, 0.97, 1.02), (1024, 0.89, 1.12)])
+def test_even_rows_sum_to_about_one_as_docs_analysis_says(length: int, least: float, most: float) -> None:
+    even = np.tril(np.ones((1, length, length), np.float32)) / np.arange(1, length + 1)[:, None]
+    sums = decode(encode(replace(made(["a"] * length, [1]), weights=even))).weights.sum(-1)
+    assert (round(sums.min(), 2), round(sums.max(), 2)) == (np.float32(least), np.float32(most))
+
+
 @given(positions=st.integers(0, 9), columns=st.integers(0, 5), size=st.floats(0, 1e6), seed=st.integers(0, 2**32))
 def test_an_encoding_is_decoded_to_within_its_steps(positions: int, columns: int, size: float, seed: int) -> None:
     values = size * np.random.default_rng(seed).uniform(-1, 1, (positions, columns))

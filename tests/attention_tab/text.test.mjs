@@ -42,6 +42,15 @@ test("halves of surrogate pairs are shown by their codepoint", () => {
   assert.deepEqual(shown("\ud800", "\udbff", "\udc00", "\udfff"), ["U+D800", "U+DBFF", "U+DC00", "U+DFFF"]);
 });
 
+test("bytes that are not ASCII are shown as in Python, and as characters in what is around", () => {
+  assert.deepEqual(shown("\udc80", "\udcd0", "\udcff"), ["\\x80", "\\xd0", "\\xff"]);
+  const byte = (/** @type {number} */ one) => String.fromCharCode(one < 128 ? one : 0xdc00 + one);
+  const tokens = [...Buffer.from("кa💀")].map(byte);
+  assert.deepEqual(surroundings(tokens, 1), { before: "\\xd0", after: "a💀" });
+  assert.deepEqual(surroundings(tokens, 4), { before: "кa\\xf0", after: "\\x92\\x80" });
+  assert.deepEqual(surroundings([..."a💀💀"], 0), { before: "", after: "💀💀" });
+});
+
 test("combining marks stand on a circle", () => {
   assert.deepEqual(shown("\u0301", "\u20dd", "\u0903", "\ufe0f", "\u{1d165}"), [
     "◌\u0301",

@@ -45,7 +45,7 @@ class Stream(io.TextIOWrapper):
 
     def text(self) -> str:
         content: Any = self.buffer
-        return bytes(content.getvalue()).decode()
+        return bytes(content.getvalue()).decode("utf-8", "surrogateescape")
 
 
 def call(

@@ -12,7 +12,7 @@ PIECES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_every_piece_of_code_runs_after_those_before_it(home: Path) -> None:
-    assert len(PIECES) == 8
+    assert len(PIECES) == 9
     with chdir(home), redirect_stdout(io.StringIO()) as out:
         exec("\n".join(PIECES), {})
     assert "bits/char" in out.getvalue()

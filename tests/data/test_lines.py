@@ -93,7 +93,7 @@ def test_a_beginning_of_a_line_is_behind_the_break_that_opens_it() -> None:
     for wrong in ("abc", "a\nb"):
         with pytest.raises(UserError, match=r"prompt: expected the beginning of one line, at most .* = 2 characters"):
             line_beginning(wrong, vocabulary, 3, "prompt")
-    with pytest.raises(UserError, match=r"prompt: expected characters .* at position 1"):
+    with pytest.raises(UserError, match=r"prompt: expected characters .* at column 2"):
         line_beginning("az", vocabulary, 3, "prompt")
 
 

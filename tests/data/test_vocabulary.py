@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,12 +23,33 @@ def test_an_unknown_character_is_named_with_codepoint_and_position_and_what_is_k
     with pytest.raises(UserError) as error:
         Vocabulary.of("abc").encode("ab😀a?", "prompt")
     assert str(error.value) == (
-        "prompt: expected characters of the vocabulary, got '\\U0001f600' (U+1F600) at position 2 (and at 1 more); "
+        "prompt: expected characters of the vocabulary, got '\\U0001f600' (U+1F600) at column 3 (and at 1 more); "
         "it holds 3: 'abc'"
     )
     for text in ("!", "b", "d"):  # below, between and above the known ones
-        with pytest.raises(UserError, match="position 0"):
+        with pytest.raises(UserError, match="at column 1;"):
             Vocabulary("ac").encode(text)
+    with pytest.raises(UserError, match="at line 2, column 3;"):
+        Vocabulary.of("ab\n").encode("a\nab☃b")
+
+
+@given(st.binary(min_size=1))
+def test_a_vocabulary_of_bytes_reads_and_writes_any_bytes(content: bytes) -> None:
+    vocabulary = Vocabulary("".join(map(chr, sorted(set(content)))), is_bytes=True)
+    text = content.decode("utf-8", "surrogateescape")
+    ids = vocabulary.encode(text)
+    assert (len(ids), vocabulary.decode(ids)) == (len(content), text)
+    assert "".join(vocabulary.tokens[i] for i in ids).encode("utf-8", "surrogateescape") == content
+    assert vocabulary.encode(vocabulary.opening).size == 1
+
+
+def test_bytes_that_a_vocabulary_lacks_are_named_as_such() -> None:
+    vocabulary = Vocabulary(" \xba\xd0", is_bytes=True)
+    message = r"got '\xbe' at line 1, byte 4 (and at 1 more); it holds 3: ' \xba\xd0'"
+    with pytest.raises(UserError, match=re.escape(f"prompt: expected bytes of the vocabulary, {message}")):
+        vocabulary.encode("ко\n", "prompt")
+    left_out = r"2 of 5 bytes were not in the vocabulary and were left out: '\n', '\xbe'"
+    assert vocabulary.fitted("ко\n", Unknown.skip) == ("к\udcd0", left_out)
 
 
 def test_text_opens_on_a_new_line_where_there_are_lines() -> None:

@@ -13,7 +13,7 @@ from training.checkpoint import Checkpoint
 from training.state import TrainingState
 
 
-def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) -> Checkpoint:
+def checkpoint(vocabulary: str, lines: list[str] | None = None, encoding: str = "utf8", **shape: Any) -> Checkpoint:
     config = DecoderConfig(**{"layers": 1, "heads": 2, "width": 8, "context": 8} | shape)
     return Checkpoint(
         model=config,
@@ -22,7 +22,7 @@ def checkpoint(vocabulary: str, lines: list[str] | None = None, **shape: Any) ->
         state=TrainingState(),
         corpus_sha256="0" * 64,
         training_lines=None if lines is None else torch.from_numpy(fingerprints(lines)),
-        run={"settings": {"seed": 0}, "ran_on": {"device": "cpu"}},
+        run={"settings": {"seed": 0}, "ran_on": {"device": "cpu"}, "config": {"data": {"encoding": encoding}}},
         optimizer_state={"adamw.exp_avg.embedding.weight": torch.zeros(len(vocabulary), config.width)},
     )
 
@@ -37,6 +37,8 @@ def several() -> list[Checkpoint]:
         checkpoint(" ae\u0301", scoring=ScoringKind.bilinear, position=PositionKind.sinusoidal, feed_forward=5),
         checkpoint("\n?\ufffd", lines=["?"], scoring=ScoringKind.mean, position=PositionKind.none, dropout=0.5),
         checkpoint("\0\n\x1b\U0010ffff", scoring=ScoringKind.distance, context=3),
+        checkpoint("\x1ba\x80\xd0\xff", encoding="bytes"),
+        checkpoint("\n?\xb0\xd0", lines=["\xd0\xb0"], encoding="bytes"),
     ]
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import sample
 from conf.schema import LARGEST_SEED, SampleConfig
 from data.config import Unknown
+from data.vocabulary import Vocabulary
 from errors import UserError
 from tests.fuzz.checkpoints import several
 from tests.fuzz.damage import any_text
@@ -54,7 +55,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def texts(model: int) -> st.SearchStrategy[str]:
     """Of the model's vocabulary, and sometimes of any characters."""
-    known = st.text(MODELS[model].vocabulary, min_size=1)
+    known = st.text(Vocabulary(MODELS[model].vocabulary, MODELS[model].is_bytes).tokens, min_size=1)
     return st.one_of(known, known.map(lambda text: text[:4]), known.map(lambda text: text * 99), known, any_text)
 
 
@@ -67,7 +68,9 @@ def configs(draw: st.DrawFn, models: Path, folder: Path) -> SampleConfig:
         case "prompt":
             given["prompt"] = draw(texts(number))
         case "file":
-            (folder / "prompt.txt").write_bytes(draw(texts(number)).encode("utf-8", "surrogatepass"))
+            (folder / "prompt.txt").write_bytes(
+                draw(texts(number)).encode("utf-8", "surrogateescape" if MODELS[number].is_bytes else "surrogatepass")
+            )
             given["prompt_file"] = str(folder / "prompt.txt")
         case "bytes":
             (folder / "prompt.txt").write_bytes(draw(st.binary()))
@@ -82,9 +85,10 @@ def check_json(lines: list[str], config: SampleConfig) -> None:
     records = [json.loads(line) for line in lines]
     assert len(records) == (1 if config.score else config.count)
     for record in records:
-        assert len(record["log_probabilities"]) == len(record["text"])
+        length = len(bytes.fromhex(record["bytes"]) if "bytes" in record else record["text"])
+        assert len(record["log_probabilities"]) == length
         assert all(nats < 1e-6 for nats in record["log_probabilities"])
-        assert config.score or len(record["text"]) <= (config.length or 0)
+        assert config.score or length <= (config.length or 0)
         assert config.score or not any(stop in record["text"] for stop in config.stop)
 
 

@@ -5,6 +5,7 @@ import pytest
 from tqdm import tqdm
 
 from data.lines import fingerprints
+from data.vocabulary import Vocabulary
 from sampling.completion import Completion, complete
 from sampling.stream import (
     CUT,
@@ -117,6 +118,13 @@ def test_lines_are_marked_if_they_are_known_or_cut_off() -> None:
     known = next(line for line in lines if 0 < len(line) < 3)
     found = written(request(**vars(given) | {"training_lines": fingerprints([known])}), format_line).splitlines()
     assert found == [line + (CUT if len(line) == 3 else KNOWN if line == known else "") for line in lines]
+
+
+def test_a_line_of_bytes_is_known_by_its_bytes() -> None:
+    given = request(vocabulary=Vocabulary("\n abd\xb0\xd0", is_bytes=True), prompt="а", ids=[0, 6, 5], stops=[[0]])
+    ids = complete(DECODER, given.ids, 30, end=0, seed=3)[0]
+    known = fingerprints(["\xd0\xb0" + "".join(given.vocabulary.characters[i] for i in ids)])  # as training has it
+    assert written(request(**vars(given) | {"training_lines": known}), format_line).endswith(KNOWN + "\n")
 
 
 def test_json_has_everything_of_a_sample() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.vocabulary import Vocabulary
 from errors import UserError
 from model.decoder import Decoder
 from tests.conftest import ROOT
@@ -144,6 +145,14 @@ def test_new_characters_keep_their_fresh_weights_and_many_are_named_in_part() ->
     many = "".join(map(chr, range(100, 200)))
     said = transfer(checkpoint(start, old), decoder(1, many), many)
     assert said == "0 characters mapped, 100 ('defghijklmnopqrstuvw'…) added, 2 ('bc') dropped"
+
+
+def test_a_byte_is_not_mapped_to_the_character_of_its_number() -> None:
+    given = checkpoint(decoder(0, "aÐ"), "aÐ")
+    said = transfer(given, decoder(1, "aÐ"), Vocabulary("aÐ", is_bytes=True).tokens)
+    assert said == r"1 characters mapped, 1 ('\xd0') added, 1 ('Ð') dropped"
+    given.run = {"config": {"data": {"encoding": "bytes"}}}
+    assert transfer(given, decoder(1, "aÐ"), "aÐ") == r"1 characters mapped, 1 ('Ð') added, 1 ('\xd0') dropped"
 
 
 def test_a_longer_context_takes_the_weights_too() -> None:

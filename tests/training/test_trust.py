@@ -157,6 +157,7 @@ def test_a_vocabulary_that_is_not_that_of_the_weights_is_refused(file: Path) -> 
     many = "".join(map(chr, range(0x80, 0x11000)))
     for wrong in ("", "abcdefg\ud800", "ba", "aa", CHARACTERS + "h", CHARACTERS[1:], many):
         refusal(changed(file, vocabulary=wrong))
+    refusal(changed(file, vocabulary=CHARACTERS[1:] + "\u0100", run={"config": {"data": {"encoding": "bytes"}}}))
 
 
 def test_tensors_that_are_not_those_of_the_model_are_refused(file: Path) -> None:
