@@ -63,6 +63,8 @@ def command_line(program: str, *arguments: str) -> str:
     file = Path(sys.executable).parent / program
     found = shutil.which(program)
     words = [program if found and Path(found) == file else str(relative(file)), *arguments]
+    if "UV_RUN_RECURSION_DEPTH" in os.environ:
+        words = ["uv", "run", program, *arguments]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 

@@ -21,7 +21,7 @@ FREE_TEXT, FREE_TEXTS = ("data.path", "resume", "init_from"), ("board.probe",)  
 def main(config: TrainConfig, job: Job) -> float | None:
     """Train as `config` says, as one of the ranks of a run.
 
-    Returns the best validation loss in nats/char, for a sweep; None without validation, or if it had finished before.
+    Returns the best validation loss in nats/char, for a sweep; None without validation.
     """
     from training.distributed import current_ranks, explain_lost_rank  # not above: help need not wait for torch
 
@@ -30,7 +30,7 @@ def main(config: TrainConfig, job: Job) -> float | None:
         run = ranks.broadcast(prepare_run(config, job) if ranks.is_first else None)
         if run.finished:
             print(f"finished: {relative(run.directory)}, {run.finished}")
-            return None
+            return run.last.state.best_validation_loss if run.last else None
         return train(run)
 
 
@@ -97,6 +97,8 @@ def train(run: Run) -> float | None:
         with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else SilentBoard()) as board:
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
+            elif config.board.probe != last.run["config"]["board"]["probe"]:
+                board.log_probes(last.step)
             outcome = fit(decoder, batches, corpus.validation, training, runtime, board, checkpoints, last)
             results = {key: value for key, value in asdict(outcome).items() if key != "compiled" and value is not None}
             board.finish(outcome.steps, record.settings, results)

@@ -73,8 +73,11 @@ class Board:
         """
         self.writer.purge(0)
         self.writer.add_summary(verbatim("config", config_text))
+        self.log_probes(0)
+
+    def log_probes(self, step: int) -> None:
         for name, ids in self.probes.items():
-            self.writer.add_summary(verbatim(f"attention/{name}", self._decode(ids)))
+            self.writer.add_summary(verbatim(f"attention/{name}", self._decode(ids)), step)
 
     def training(self, step: int, reading: Reading, learning_rate: float) -> None:
         self._loss("training", reading.loss, step)

@@ -2,12 +2,12 @@
 
 import math
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -18,15 +18,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cli.compose import VERSION_BASE, compose, folder_to_resume, initialize, names, parse, quote, register, typed
+from cli.compose import VERSION_BASE, compose, initialize, prepare_folder, register, typed
 from cli.mistakes import GROUPS, MISTAKES, JobError, Refusal, composing, describe, explain_os_error
 from cli.output import prepare_output
-from cli.sweep import FLAGS, prepare_sweep, take_failures, write_failure
+from cli.overrides import FLAGS, SWEEP_FLAGS, hint_at_escapes, names, parse, quote, quoting_hint, search_path
+from cli.ranks import check_ranks, is_first_rank, several_ranks
+from cli.sweep import prepare_sweep, reported, write_failure
 from conf.schema import CONF
 from errors import UserError
-from terminal import escaped, relative, visible
+from terminal import escaped, visible
 from training.run import Job
-from training.run_folder import claimed
+from training.run_folder import claimed, remove_empty
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class Command:
     """The command `name` around `main(config, job)`, whose result is what a sweep optimizes.
 
     A mistake of the user's ends the process with one line on standard error and exit code 2; any other error keeps its
-    traceback. Outside sweeps the values of the names in `free_text` are taken as they are typed, whatever commas,
-    colons or quotes they hold; so are those in `free_texts`, as lists of one text, unless they begin as lists do. A
-    command that `trains` keeps a folder for each run, sweeps, resumes and runs on several ranks; `after_sweep` gets
-    the folder of a sweep, however it ended.
+    traceback. The values of the names in `free_text` are taken as they are typed, whatever commas, colons or quotes
+    they hold, unless a sweep makes several of them; so are those in `free_texts`, as lists of one text, unless they
+    begin as lists do. A command that `trains` keeps a folder for each run, sweeps, resumes and runs on several ranks;
+    `after_sweep` gets the folder of a sweep, however it ended.
     """
 
     main: Callable[[Any, Job], Any]
@@ -52,73 +54,73 @@ class Command:
         prepare_output(keep_running=self.trains)
         # Hydra would print a part of the traceback and end with exit code 1; the error itself is wanted here.
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        # The one name that configurations, checkpoints and TensorBoard keep as text.
+        arguments = [escaped(each) if each.startswith("data.path=") else each for each in sys.argv[1:]]
+        sweeping = bool({*SWEEP_FLAGS, "hydra.mode=MULTIRUN"}.intersection(arguments))
         try:
             register()
+            quoted = [quote(each, self.free_text, self.free_texts, sweeping) for each in arguments]
+            given = search_path(quoted)
+            if any(each.startswith("-") and each not in FLAGS for each in given):
+                if is_first_rank():
+                    self._print(quoted)
+                return
+            check_ranks()
             if not several_ranks():
-                self._launch()
+                self._launch(given, sweeping)
             elif self.trains:
                 from training.distributed import run_ranks
 
-                run_ranks(self._launch)
+                run_ranks(partial(self._launch, given, sweeping))
             elif is_first_rank():  # the others have nothing to add
                 raise UserError("expected one process, got several; torchrun is for train.py")
         except (*MISTAKES, Refusal) as mistake:
             line = f"{self.name}.py: {describe(mistake, self.name)}"
+            line += quoting_hint(mistake, line, arguments, (*self.free_text, *self.free_texts) if sweeping else ())
             _end(2, visible(line.replace("\n", "\\n")) + "\n")
         except JobError as error:
             _end(1, str(error))
         except KeyboardInterrupt:
             _end(130, "\ninterrupted\n")
 
-    def _launch(self) -> None:
-        """Have Hydra compose the command line and call the job, or the jobs of a sweep. Raises MISTAKES."""
-        # The one name that configurations, checkpoints and TensorBoard keep as text.
-        arguments = [escaped(each) if each.startswith("data.path=") else each for each in sys.argv[1:]]
-        if FLAGS.isdisjoint(arguments):
-            arguments = [quote(each, self.free_text, self.free_texts) for each in arguments]
-        # Rank 0 alone has a folder: what Hydra writes on the others is dropped.
-        with explain_os_error(), nullcontext() if is_first_rank() else TemporaryDirectory() as nowhere:
-            if any(each.startswith("-") and each not in FLAGS for each in arguments):
-                sys.argv[1:] = arguments  # help, the configuration, or completion
-                with composing():
-                    hydra.main(config_path=CONF, config_name=self.name, **VERSION_BASE)(self._job)()
-            else:
-                with initialize():
-                    self._run(arguments, nowhere)
+    def _print(self, arguments: Sequence[str]) -> None:
+        """Have Hydra print help, the configuration, or completions. Raises MISTAKES."""
+        sys.argv[1:] = arguments
+        with explain_os_error(), composing():
+            hydra.main(config_path=CONF, config_name=self.name, **VERSION_BASE)(self._job)()
 
-    def _run(self, arguments: Sequence[str], nowhere: str | None) -> None:
+    def _launch(self, arguments: Sequence[str], multirun: bool) -> None:
         """Compose, settle the folder, and call the job, or the jobs of a sweep. Raises MISTAKES."""
         overrides = [each for each in arguments if each not in FLAGS]
         if not VERSION_BASE and "hydra/sweeper=optuna" in overrides:
             raise UserError(
                 "hydra/sweeper: expected one for Hydra 1.4, got optuna, which needs 1.3 (Python below 3.14)"
             )
-        sweep: Path | None = None
-        folder = Path(nowhere) if nowhere else None
-        multirun = len(overrides) < len(arguments)  # by a flag
-        if multirun or any(re.match(r"(experiment|hydra\.mode|resume)=", each) for each in overrides):
-            base = compose(
-                self.name, [each.input_line or "" for each in parse(overrides) if not each.is_sweep_override()]
-            )
-            multirun |= base.hydra.mode == RunMode.MULTIRUN  # by a preset
-            if multirun and not self.trains:
-                raise UserError("expected one set of values, got a sweep; only training sweeps")
-            if multirun and not nowhere:
-                folder = sweep = prepare_sweep(self.name, base, overrides)
-            elif self.trains and not nowhere:
-                folder = folder_to_resume(base, any(each.startswith("hydra.run.dir=") for each in overrides))
-        if folder:  # else Hydra names it
-            overrides += [quote(f"{name}={folder}", (name,)) for name in ("hydra.run.dir", "hydra.sweep.dir")]
-        application: Any = GlobalHydra.instance().hydra  # hydra.main would initialize another
-        launch, mode = (application.multirun, "MULTIRUN") if multirun else (application.run, "RUN")
-        try:
-            with composing():
-                launch(self.name, self._job, [*overrides, f"hydra.mode={mode}"])
-        finally:
-            if sweep and self.after_sweep:
-                self.after_sweep(sweep)
-        if sweep and (failures := take_failures(sweep)):
-            raise UserError("; ".join(failures))
+        if multirun and not self.trains:
+            raise UserError("expected one set of values, got a sweep; only training sweeps")
+        if is_first_rank():
+            hint_at_escapes(sys.argv[1:])
+        # Rank 0 alone has a folder: what Hydra writes on the others is dropped.
+        with explain_os_error(), nullcontext() if is_first_rank() else TemporaryDirectory() as nowhere, initialize():
+            folder = Path(nowhere) if nowhere else None
+            if self.trains:
+                base = compose(
+                    self.name, [each.input_line or "" for each in parse(overrides) if not each.is_sweep_override()]
+                )
+                multirun |= base.hydra.mode == RunMode.MULTIRUN  # by a preset
+                if not nowhere:
+                    folder = (prepare_sweep if multirun else prepare_folder)(self.name, base, overrides)
+            if folder:  # else Hydra names it
+                overrides += [quote(f"{name}={folder}", (name,)) for name in ("hydra.run.dir", "hydra.sweep.dir")]
+            application: Any = GlobalHydra.instance().hydra  # hydra.main would initialize another
+            launch, mode = (application.multirun, "MULTIRUN") if multirun else (application.run, "RUN")
+            report = reported(folder, self.after_sweep) if multirun and folder and not nowhere else nullcontext()
+            try:
+                with report, composing():
+                    launch(self.name, self._job, [*overrides, f"hydra.mode={mode}"])
+            finally:
+                if folder:
+                    remove_empty(folder)
 
     def _job(self, composed: DictConfig) -> Any:
         """Called by Hydra with each configuration, in a sweep maybe in other processes."""
@@ -139,9 +141,7 @@ class Command:
             return result
         except MISTAKES as mistake:
             reason = describe(mistake, self.name)
-            if not (made := relative(job.directory)).is_absolute():
-                with suppress(OSError):  # at the first folder above that is not empty
-                    os.removedirs(made)
+            remove_empty(job.directory)
             if not in_sweep:
                 raise Refusal(reason) from mistake
             print(f"failed   {visible(reason)}", flush=True)
@@ -149,15 +149,6 @@ class Command:
             return math.inf
         except Exception:
             raise JobError(traceback.format_exc()) from None
-
-
-def several_ranks() -> bool:
-    """Whether torchrun has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def is_first_rank() -> bool:
-    return not several_ranks() or os.environ["RANK"] == "0"
 
 
 def _end(code: int, text: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -10,16 +10,15 @@ from traceback import format_tb
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cli.mistakes import composing
+from cli.overrides import as_typed
 from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
 from errors import UserError
 from training.run import AUTO
-from training.run_folder import has_run, newest_run
+from training.run_folder import has_run, make_folder, newest_run
 
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}  # Hydra 1.4 deprecates it
 
@@ -60,38 +59,18 @@ def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
     except (AttributeError, TypeError) as error:  # "+name=value" gets this far
         raise UserError(f"there is no such name: {error}") from error
     assert isinstance(config, TrainConfig | SampleConfig)
-    return config
+    return as_typed(config)
 
 
-def parse(arguments: Iterable[str]) -> list[Override]:
-    """The overrides on a command line. Raises MISTAKES."""
-    with composing():
-        return OverridesParser.create().parse_overrides(list(arguments))
-
-
-def names(overrides: Iterable[str]) -> list[str]:
-    """The names that a command line sets."""
-    return [override.get_key_element().lstrip("+~") for override in parse(overrides)]
-
-
-def quote(argument: str, free_text: Iterable[str], free_texts: Iterable[str] = ()) -> str:
-    """Quote the value of `name=value` for Hydra's grammar if it is free text."""
-    name, equals, value = argument.partition("=")
-    listed = name in free_texts and not value.startswith("[")
-    if not (listed or name in free_text) or not equals or value == "null":
-        return argument
-    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # no interpolation
-    value = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + match[2].replace("'", r"\'"), value)
-    return f"{name}=['{value}']" if listed else f"{name}='{value}'"
-
-
-def folder_to_resume(config: DictConfig, in_run_dir: bool) -> Path | None:
-    """The folder of the run that `resume` names; None if there is none, or if hydra.run.dir names it."""
-    if config.resume is None or (config.resume == AUTO and in_run_dir):
-        return None
-    if config.resume == AUTO:
-        return newest_run(Path("runs") / config.name, "*")
-    if in_run_dir:
+def prepare_folder(_: str, config: DictConfig, overrides: Sequence[str]) -> Path | None:
+    """The folder of the run that `resume` names, or else a new one; None if hydra.run.dir names it."""
+    named = any(each.startswith("hydra.run.dir=") for each in overrides)
+    if config.resume in (None, AUTO):
+        if named:
+            return None
+        newest = newest_run(Path("runs") / config.name, "*") if config.resume else None
+        return newest or make_folder(Path(config.hydra.run.dir))
+    if named:
         raise UserError(
             "resume: expected a run's folder there or in hydra.run.dir, got both; with the latter, give auto"
         )

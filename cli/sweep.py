@@ -1,24 +1,30 @@
 """Sweeps: what is checked before the first job, and what jobs in other processes need and report."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cli.compose import compose, parse, typed
+from cli.compose import compose, typed
 from cli.mistakes import MISTAKES, describe
+from cli.overrides import parse
 from conf.schema import CONF
 from errors import UserError
-
-FLAGS = {"-m", "--multirun"}
+from terminal import command_line, relative
+from training.run import AUTO
+from training.run_folder import make_folder, remove_empty
 
 
 def prepare_sweep(command: str, base: DictConfig, arguments: Sequence[str]) -> Path:
     """The folder of a sweep, after which its jobs can run, also in other processes. Raises UserError at a mistake."""
-    if base.resume is not None:
-        raise UserError(f"resume: expected one run, got a sweep with resume={base.resume}")
+    named = any(each.startswith(("hydra.sweep.dir=", "hydra.run.dir=")) for each in arguments)
+    if base.resume is not None and not (named and base.resume == AUTO):
+        expected = "one run, or a sweep with resume=auto hydra.sweep.dir=FOLDER, the folder of the sweep"
+        raise UserError(f"resume: expected {expected}, got a sweep with resume={base.resume}")
     if problems := sweep_problems(command, base, arguments):
         raise UserError("; ".join(problems))
     # Jobs inherit that they print in any script, and where this program lies.
@@ -26,8 +32,27 @@ def prepare_sweep(command: str, base: DictConfig, arguments: Sequence[str]) -> P
     path = [str(Path(CONF).parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     folder = Path(base.hydra.sweep.dir)
+    if not named:
+        return make_folder(folder)
     take_failures(folder)  # of a sweep that was killed there
     return folder
+
+
+@contextmanager
+def reported(sweep: Path, after_sweep: Callable[[Path], None] | None) -> Iterator[None]:
+    """Around the jobs of the sweep in this folder: says what became of it, and how to go on where it is stopped."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        again = [each for each in sys.argv[1:] if not each.startswith(("resume=", "hydra.sweep.dir="))]
+        again += ["resume=auto", f"hydra.sweep.dir={relative(sweep)}"]
+        print("to go on with the sweep: ", command_line("python", "train.py", *again))
+        raise
+    finally:
+        if after_sweep:
+            after_sweep(sweep)
+    if failures := take_failures(sweep):
+        raise UserError("; ".join(failures))
 
 
 def sweep_problems(command: str, base: DictConfig, arguments: Sequence[str]) -> list[str]:
@@ -69,7 +94,9 @@ def write_failure(directory: Path, reason: str) -> None:
 def take_failures(folder: Path) -> list[str]:
     """The failed jobs of the sweep in `folder`, those of one reason together."""
     jobs: dict[str, list[str]] = {}
-    for file in sorted(folder.glob("*.failed"), key=lambda file: (len(file.name), file.name)):
-        jobs.setdefault(file.read_text(encoding="utf-8"), []).append(file.stem)
+    for file in sorted(folder.rglob("*.failed"), key=lambda file: (len(str(file)), file)):
+        job = str(file.relative_to(folder)).removesuffix(".failed")
+        jobs.setdefault(file.read_text(encoding="utf-8"), []).append(job)
         file.unlink()
+        remove_empty(file.parent)
     return [f"job{'s' * (len(names) > 1)} {', '.join(names)}: {reason}" for reason, names in jobs.items()]

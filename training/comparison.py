@@ -28,7 +28,7 @@ class Row:
 
 def compare(folder: Path) -> list[Row]:
     """A row for each choice of settings, lowest mean loss first, from the summaries of the runs in a sweep's folder."""
-    summaries = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*/summary.json"))]
+    summaries = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob("summary.json"))]
     names = dict.fromkeys(name for summary in summaries for name in summary["settings"] if name != "seed")
     varied = [name for name in names if len({str(summary["settings"].get(name)) for summary in summaries}) > 1]
     varied = varied or [*names]  # a sweep that stopped early should show, too, what was tried

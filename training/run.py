@@ -1,17 +1,18 @@
 """A run before it trains: its record, which checkpoints store, what may differ on resume, weights to begin with."""
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
 from model.config import DecoderConfig, PositionKind
-from terminal import quoted, visible
+from terminal import quoted, relative, visible
 from training.config import from_dict
 from training.run_folder import LAST, find_checkpoint, has_run
 
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from training.device import Runtime
 
 AUTO = "auto"  # resume the newest run of the same name if there is one, else start one
-# Where the text lies, where and how the run computes and what becomes of it may change on resume; what is learned may
-# not. Whether the text is the same is known once it has been read.
-MAY_CHANGE = (
-    *("resume", "data.path", "data.source", "runtime.device", "runtime.precision", "runtime.compile"),
-    *("training.checkpoint_every", "training.on_divergence", "data.unreadable"),
+# Where the text lies, where and how the run computes, when it stops and what is shown of it may change on resume; what
+# is learned may not. Whether the text is the same is known once it has been read.
+MAY_CHANGE = re.compile(
+    r"resume|data\.(path|source|unreadable)|(runtime|board)\..+|training\.(patience|(evaluate|checkpoint)_every|on_divergence)"
 )
 MAY_GROW = "training.steps"
 LISTED = 20  # characters, in messages
@@ -102,7 +102,7 @@ def prepare_run(config: "TrainConfig", job: Job) -> Run:
                 raise ValueError("; ".join(saved.config.problems()) or "a record of another model")
         except ValueError as error:
             raise UserError(f"resume: expected the checkpoint of a run in {file}, got: {error}") from error
-        record = merge_for_resume(saved, record, job.overrides)
+        record = merge_for_resume(saved, record, job.overrides, relative(job.directory))
         return Run(job.directory, record, last=last, finished=_finished(job.directory, last, record))
     if config.resume not in (None, AUTO):
         raise UserError(f"resume: expected auto or a run's folder, got {config.resume} for {job.directory}")
@@ -120,14 +120,16 @@ def _finished(directory: Path, last: "Checkpoint", record: Record) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
         if last.state.is_finished(record.config.training) and summary["steps"] == last.step:
-            all_steps = last.step == record.config.training.steps
-            why = "; a larger training.steps would go on" if all_steps else ", as patience has ended"
-            return f"at step {last.step}{why}"
+            training = record.config.training
+            ways = ["a larger training.steps"] if last.step >= training.steps else []
+            if last.state.is_finished(replace(training, steps=last.step + 1)):
+                ways.append("training.patience=null")
+            return f"at step {last.step}; {' and '.join(ways)} would go on"
     return ""
 
 
-def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -> Record:
-    """The record of a run that was started as `saved` and resumes as `current`, whose command line sets `overrides`.
+def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str], folder: Path) -> Record:
+    """The record of the run in `folder`, started as `saved`, that resumes as `current`; the user sets `overrides`.
 
     Raises UserError naming every value that conflicts with the one the run was started with.
     """
@@ -140,7 +142,7 @@ def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -
                 conflicts.append(f"{name}={current.presets[name]} (was {saved.presets[name]})")
         else:
             old, new = attrgetter(name)(saved.config), attrgetter(name)(current.config)
-            if name in MAY_CHANGE or (name == MAY_GROW and new >= old):
+            if MAY_CHANGE.fullmatch(name) or (name == MAY_GROW and new >= old):
                 group, _, field = name.rpartition(".")
                 setattr(attrgetter(group)(record.config) if group else record.config, field, new)
             elif old != new:
@@ -149,7 +151,10 @@ def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str]) -
         if name in current.settings:
             record.settings[name] = current.settings[name]
     if conflicts:
-        raise UserError(f"resume: expected what the run was started with, got {', '.join(conflicts)}")
+        differences = f"expected what the run was started with, got {', '.join(conflicts)}"
+        raise UserError(
+            f"resume: {differences}; for a new run with its weights, if of the same shape: init_from={folder}"
+        )
     return record
 
 

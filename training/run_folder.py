@@ -1,8 +1,9 @@
 """The folder of a run: the names in it, which is the newest, whether it can be resumed, and the lock of who trains."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 
 from errors import UserError
 from files import remove_unfinished
+from terminal import relative
 
 LOCK, HYDRA = ".lock", ".hydra"
 LAST, BEST = "last.safetensors", "best.safetensors"  # in its folder checkpoints/
@@ -61,6 +63,23 @@ def find_checkpoint(named: str | None, runs: Path = Path("runs")) -> Path:
 def _newest_checkpoint(folder: Path, *names: str, below: str = "**") -> Path | None:
     files = [file for name in names for file in folder.glob(f"{below}/checkpoints/{name}")]
     return max(files, key=lambda file: file.stat().st_mtime, default=None)
+
+
+def make_folder(directory: Path, number: int = 1) -> Path:
+    """Make `directory`, or the next that is free: NAME_2, NAME_3, ... No two processes get the same."""
+    folder = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return make_folder(directory, number + 1)
+    return folder
+
+
+def remove_empty(directory: Path) -> None:
+    """Remove `directory` and the folders above it, up to the first that is not empty, or to the working directory."""
+    if not (made := relative(directory)).is_absolute():
+        with suppress(OSError):
+            os.removedirs(made)
 
 
 @contextmanager

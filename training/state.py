@@ -1,5 +1,6 @@
 """The state of a run, which checkpoints hold. Apart from the progress bar, as sampling need not load a board."""
 
+import math
 from dataclasses import dataclass, field, fields
 
 from training.config import TrainingConfig
@@ -33,7 +34,7 @@ class TrainingState:
 
     def is_finished(self, config: TrainingConfig) -> bool:
         """Whether all steps are taken, or patience has ended."""
-        return self.step >= config.steps or self.evaluations_since_best == config.patience
+        return self.step >= config.steps or self.evaluations_since_best >= (config.patience or math.inf)
 
     def problems(self) -> list[str]:
         """Errors in these values, one entry each."""

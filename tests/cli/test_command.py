@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from cli.compose import quote
+from cli.overrides import quote
 from terminal import command_line
 from tests.commands.helpers import ROOT, TINY
 
@@ -56,6 +56,9 @@ def test_a_command_whose_output_nobody_reads_ends_as_it_would(tmp_path: Path, ca
 
 def test_commands_to_copy_are_quoted_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert command_line("python", "resume=it's a run").endswith("""python 'resume=it'"'"'s a run'""")
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    assert command_line("tensorboard", "--logdir", "runs") == "uv run tensorboard --logdir runs"
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(shutil, "which", lambda _: None)  # from Python 3.12 on it calls Windows there
     assert command_line("python", "resume=it's a run").endswith('python "resume=it\'s a run"')

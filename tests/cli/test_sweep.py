@@ -7,7 +7,8 @@ from unittest.mock import patch
 import pytest
 
 import cli.sweep
-from cli.compose import compose, initialize, parse, register
+from cli.compose import compose, initialize, register
+from cli.overrides import parse
 from cli.sweep import sweep_problems, take_failures, write_failure
 
 register()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cli.compose import VERSION_BASE
-from tests.commands.helpers import ROOT, TINY, run
+from tests.commands.helpers import ROOT, TINY, call, run
 
 pytestmark = pytest.mark.slow
 
@@ -131,3 +132,18 @@ def test_optuna_tries_two_runs_at_once_which_share_the_cores(tmp_path: Path, mon
         "best_value": best["best_validation_loss"],
         "best_params": {name: best["settings"][name] for name in ("model.heads", "training.learning_rate")},
     }
+
+
+def test_a_sweep_of_the_users_presets_goes_on_wherever_its_jobs_run(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the joblib extra is not installed")
+    preset = (ROOT / "conf" / "experiment" / "laptop.yaml").read_text(encoding="utf-8")
+    (tmp_path / "presets" / "experiment").mkdir(parents=True)
+    (tmp_path / "presets" / "experiment" / "mine.yaml").write_text(preset, encoding="utf-8")
+    again = ["-m", "--config-dir=presets", "experiment=mine", *TINY, "seed=0,1", "hydra.sweep.dir=swept"]
+    assert call(*again, folder=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "swept" / "1")
+    done = run("train", *again, "resume=auto", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "finished: swept/0, at step 2; " in done.stdout
+    assert f"folder   {tmp_path}/swept/1\n" in done.stdout
+    assert len(json.loads((tmp_path / "swept" / "comparison.json").read_text())[0]["losses"]) == 2

@@ -1,12 +1,15 @@
 """Runs that are interrupted, resumed, and begun with the weights of others, as a user does it."""
 
 import json
+import re
 import shutil
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.commands.helpers import ROOT, SHORT, TEXT, TINY, call
 from tests.process import Process
@@ -51,10 +54,11 @@ def test_what_conflicts_is_listed_all_at_once(home: Path, trained: Path) -> None
     asked = ["model.heads=2", "seed=4", "training.steps=10", "experiment=shakespeare_cpu", "data.unit=line"]
     done = call(f"resume={trained}", *asked, "name=laptop", folder=home)
     assert (done.returncode, done.stdout) == (2, "")
+    shown = trained.relative_to(home)
     assert done.stderr == (
         "train.py: resume: expected what the run was started with, got model.heads=2 (was 4), seed=4 (was 0), "
         "training.steps=10 (was 60, may only grow), experiment=shakespeare_cpu (was laptop), "
-        "data.unit=line (was window)\n"
+        f"data.unit=line (was window); for a new run with its weights, if of the same shape: init_from={shown}\n"
     )
 
 
@@ -66,6 +70,20 @@ def test_auto_starts_goes_on_with_more_steps_and_has_an_end(tmp_path: Path) -> N
         assert word in done.stdout
     (summary,) = tmp_path.glob("runs/again/*/summary.json")
     assert json.loads(summary.read_text())["settings"]["training.steps"] == 40
+
+
+def test_a_run_that_patience_ended_says_how_it_goes_on_and_shows_new_probes(tmp_path: Path) -> None:
+    frozen = ["training.learning_rate=1e-15", "training.muon_learning_rate=1e-15", "training.evaluate_every=1"]
+    again = [*TINY, *frozen, "training.steps=3", "resume=auto", "board.probe=one"]
+    words = "stopped: no better validation loss", "finished: .*, at step 2; training.patience=null would go on\n"
+    for patience, word in zip(("1", "1", "null"), (*words, "resumed  at step 2 of 3\n"), strict=True):
+        probe = ["board.probe=other"] * (patience == "null")
+        done = call(*again, *probe, f"training.patience={patience}", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert re.search(word, done.stdout)
+    (folder,) = tmp_path.glob("runs/*/*")
+    texts = EventAccumulator(str(folder)).Reload().Tensors("attention/probe_1/text_summary")
+    assert [(text.step, text.tensor_proto.string_val[0].strip()) for text in texts] == [(0, b"one"), (2, b"other")]
 
 
 def test_another_text_is_refused_and_the_same_elsewhere_is_not(tmp_path: Path, trained: Path) -> None:
@@ -107,7 +125,7 @@ def test_a_run_begins_with_the_weights_of_another_and_says_what_became_of_charac
     assert f"parameters\n         begun with {trained}: " in done.stdout
     (file,) = tmp_path.glob(f"runs/new/*/checkpoints/{LAST}")
     assert load_checkpoint(file).model == load_checkpoint(trained / "checkpoints" / BEST).model
-    done = call(*new, "name=other", "model.layers=3", "model.dropout=0.5", "model.position=none", folder=tmp_path)
+    done = call(*new, "model.layers=3", "model.dropout=0.5", "model.position=none", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
         "train.py: init_from: expected the shape of its weights, got model.layers=3 (is 2), "

@@ -1,5 +1,8 @@
 import json
 import re
+import shlex
+import signal
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -7,8 +10,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+import train
+from conf.schema import TrainConfig
 from model.config import PositionKind, ScoringKind
 from tests.commands.helpers import TINY, call
+from tests.training.helpers import before_steps
+from training.run import Job
 
 KINDS: dict[str, list[str]] = {"scoring": [*ScoringKind], "position": [*PositionKind]}
 SHORT = [*TINY, "training.steps=1"]
@@ -71,3 +78,48 @@ def test_lists_are_told_apart_in_the_table(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\| single +\| 1 ", done.stdout, re.M)
     assert re.search(r"^\| multi +\| 1 ", done.stdout, re.M)
+
+
+def test_jobs_are_found_at_any_depth_and_a_comma_that_split_a_path_is_pointed_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "é.txt").write_text("to be, or not to be? " * 50, encoding="utf-8")
+    depth = "hydra.sweep.subdir=${hydra.job.override_dirname}"
+    done = call("-m", *SHORT, "data.path=a/é.txt,b/é.txt,c/é.txt", "name=deep", depth, folder=tmp_path)
+    assert done.returncode == 2
+    assert re.match(r"train\.py: job .*data\.path=.*c/é\.txt.*: data\.path: expected ", done.stderr), done.stderr
+    assert done.stderr.endswith("; to have it taken as one text: 'data.path=\"a/é.txt,b/é.txt,c/é.txt\"'\n")
+    (folder,) = tmp_path.glob("runs/deep/*")
+    assert all(f"| {name}/é.txt " in (folder / "comparison.md").read_text(encoding="utf-8") for name in ("a", "b"))
+    assert len(list(folder.rglob("summary.json"))) == 2
+    assert not [file for file in folder.rglob("*") if "c/" in str(file) or file.suffix == ".failed"]
+
+
+def test_a_sweep_that_was_stopped_goes_on_by_the_command_that_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[float | None] = []
+    command = train.main
+
+    def main(config: TrainConfig, job: Job) -> float | None:
+        returned.append(command.main(config, job))
+        return returned[-1]
+
+    arguments = ["-m", *SHORT, "training.steps=3", "seed=0,1,2", "name=torn", "board.probe=['it, is']"]
+    with monkeypatch.context() as patched:
+        before_steps(patched, {4}, lambda: signal.raise_signal(signal.SIGINT))  # in the second job
+        done = call(*arguments, folder=tmp_path)
+    assert done.returncode == 130
+    (command_line,) = re.findall(r"^to go on with the sweep:  .* (-m .*)", done.stdout, re.M)
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "main", replace(command, main=main))
+        done = call(*shlex.split(command_line), folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    (folder,) = tmp_path.glob("runs/torn/*")
+    assert re.findall(r"^(?:finished: .*|resumed  .*|folder   .*)", done.stdout, re.M) == [
+        f"finished: {folder.relative_to(tmp_path)}/0, at step 3; a larger training.steps would go on",
+        *(f"folder   {folder}/1", "resumed  at step 1 of 3", f"folder   {folder}/2"),
+    ]
+    losses = [json.loads((folder / job / "summary.json").read_text())["best_validation_loss"] for job in "012"]
+    assert returned == losses
+    assert sorted(json.loads((folder / "comparison.json").read_text())[0]["losses"]) == sorted(losses)

@@ -107,7 +107,12 @@ MISTAKES = {
     "sweep over an unknown key": (["-m", "model.widht=1,2"], "model.widht: there is no such name"),
     "sweep with bad values": (["-m", "model.heads=1,2,3", "seed=0,-1"], "heads: expected a divisor .* got 3.*; seed: "),
     "preset that sweeps": (["experiment=position_study", "model.heads=3"], "model.heads: expected a divisor .* got 3"),
-    "sweep of a resumed run": (["-m", "resume=auto", "seed=1,2"], "resume: expected one run, got a sweep"),
+    "sweep of a resumed run": (
+        ["-m", "resume=auto", "seed=1,2"],
+        "resume: .* a sweep with resume=auto hydra.sweep.dir=FOLDER",
+    ),
+    "sweep in a run": (["-m", "resume=run", "hydra.sweep.dir=x"], "resume: .*, got a sweep with resume=run"),
+    "quote in a name": (["name=l'été"], """to have it taken as one text: 'name="l'"'"'été"'$"""),
     "sweep of standard input": (["-m", "data.path=-", "seed=1,2"], "data.path: .* got -; type data.path=FILE$"),
     "no such run": (["resume=nowhere"], "resume: expected auto or a run's folder with a checkpoint.*, got nowhere$"),
     "two folders": (["resume=run", "hydra.run.dir=x"], "resume: .* there or in hydra.run.dir, got both"),

@@ -17,6 +17,7 @@ from board.config import BoardConfig
 from model.config import PositionKind, ScoringKind
 from tests.stress.compare import CLOCKS, leaves
 from tests.training.helpers import before_steps, decoder, train
+from training import loop
 from training.checkpoint import CheckpointFolder, load_checkpoint
 from training.config import Device, OptimizerKind, Precision, RuntimeConfig
 from training.loop import Interrupted
@@ -195,3 +196,22 @@ def test_a_finished_run_stays_as_it_is_or_may_be_given_more_steps(tmp_path: Path
     assert [step for step, _ in curves(tmp_path)["loss/validation"]] == [20, 40, 60]
     assert longer.final_validation_loss is not None
     assert math.isfinite(longer.final_validation_loss)
+
+
+def test_a_run_that_patience_ended_goes_on_and_evaluating_at_other_steps_changes_nothing_that_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "evaluate", lambda *_: 1.0)
+        _, outcome = train(tmp_path / "parted", evaluate_every=5, patience=3)
+    assert outcome.steps == 20
+    last = load_checkpoint(tmp_path / "parted" / "checkpoints" / "last.safetensors")
+    _, still = train(tmp_path / "parted", decoder(seed=5), last=last, evaluate_every=5, patience=2)
+    assert still.steps == 20
+    _, outcome = train(tmp_path / "parted", decoder(seed=5), last=last, evaluate_every=7, patience=None)
+    assert outcome.steps == 40
+    whole, parted = (content(tmp_path / name / "checkpoints" / "last.safetensors") for name in ("whole", "parted"))
+    learned = [name for name in whole if name.startswith(("weights/", "optimizer_state/"))]
+    assert learned
+    assert [parted[name] for name in learned] == [whole[name] for name in learned]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.compose import compose, initialize, names, register, typed
+from cli.compose import compose, initialize, register, typed
+from cli.overrides import names
 from conf.schema import TrainConfig
 from data.config import Source, Split
 from errors import UserError
 from model.config import PositionKind
-from training.config import Device, to_dict
+from training.config import to_dict
 from training.run import Job, Record, init_from_config, merge_for_resume
 from training.run_folder import claimed, has_run, newest_run
 
@@ -29,7 +30,7 @@ def record(*overrides: str) -> Record:
 
 
 def resumed(saved: Sequence[str], current: Sequence[str]) -> Record:
-    return merge_for_resume(record(*saved), record(*current), names(current))
+    return merge_for_resume(record(*saved), record(*current), names(current), Path("run"))
 
 
 def test_what_is_not_set_again_is_as_it_was() -> None:
@@ -44,12 +45,12 @@ def test_the_same_command_again_is_no_conflict() -> None:
     assert resumed([*given, "resume=auto"], [*given, "resume=auto"]).config == record(*given, "resume=auto").config
 
 
-def test_steps_may_grow_and_where_it_runs_may_change() -> None:
+def test_steps_may_grow_and_where_it_runs_when_it_stops_and_what_is_shown_may_change() -> None:
     new = ["training.steps=2000", "runtime.device=cpu", "data.path=moved.txt", "training.checkpoint_every=7"]
-    found = resumed(["training.steps=1000"], new)
-    assert (found.config.training.steps, found.config.runtime.device) == (2000, Device.cpu)
-    assert (found.config.data.path, found.config.training.checkpoint_every) == ("moved.txt", "7")
-    assert set(found.settings) >= {"training.steps", "runtime.device", "data.path", "training.checkpoint_every"}
+    new += ["training.patience=null", "training.evaluate_every=9", "board.probe=[a]", "board.attention_every=3"]
+    found = resumed(["training.steps=1000", "training.patience=2"], new)
+    assert found.config == record(*new).config
+    assert set(found.settings) >= {name for name, _, _ in (each.partition("=") for each in new)}
 
 
 def test_another_source_may_hold_the_same_text() -> None:
@@ -64,13 +65,15 @@ def test_every_difference_is_named() -> None:
         "model.attention=[single]": "was [multi]",
         "seed=1": "was 0",
         "model.dropout=0.1": "was 0.0",
-        "training.patience=3": "was None",
         "data.split=blocks": "was tail",
     }
     with pytest.raises(UserError) as error:
         resumed([], list(differences))
     named = ", ".join(f"{override} ({why})" for override, why in differences.items())
-    assert str(error.value) == f"resume: expected what the run was started with, got {named}"
+    assert str(error.value) == (
+        f"resume: expected what the run was started with, got {named}; for a new run with its weights, if of the same "
+        "shape: init_from=run"
+    )
 
 
 def test_a_record_of_a_version_that_lacked_a_setting_has_its_default() -> None:
