@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from data.batches import Lines, Sequences, Windows
 from data.config import DataConfig, Unit
 from data.encode import Encoded, encode, encode_once
 from data.lines import LINE_BREAK, fingerprints, join, split, usable_lines
+from data.ngrams import Baselines, baselines
 from data.sources import find_text, load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
@@ -27,6 +29,14 @@ class Corpus:
     training_lines: np.ndarray | None  # fingerprints of the lines to train on, if sequences are lines
     sha256: str  # of the text as UTF-8
     description: str  # its size, for people
+
+    @cached_property
+    def baselines(self) -> Baselines | None:
+        """Losses of n-grams on the validation split, if there is one."""
+        if not self.validation:
+            return None
+        line_break = self.training.line_break if isinstance(self.training, Lines) else None
+        return baselines(self.training.ids, self.validation.ids, len(self.vocabulary), line_break)
 
     @classmethod
     def load(cls, config: DataConfig, context: int) -> "Corpus":
