@@ -1,9 +1,11 @@
 """All that a run logs to TensorBoard."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from board.writer import EventWriter
 from model.decoder import Decoder
 from model.position import LearnedPosition
 from sampling.completion import complete
+from terminal import visible
 
 SNAPSHOTS = 40  # at most in a run, unless the user asks otherwise
 ATTENTION_TAG = "attention/layers_down_heads_across"
@@ -187,5 +190,9 @@ def picture_of(layers: Sequence[np.ndarray]) -> Summary:
 
 
 def verbatim(tag: str, content: str) -> Summary:
-    """A text that is shown unchanged: nothing inside an indented block of Markdown can close it."""
-    return text(tag, "\n".join("    " + line for line in content.split("\n")))
+    """A text that is shown as it is, control characters as on a terminal: HTML, which Markdown leaves alone.
+
+    But it expands tabs, and drops spaces that are a line of their own.
+    """
+    html = re.sub(r"(?m)\t|^ ", lambda found: f"&#{ord(found[0])};", escape(visible(content), quote=False))
+    return text(tag, f"<pre><code>{html}</code></pre>")

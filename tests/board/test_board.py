@@ -1,6 +1,8 @@
 import io
 import math
+import re
 from contextlib import closing
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,16 @@ from tensorboard.backend.event_processing.data_provider import MultiplexerDataPr
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
+from tensorboard.plugin_util import markdown_to_safe_html, safe_html
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 
-from board.board import ATTENTION_TAG, Board, SilentBoard
+from board.board import ATTENTION_TAG, Board, SilentBoard, verbatim
 from board.config import BoardConfig
 from board.head_metrics import attention_maps
 from board.pictures import attention_grid
+from terminal import visible
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
 from training.loop import Outcome
 
@@ -28,7 +32,14 @@ def events(directory: Path) -> EventAccumulator:
 
 
 def text(event: EventAccumulator, tag: str) -> list[str]:
-    return [e.tensor_proto.string_val[0].decode() for e in event.Tensors(f"{tag}/text_summary")]
+    return [as_shown(e.tensor_proto.string_val[0].decode()) for e in event.Tensors(f"{tag}/text_summary")]
+
+
+def as_shown(written: str) -> str:
+    """The text that the Text tab shows, with and without Markdown."""
+    [shown] = {unescape(html(written)) for html in (markdown_to_safe_html, safe_html)}
+    assert re.fullmatch("<pre><code>[^<>]*</code></pre>", markdown_to_safe_html(written))
+    return shown.removeprefix("<pre><code>").removesuffix("</code></pre>")
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +70,9 @@ def test_curves_are_in_the_event_file(trained: tuple[EventAccumulator, Outcome])
 
 def test_samples_configuration_and_probe_are_shown_as_they_are(trained: tuple[EventAccumulator, Outcome]) -> None:
     event, _ = trained
-    assert text(event, "config") == ["    steps: 40"]
-    assert text(event, "attention/validation") == ["    abcdefg\n    "]
-    samples = [sample.replace("\n    ", "\n").removeprefix("    ") for sample in text(event, "sample")]
+    assert text(event, "config") == ["steps: 40"]
+    assert text(event, "attention/validation") == ["abcdefg\n"]
+    samples = text(event, "sample")
     assert [len(sample) for sample in samples] == [5, 5]
     assert samples[-1] in "abcdefg\n" * 2
 
@@ -82,6 +93,33 @@ def test_the_attention_image_is_of_the_decoders_maps(tmp_path: Path, kinds: list
     png = events(tmp_path).Images(ATTENTION_TAG)[-1].encoded_image_string
     layers = [maps.numpy() for maps in attention_maps(model, torch.from_numpy(IDS[:8].astype(np.int64)))]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), attention_grid(layers))
+
+
+NASTY = [
+    *(
+        "",
+        " ",
+        "   ",
+        "\n",
+        "\n \n",
+        "\n\n a \n\n\n",
+        "a  \nb\\\n",
+        "a\rb",
+        "a\r\nb",
+        "\t",
+        "a\tb\t\tc\t",
+        "    a\n\tb",
+    ),
+    *("\x02a\x03", "a\x85b\x0cc\x0bd\x00\x1b[31m\x9b", "a\u2028b\u2029c", "é\ufeff\u200b😀" * 999),
+    *("<b>a</b>", "</code></pre>", "&amp; &#9; &", "<!-- a --> <?b?> <![CDATA[c]]>"),
+    *("`a` ```\n```\n~~~", "# a\n* b\n1. c", "|a|b|\n|-|-|\n|1|2|", "[a]: http://b\n[a]"),
+]
+
+
+@pytest.mark.parametrize("content", NASTY, ids=range(len(NASTY)))
+def test_a_text_is_shown_character_by_character_with_its_control_characters_visible(content: str) -> None:
+    (value,) = verbatim("text", content).value
+    assert as_shown(value.tensor.string_val[0].decode()) == visible(content)
 
 
 def test_the_hparams_tab_finds_what_each_run_was_set_to(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_free_text_is_taken_as_it_is_typed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (run_folder,) = (file.parent for file in tmp_path.glob("runs/*/*/summary.json"))
     event = EventAccumulator(str(run_folder)).Reload()
-    assert event.Tensors("attention/probe_1/text_summary")[0].tensor_proto.string_val == [b'    "${this}"']
+    assert event.Tensors("attention/probe_1/text_summary")[0].tensor_proto.string_val == [b'<pre><code>"${this}"</code></pre>']
     content = event.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     settings = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert settings["board.probe"].string_value == '"${this}"'
