@@ -61,7 +61,7 @@ def train(run: Run) -> float:
     runtime = choose_runtime(config.runtime, flop, not lines, ranks)
     record.set_machine(runtime)
     corpus = ranks.in_turn(lambda: Corpus.load(config.data, model.context))
-    vocabulary = corpus.vocabulary
+    vocabulary, counted = corpus.vocabulary, corpus.baselines if ranks.is_first else None
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
     opening = vocabulary.encode(vocabulary.opening).tolist()
@@ -77,6 +77,7 @@ def train(run: Run) -> float:
             print("         mean scoring has no queries to rotate: the causal mask alone tells positions apart")
         if run.initial:
             print(f"         begun with {config.init_from}: {transfer(run.initial, decoder, vocabulary.characters)}")
+        print(f"to beat  {counted or 'nothing, without a validation split'}")
         print(f"runs on  {runtime.reason}\nfolder   {run.directory}", flush=True)
         if last:
             print(
@@ -84,7 +85,8 @@ def train(run: Run) -> float:
             )
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
-        shown = run.directory, config.board, vocabulary.characters, probes, opening, opening[0] if lines else None
+        end = opening[0] if lines else None
+        shown = run.directory, config.board, vocabulary.characters, probes, opening, end, counted
         with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else SilentBoard()) as board:
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))

@@ -44,7 +44,7 @@ class Job:
 @dataclass(kw_only=True)
 class _Details:
     presets: dict[str, str]  # by group
-    settings: dict[str, int | float | str]  # set on the command line, and the preset: what runs are compared by
+    settings: dict[str, int | float | str | None]  # set on the command line, and the preset: what runs are compared by
     ran_on: dict[str, int | str]  # the machine
 
 
@@ -206,11 +206,11 @@ def _counted(characters: Sequence[str]) -> str:
     return f"{len(characters)} ({''.join(characters[:LISTED])!r}{more})" if characters else "0"
 
 
-def _scalar(setting: object) -> int | float | str:
-    """A setting as TensorBoard and JSON can hold it."""
+def _scalar(setting: object) -> int | float | str | None:
+    """A setting as TensorBoard and JSON can hold it: in all runs a number or in all a text, if it is not null."""
     if isinstance(setting, list):
         return ", ".join(map(str, setting))
-    return setting if isinstance(setting, int | float) else str(setting)
+    return setting if isinstance(setting, int | float | None) else str(setting)
 
 
 def _yaml(value: object) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.commands.helpers import ROOT, SHORT, TEXT, TINY, call
+from tests.commands.helpers import ROOT, SHORT, TEXT, TINY, call, hparams_row
 from tests.process import Process
 from training.checkpoint import load_checkpoint
 from training.run_folder import BEST, LAST
@@ -66,6 +66,7 @@ def test_auto_starts_goes_on_with_more_steps_and_has_an_end(tmp_path: Path) -> N
         assert word in done.stdout
     (summary,) = tmp_path.glob("runs/again/*/summary.json")
     assert json.loads(summary.read_text())["settings"]["training.steps"] == 40
+    assert hparams_row(summary.parent)["training.steps"].number_value == 40
 
 
 def test_another_text_is_refused_and_the_same_elsewhere_is_not(tmp_path: Path, trained: Path) -> None:
