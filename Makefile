@@ -20,7 +20,7 @@ sample: .venv/installed
 	$(BIN)/python sample.py
 
 board: .venv/installed
-	$(BIN)/tensorboard --logdir runs
+	$(BIN)/tensorboard --logdir runs --samples_per_plugin=images=200,text=200
 
 test: .venv/dev
 	$(PYTEST) -m "not slow and not stress"

@@ -7,7 +7,7 @@ from functools import partial
 
 from cli.command import Command
 from conf.schema import TrainConfig
-from data.config import Split, Unit
+from data.config import Unit
 from errors import UserError
 from model.config import PositionKind, ScoringKind
 from terminal import relative, visible
@@ -64,19 +64,11 @@ def train(run: Run) -> float | None:
     vocabulary = corpus.vocabulary
     if last and (last.corpus_sha256, last.vocabulary) != (corpus.sha256, vocabulary.characters):
         raise UserError("resume: expected the text that the run was started with, got another")
-    opening, unit = vocabulary.encode(vocabulary.opening).tolist(), vocabulary.unit
+    opening = vocabulary.encode(vocabulary.opening).tolist()
     probes = choose_probes(corpus, config.board.probe, model.context, model.all_heads(), lines)
 
-    print(visible(f"text     {corpus.description}, from {config.data.path or config.data.source}"))
-    if corpus.validation is None:
-        print(
-            "         no validation split: no validation loss, no early stopping, and the last checkpoint is the best"
-        )
-    elif ranks.is_first and (remark := corpus.unseen()):
-        advice = (
-            "" if lines or config.data.split is not Split.tail else "; data.split=blocks validates all over the text"
-        )
-        print(f"         {remark}{advice}")
+    if ranks.is_first:
+        print(visible("\n".join(corpus.remarks(config.data))))
     characters = min(training.micro_batch_size or batch_size, -(-batch_size // world_size)) * model.context
     with explain_out_of_memory(model, characters, runtime.device):
         decoder = Decoder(model, len(vocabulary), torch.Generator().manual_seed(config.seed)).to(runtime.device)
@@ -93,8 +85,15 @@ def train(run: Run) -> float | None:
             )
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
-        shown = run.directory, config.board, vocabulary.tokens, probes, opening, opening[0] if lines else None, unit
-        with explain_interruption(run.directory), closing(Board(*shown) if ranks.is_first else SilentBoard()) as board:
+        shown = (
+            probes,
+            opening,
+            opening[0] if lines else None,
+            vocabulary.unit,
+            corpus.baselines if ranks.is_first else None,
+        )
+        board = Board(run.directory, config.board, vocabulary.tokens, *shown) if ranks.is_first else SilentBoard()
+        with explain_interruption(run.directory), closing(board):
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
             elif config.board.probe != last.run["config"]["board"]["probe"]:

@@ -1,15 +1,18 @@
 """All that a run logs to TensorBoard."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import torch
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard.summary import hparams, image, scalar, text
+from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scalar, text
 from tqdm import tqdm
 
 from attention_tab.format import Snapshot
@@ -18,6 +21,7 @@ from board.head_metrics import attention_maps
 from board.pictures import attention_grid, enlarged, heat_map
 from board.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take
 from board.writer import EventWriter
+from data.ngrams import Baselines
 from model.decoder import Decoder
 from model.position import LearnedPosition
 from sampling.completion import complete
@@ -27,6 +31,8 @@ SNAPSHOTS = 40  # at most in a run, unless the user asks otherwise
 ATTENTION_TAG = "attention/layers_down_heads_across"
 SAMPLE_LINES = 10  # where lines are learned
 LARGEST_LEARNED = 2.0  # larger values get the last colour: one scale for all steps, so that they can be compared
+CHART = {"loss": {"nats/char": ["Multiline", ["loss/training", "loss/validation", "baseline/.*"]]}}
+ROW_FILE = ".hparams"  # ends the name of the event file with the row for the HParams tab
 ENCODING_PIXELS = 4  # a side of each number in the picture of the encoding
 
 
@@ -51,11 +57,13 @@ class Board:
         prompt: Sequence[int],
         end: int | None = None,
         unit: str = "character",
+        baselines: Baselines | None = None,
     ) -> None:
         """`characters`: the vocabulary's tokens. `probes`: ids of the texts whose attention is shown, by name; curves
         and pictures are of the first. `prompt`: ids that samples continue, up to the id `end`.
         """
         self.writer = EventWriter(directory, say=tqdm.write)
+        self.directory, self.baselines = directory, baselines.losses if baselines else {}
         self.config, self.characters, self.probes, self.prompt, self.end = config, characters, probes, prompt, end
         self.unit = unit
         self._background = ThreadPoolExecutor(max_workers=1)
@@ -65,6 +73,8 @@ class Board:
         """Make TensorBoard forget what was logged after `step`: training resumes there."""
         self.finish_background()
         self.writer.purge(step + 1)
+        for row in self.directory.glob(f"*{ROW_FILE}"):
+            row.write_bytes(b"")  # TensorBoard would keep this row; without the file, one that runs would read no more
 
     def begin(self, config_text: str) -> None:
         """Log what does not change during a run: its configuration and the probes.
@@ -74,6 +84,8 @@ class Board:
         self.writer.purge(0)
         self.writer.add_summary(verbatim("config", config_text))
         self.log_probes(0)
+        if self.baselines:
+            self.writer.add_summary(custom_scalars(CHART))
 
     def log_probes(self, step: int) -> None:
         for name, ids in self.probes.items():
@@ -89,6 +101,8 @@ class Board:
         """The loss of the whole validation split in nats/char, if there is one, and a sample."""
         if loss is not None:
             self._loss("validation", loss, step)
+            for name, baseline in self.baselines.items():
+                self._scalar(f"baseline/{name}", baseline, step)
         if isinstance(decoder.position, LearnedPosition):
             self.positions(step, decoder)
         count = 1 if self.end is None else SAMPLE_LINES
@@ -134,15 +148,17 @@ class Board:
             picture = enlarged(heat_map((encoding.values / largest + 1) / 2), ENCODING_PIXELS)
             self.writer.add_summary(image("encoding/positions_down_columns_across", picture, dataformats="HWC"), step)
 
-    def finish(self, step: int, settings: Mapping[str, int | float | str], results: dict[str, float]) -> None:
-        """A row for the HParams tab: the run's settings and its results after `step`."""
-        metrics = {f"result/{name}": value for name, value in results.items()}
+    def finish(self, step: int, settings: Mapping[str, object], results: Mapping[str, float | None]) -> None:
+        """A row for the HParams tab, in a file of its own: the run's settings and its results after `step`."""
+        self.flush()  # TensorBoard reads no file on when there is one of a later name
+        metrics = {f"result/{name}": value for name, value in results.items() if value is not None}
         # SummaryWriter.add_hparams would log a second run. The first of the three summaries lists columns: TensorBoard
         # would take one run's list for all, and finds the columns by itself without it.
-        for summary in hparams(settings, metrics)[1:]:
-            self.writer.add_summary(summary)
-        for name, value in metrics.items():
-            self._scalar(name, value, step)
+        with closing(EventWriter(self.directory, tqdm.write, ROW_FILE)) as row:
+            for summary in hparams(settings, metrics)[1:]:
+                row.add_summary(summary)
+            for name, value in metrics.items():
+                row.add_summary(scalar(name, value), step)
 
     def flush(self) -> None:
         """Bring all that was logged to the disk."""
@@ -195,5 +211,9 @@ def picture_of(layers: Sequence[np.ndarray]) -> Summary:
 
 
 def verbatim(tag: str, content: str) -> Summary:
-    """A text that is shown unchanged: nothing inside an indented block of Markdown can close it."""
-    return text(tag, "\n".join("    " + line for line in visible(content).split("\n")))
+    """A text that is shown as it is, control characters as on a terminal: HTML, which Markdown leaves alone.
+
+    But it expands tabs, and drops spaces that are a line of their own.
+    """
+    html = re.sub(r"(?m)\t|^ ", lambda found: f"&#{ord(found[0])};", escape(visible(content), quote=False))
+    return text(tag, f"<pre><code>{html}</code></pre>")

@@ -27,9 +27,9 @@ class EventWriter:
     created again if its folder was deleted.
     """
 
-    def __init__(self, directory: Path, say: Callable[[str], None] = print) -> None:
+    def __init__(self, directory: Path, say: Callable[[str], None] = print, suffix: str = "") -> None:
         # TensorBoard reads a run's files in the order of their names.
-        name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
+        name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}{suffix}"
         self._file, self._say = directory / name, say
         self._pending = io.BytesIO()
         self._written = 0  # bytes, all of whole records

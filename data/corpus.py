@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from data.batches import Lines, Sequences, Windows
 from data.config import BYTES, DataConfig, Split, Unit
 from data.encode import Encoded, encode, encode_once
 from data.lines import LINE_BREAK, split, usable_lines
+from data.ngrams import Baselines, baselines
 from data.sources import find_text
 from data.stretches import StretchedWindows, Stretches
 from data.vocabulary import Vocabulary
@@ -32,6 +34,14 @@ class Corpus:
     training_lines: np.ndarray | None  # fingerprints of the lines to train on, if sequences are lines
     sha256: str  # of the text as UTF-8
     description: str  # its size, for people
+
+    @cached_property
+    def baselines(self) -> Baselines | None:
+        """Losses of n-grams on the validation split, if there is one."""
+        if self.validation is None:
+            return None
+        line_break = self.training.line_break if isinstance(self.training, Lines) else None
+        return baselines(self.training.ids, self.validation.ids, len(self.vocabulary), line_break)
 
     @classmethod
     def load(cls, config: DataConfig, context: int) -> "Corpus":
@@ -120,13 +130,25 @@ class Corpus:
             description=f"{len(part_of):,} lines, {len(vocabulary)} distinct characters" + (remark and f"; {remark}"),
         )
 
-    def unseen(self) -> str:
-        """A remark on validation characters that never occur in training, if there are any.
+    def remarks(self, config: DataConfig) -> Iterator[str]:
+        """Lines for people on the text and on what its validation split, if there is one, can tell."""
+        yield f"text     {self.description}, from {config.path or config.source}"
+        if self.validation is None:
+            yield "         no validation split: no validation loss, no early stopping; the last checkpoint is the best"
+        elif unseen := self.unseen():
+            total = len(self.validation.ids) - 1  # the first is context
+            remark = f"         {unseen:,} of {total:,} validation characters never occur in training"
+            is_tail = config.unit is Unit.window and config.split is Split.tail
+            yield remark + ("; data.split=blocks validates all over the text" if is_tail else "")
+        if self.baselines:
+            yield f"to beat  {self.baselines.describe(self.vocabulary.unit)}"
+
+    def unseen(self) -> int:
+        """The number of validation characters that never occur in training.
 
         Training is read only until all characters of validation have occurred.
         """
-        if self.validation is None:
-            return ""
+        assert self.validation is not None
         counts = np.zeros(len(self.vocabulary), np.int64)
         for piece in _pieces(self.validation.ids):
             counts += np.bincount(piece, minlength=len(counts))
@@ -135,9 +157,8 @@ class Corpus:
             found = np.bincount(piece, minlength=len(counts)) if len(absent) > FEW else None
             absent = [each for each in absent if (each not in piece if found is None else not found[each])]
             if not absent:
-                return ""
-        total = len(self.validation.ids) - 1  # the first is context
-        return f"{counts[absent].sum():,} of {total:,} validation characters never occur in training"
+                break
+        return int(counts[absent].sum())
 
 
 def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:

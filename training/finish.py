@@ -37,6 +37,7 @@ def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime:
         "settings": run.record.settings,
         "seed": config.seed,
         "corpus_sha256": corpus.sha256,
+        "baselines": corpus.baselines and asdict(corpus.baselines),
         **run.record.ran_on,
     }
     _write(summary, directory / "summary.json")

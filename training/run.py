@@ -44,7 +44,7 @@ class Job:
 @dataclass(kw_only=True)
 class _Details:
     presets: dict[str, str]  # by group
-    settings: dict[str, int | float | str]  # set on the command line, and the preset: what runs are compared by
+    settings: dict[str, int | float | str | None]  # set on the command line, and the preset: what runs are compared by
     ran_on: dict[str, int | str]  # the machine
 
 
@@ -213,11 +213,11 @@ def _counted(characters: Sequence[str]) -> str:
     return f"{len(characters)} ({quoted(''.join(characters[:LISTED]))}{more})" if characters else "0"
 
 
-def _scalar(setting: object) -> int | float | str:
-    """A setting as TensorBoard and JSON can hold it: neither takes what is no UTF-8."""
+def _scalar(setting: object) -> int | float | str | None:
+    """A setting as TensorBoard and JSON can hold it: in all runs a number or in all a text, if it is not null."""
     if isinstance(setting, list):
         return visible(", ".join(map(str, setting)))
-    return setting if isinstance(setting, int | float) else visible(str(setting))
+    return setting if isinstance(setting, int | float | None) else visible(str(setting))
 
 
 def _yaml(value: object) -> str:

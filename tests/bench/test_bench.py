@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import processes, profile, race, scaling, throughput
+from bench import ngram, processes, profile, race, scaling, throughput
 from bench.harness import ONCE, Options, Report, Spread, peak_bytes, times_as_fast
 from bench.peers import training_peers
 from bench.racers import NANOGPT, Evaluation, Run
 from bench.scaling import LAYERS, SCORING, STEPS, Case, doubling, exponent, prepare
 from bench.training_step import shape_on
 from bench.workers import Contestant, Model, Outcome, compete, installed
+from data.config import DataConfig, Source
+from data.corpus import Corpus
 
 CPU = torch.device("cpu")
 TINY = shape_on("cpu", "small", quick=True)
@@ -153,3 +155,13 @@ def test_peak_bytes_counts_each_storage_once_and_the_backward_pass_too() -> None
     assert peak_bytes(lambda: [x.view(-1), x[3:], x.expand(5, 1000)]) == 0
     assert peak_bytes(lambda: [torch.zeros(1000) for _ in range(10)]) == 40_000
     assert peak_bytes(lambda: torch.autograd.grad((x.exp() * 2).sum(), x)) >= 3 * 4000
+
+
+def test_n_grams_of_any_text_are_counted_to_the_order_that_fits(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("".join(f"{first}{last}\n" for first in "abc" for last in "xyz" * 10))
+    ngram.main([f"--output={tmp_path}", "--quick", f"data.path={tmp_path / 'names.txt'}", "data.unit=line"])
+    (found,) = (each for each in json.loads((tmp_path / "ngram.json").read_text()).values() if "rows" in str(each))
+    assert [row["order"] for row in found["rows"]] == [1, 2, 3]
+    assert "The best order: " in (tmp_path / "ngram.md").read_text(encoding="utf-8")
+    many = Corpus.of("".join(map(chr, range(1000, 6000))) * 2, DataConfig(source=Source.text8), context=8)
+    assert [row["order"] for row in ngram.measure(many, 9)] == [1, 2, 3, 4, 5]

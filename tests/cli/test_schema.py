@@ -1,5 +1,8 @@
 import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -61,6 +64,18 @@ def test_what_needs_validation_or_windows_is_refused_without() -> None:
 def test_validation_and_test_split_leave_something_to_train_on() -> None:
     (problem,) = composed("data.validation_fraction=0.5", "data.test_fraction=0.5").problems()
     assert problem.startswith("data.validation_fraction, data.test_fraction: expected less than 1 together, got 0.5")
+
+
+def declared(kind: Any) -> Iterator[tuple[str, Any]]:
+    for name, each in get_type_hints(kind).items():
+        yield from declared(each) if is_dataclass(each) else [(name, each)]
+
+
+def test_a_setting_is_a_number_in_all_runs_or_a_text_in_all() -> None:
+    # Or null: TensorBoard can neither sort nor filter a column of the HParams tab that holds numbers and texts.
+    for name, kind in declared(TrainConfig):
+        kinds = {each in (int, float) for each in get_args(kind) or [kind] if each is not type(None)}
+        assert len(kinds) == 1, name
 
 
 @pytest.mark.parametrize("command", ["train", "sample"])

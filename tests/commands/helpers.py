@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
 ROOT = Path(__file__).parents[2]
 TEXT = f"{sysconfig.get_path('stdlib')}/json/*.py"  # real text that is on every machine
 SMALL = ["runtime.device=cpu", "model.layers=2", "model.width=32", "model.context=32", f"data.path={TEXT}"]
@@ -63,6 +66,12 @@ def call(
             code = end.code
     assert isinstance(code, int)
     return subprocess.CompletedProcess(arguments, code, out.text(), errors.text())
+
+
+def hparams_row(run: Path) -> Any:
+    """The settings in a run's row of the HParams tab, by name."""
+    content = EventAccumulator(str(run)).Reload().summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    return plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
 
 
 sample = partial(call, command="sample")

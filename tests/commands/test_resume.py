@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.commands.helpers import ROOT, SHORT, TEXT, TINY, call
+from tests.commands.helpers import ROOT, SHORT, TEXT, TINY, call, hparams_row
 from tests.process import Process
 from training.checkpoint import load_checkpoint
 from training.run_folder import BEST, LAST
@@ -70,6 +70,7 @@ def test_auto_starts_goes_on_with_more_steps_and_has_an_end(tmp_path: Path) -> N
         assert word in done.stdout
     (summary,) = tmp_path.glob("runs/again/*/summary.json")
     assert json.loads(summary.read_text())["settings"]["training.steps"] == 40
+    assert hparams_row(summary.parent)["training.steps"].number_value == 40
 
 
 def test_a_run_that_patience_ended_says_how_it_goes_on_and_shows_new_probes(tmp_path: Path) -> None:

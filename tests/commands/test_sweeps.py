@@ -7,13 +7,11 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import plugin_data_pb2
 
 import train
 from conf.schema import TrainConfig
 from model.config import PositionKind, ScoringKind
-from tests.commands.helpers import TINY, call
+from tests.commands.helpers import TINY, call, hparams_row
 from tests.training.helpers import before_steps
 from training.run import Job
 
@@ -30,9 +28,7 @@ def test_a_sweep_makes_a_run_of_each_and_goes_on_past_a_job_that_fails(tmp_path:
     (folder,) = tmp_path.glob("runs/heads/*")
     assert {file.name for file in folder.iterdir()} == {"0", "2", "comparison.json", "comparison.md", "multirun.yaml"}
     for number, heads in ((0, 1), (2, 2)):
-        event = EventAccumulator(str(folder / str(number))).Reload()
-        content = event.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-        settings = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+        settings = hparams_row(folder / str(number))
         assert settings["model.heads"].number_value == heads
         assert settings["experiment"].string_value == "laptop"
         assert f"heads: {heads}\n" in (folder / str(number) / ".hydra" / "config.yaml").read_text()

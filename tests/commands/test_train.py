@@ -1,18 +1,16 @@
 import json
 import math
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import plugin_data_pb2
 
 from board.board import ATTENTION_TAG
 from data.config import DataConfig, Source
 from data.corpus import Corpus
 from data.sources import load_text
-from tests.commands.helpers import SMALL, TEXT, TINY, call
+from tests.commands.helpers import SMALL, TEXT, TINY, call, hparams_row
 from training.checkpoint import load_checkpoint
 from training.config import Device, RuntimeConfig
 from training.device import choose_runtime
@@ -23,7 +21,7 @@ from training.run_folder import BEST, LAST
 def test_a_run_leaves_all_that_was_promised(home: Path, trained: Path) -> None:
     files = {str(file.relative_to(trained)) for file in trained.rglob("*") if file.is_file()}
     events = {file for file in files if "tfevents" in file}
-    assert len(events) == 1
+    assert sorted(name.endswith(".hparams") for name in events) == [False, True]
     assert files - events == {
         ".lock",
         "summary.json",
@@ -39,20 +37,24 @@ def test_the_summary_holds_losses_speed_settings_and_the_machine(trained: Path) 
     assert set(summary) == {
         *("parameters", "steps", "characters", "seconds", "characters_per_second", "skipped_steps"),
         *("best_validation_loss", "final_validation_loss", "bits_per_character", "settings", "seed", "corpus_sha256"),
+        "baselines",
         *("device", "hardware", "threads", "precision", "compile", "compiled", "torch", "python", "date", "processes"),
     }
     assert (summary["steps"], summary["characters"], summary["seed"]) == (60, 60 * 16 * 32, 0)
     assert summary["bits_per_character"] == pytest.approx(summary["best_validation_loss"] / math.log(2))
 
 
-def test_a_run_learns_more_than_how_often_characters_occur(trained: Path) -> None:
-    text = load_text(DataConfig(source=Source.python_stdlib, path=TEXT))
-    shares = [count / len(text) for count in Counter(text).values()]
-    unigram_entropy = -sum(share * math.log(share) for share in shares)
+def test_a_run_learns_more_than_how_often_characters_occur(home: Path, trained: Path) -> None:
     event = EventAccumulator(str(trained), size_guidance={"images": 0}).Reload()
     first, last = (event.Scalars("loss/validation")[i].value for i in (0, -1))
     assert last < first
-    assert last < unigram_entropy - 0.3
+    losses = json.loads((trained / "summary.json").read_text())["baselines"]["losses"]
+    assert last < losses["unigram"] - 0.3
+    assert f"to beat  {losses['uniform']:.4f} nats/char guessing evenly, " in (home / "train.out").read_text()
+    for name, loss in losses.items():
+        assert [(each.step, each.value) for each in event.Scalars(f"baseline/{name}")] == [
+            *((step, pytest.approx(loss)) for step in (30, 60))
+        ]
     assert [image.step for image in event.Images(ATTENTION_TAG)] == [0, 30, 60]
 
 
@@ -70,9 +72,10 @@ def test_free_text_is_taken_as_it_is_typed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (run_folder,) = (file.parent for file in tmp_path.glob("runs/*/*/summary.json"))
     event = EventAccumulator(str(run_folder)).Reload()
-    assert event.Tensors("attention/probe_1/text_summary")[0].tensor_proto.string_val == [b'    "${this}"']
-    content = event.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-    settings = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert event.Tensors("attention/probe_1/text_summary")[0].tensor_proto.string_val == [
+        b'<pre><code>"${this}"</code></pre>'
+    ]
+    settings = hparams_row(run_folder)
     assert settings["board.probe"].string_value == '"${this}"'
     assert settings["data.path"].string_value == "my text, (1).txt"
 
