@@ -27,6 +27,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "uneven": {"batch_size": 7, "micro_batch_size": 2},
     "dropout": {"batch_size": 8, "micro_batch_size": 2, "shape": {"dropout": 0.2, "attention_dropout": 0.1}},
     "lines": {"sequences": LINES, "batch_size": 7},
+    "without validation": {"validated": False},
     "bf16": {"runtime": RuntimeConfig(device=Device.cpu, precision=Precision.bf16)},
     "fp16": {"runtime": RuntimeConfig(device=Device.cpu, precision=Precision.fp16)},
 }
