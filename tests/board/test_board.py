@@ -178,8 +178,10 @@ def test_a_column_of_the_hparams_tab_is_of_one_type_in_all_runs_and_can_be_sorte
 
 def test_the_row_of_a_resumed_run_is_that_of_its_end_and_there_is_none_in_between(tmp_path: Path) -> None:
     finish(tmp_path / "run", 20, {"training.steps": 20})
+    running = events(tmp_path / "run")
     finish(tmp_path / "run", 60, {"training.steps": 60, "training.patience": 5}, resumed_at=20)
     assert hparams_tab(tmp_path, hparam="seed")[1] == {"run": {"training.steps": 60, "training.patience": 5}}
+    assert running.Reload().Scalars("result/steps")[-1].value == 60  # it reads on, if it shows the old settings
     with closing(Board(tmp_path / "run", BoardConfig(), CHARACTERS, {"validation": [0]}, [0])) as board:
         board.roll_back_to(60)
     assert "_hparams_/session_start_info" not in events(tmp_path / "run").summary_metadata
