@@ -103,6 +103,8 @@ def prepare_run(config: "TrainConfig", job: Job) -> Run:
         except ValueError as error:
             raise UserError(f"resume: expected the checkpoint of a run in {file}, got: {error}") from error
         record = merge_for_resume(saved, record, job.overrides, relative(job.directory))
+        if problems := record.config.problems():
+            raise UserError("; ".join(problems))
         return Run(job.directory, record, last=last, finished=_finished(job.directory, last, record))
     if config.resume not in (None, AUTO):
         raise UserError(f"resume: expected auto or a run's folder, got {config.resume} for {job.directory}")

@@ -84,7 +84,8 @@ def test_a_run_that_patience_ended_says_how_it_goes_on_and_shows_new_probes(tmp_
         assert re.search(word, done.stdout)
     (folder,) = tmp_path.glob("runs/*/*")
     texts = EventAccumulator(str(folder)).Reload().Tensors("attention/probe_1/text_summary")
-    assert [(text.step, text.tensor_proto.string_val[0].strip()) for text in texts] == [(0, b"one"), (2, b"other")]
+    shown = [(text.step, text.tensor_proto.string_val[0].decode()) for text in texts]
+    assert shown == [(0, "<pre><code>one</code></pre>"), (2, "<pre><code>other</code></pre>")]
 
 
 def test_another_text_is_refused_and_the_same_elsewhere_is_not(tmp_path: Path, trained: Path) -> None:

@@ -164,9 +164,7 @@ def test_the_test_split_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Pa
 def test_a_run_without_validation_says_so_and_can_be_sampled_from(tmp_path: Path) -> None:
     done = call(*TINY, "data.validation_fraction=0", "data.test_fraction=0.1", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (
-        "no validation split: no validation loss, no early stopping, and the last checkpoint is the best" in done.stdout
-    )
+    assert "no validation split: no validation loss, no early stopping; the last checkpoint is the best" in done.stdout
     assert re.search(r"^no validation split; \d+ s\nits loss on the test split ", done.stdout, re.M)
     (file,) = tmp_path.glob("runs/*/*/summary.json")
     summary = json.loads(file.read_text())

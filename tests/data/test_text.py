@@ -14,7 +14,7 @@ from data.config import DataConfig, Unreadable
 from data.encode import Encoded, encode_once
 from data.sources import find_text, load_text
 from errors import UserError
-from sampling.prompt import read_prompt
+from sampling.prompt import as_text, read_prompt
 from tests.commands.helpers import TINY, call
 from tests.data.test_sources import config
 from training.checkpoint import load_checkpoint
@@ -38,7 +38,8 @@ def test_a_byte_order_mark_is_dropped_at_the_beginning_of_each_file(tmp_path: Pa
         (tmp_path / name).write_bytes(content)
     assert load_text(config(tmp_path)) == load_text(config(tmp_path / "*")) == "a\ufeffb\n" * 2
     assert load_text(config(tmp_path / "1", "bytes")) == content.decode("latin-1")
-    assert read_prompt(None, str(tmp_path / "1")) == "a\ufeffb\n"
+    file = str(tmp_path / "1")
+    assert as_text(read_prompt(None, file), file) == "a\ufeffb\n"
 
 
 @pytest.mark.parametrize("size", range(1, 9))
@@ -52,7 +53,8 @@ def test_line_ends_are_those_of_open_and_are_counted(
     text, found = read(config(tmp_path))
     assert text == (tmp_path / "1").read_text() + (tmp_path / "2").read_text() + "\nzoe"
     assert found.remark == r"6 line ends \r\n or \r became \n"
-    assert read_prompt(None, str(tmp_path / "1")) == (tmp_path / "1").read_text()
+    file = str(tmp_path / "1")
+    assert as_text(read_prompt(None, file), file) == (tmp_path / "1").read_text()
     text, found = read(config(tmp_path / "1", "bytes"))
     assert (text, found.remark) == (first.decode(), "")
 
