@@ -10,17 +10,15 @@ from data.batches import Lines, Sequences, Windows
 from data.config import BYTES, DataConfig, Split, Unit
 from data.encode import Encoded, encode, encode_once
 from data.lines import LINE_BREAK, split, usable_lines
-from data.ngrams import Baselines, baselines
+from data.ngrams import Baselines, baselines, pieces
 from data.sources import find_text
-from data.stretches import StretchedWindows, Stretches
+from data.stretches import StretchedWindows
 from data.vocabulary import Vocabulary
 from errors import UserError
 
 ANOTHER_FRACTION = "another data.validation_fraction or data.test_fraction"
 # With data.split=blocks: as many stretches as are this long, and some of a text that is small for that.
 CONTEXTS, FEWEST, MOST = 32, 10, 1000
-PIECE = 2**20  # characters counted at once
-FEW = 16  # distinct characters that are sooner looked for one by one
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Corpus:
         if self.validation is None:
             return None
         line_break = self.training.line_break if isinstance(self.training, Lines) else None
-        return baselines(self.training.ids, self.validation.ids, len(self.vocabulary), line_break)
+        return baselines(self.training.stretches, self.validation.stretches, len(self.vocabulary), line_break)
 
     @classmethod
     def load(cls, config: DataConfig, context: int) -> "Corpus":
@@ -78,8 +76,7 @@ class Corpus:
         def windows(first: int, last: int) -> Windows:
             if config.split is Split.tail:
                 return Windows(text.ids[max(first - 1, 0) : last], context)
-            stretches = text.ids[first : (blocks - 1) * size + last]
-            return StretchedWindows(Stretches(stretches, last - first, size), context)
+            return StretchedWindows(text.ids[first : (blocks - 1) * size + last], context, last - first, size)
 
         description = f"{length:,} characters, {len(text.vocabulary)} distinct"
         if blocks > 1:
@@ -136,7 +133,7 @@ class Corpus:
         if self.validation is None:
             yield "         no validation split: no validation loss, no early stopping; the last checkpoint is the best"
         elif unseen := self.unseen():
-            total = len(self.validation.ids) - 1  # the first is context
+            total = self.validation.stretches[:, 1:].size  # the first is context
             remark = f"         {unseen:,} of {total:,} validation characters never occur in training"
             is_tail = config.unit is Unit.window and config.split is Split.tail
             yield remark + ("; data.split=blocks validates all over the text" if is_tail else "")
@@ -149,20 +146,14 @@ class Corpus:
         Training is read only until all characters of validation have occurred.
         """
         assert self.validation is not None
-        counts = np.zeros(len(self.vocabulary), np.int64)
-        for piece in _pieces(self.validation.ids):
-            counts += np.bincount(piece, minlength=len(counts))
-        absent = np.flatnonzero(counts).tolist()
-        for piece in _pieces(self.training.ids):
-            found = np.bincount(piece, minlength=len(counts)) if len(absent) > FEW else None
-            absent = [each for each in absent if (each not in piece if found is None else not found[each])]
-            if not absent:
-                break
-        return int(counts[absent].sum())
-
-
-def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:
-    return (ids[start : start + PIECE] for start in range(0, len(ids), PIECE))
+        missing = np.zeros(len(self.vocabulary), bool)
+        for piece in (scored := pieces(self.validation.stretches)):
+            missing[piece[1:]] = True
+        for piece in pieces(self.training.stretches):
+            missing[piece] = False
+            if not missing.any():
+                return 0
+        return sum(int(missing[piece[1:]].sum()) for piece in scored)
 
 
 def _blocks(length: int, context: int, *fractions: float) -> int:

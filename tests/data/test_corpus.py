@@ -47,7 +47,7 @@ def test_all_of_a_text_can_be_trained_on_but_for_a_test_split(unit: Unit) -> Non
 
 
 def test_validation_characters_that_never_occur_in_training_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.corpus.PIECE", 100)
+    monkeypatch.setattr("data.ngrams.PIECE", 100)
     text = "a b c\n" * 400 + "xyz\n" * 50
     assert Corpus.of(text, config(), context=8).unseen() == 150
     for other in (
