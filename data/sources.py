@@ -61,11 +61,6 @@ def find_text(config: DataConfig) -> Text:
     return Text(tuple(files), config.encoding, config.unreadable)
 
 
-def load_text(config: DataConfig) -> str:
-    """All of the text that `config` names, in memory."""
-    return "".join(find_text(config).pieces())
-
-
 def python_stdlib(folder: Path) -> str:
     """The Python files below `folder` in sorted order, those of plain ASCII only."""
     files = (file.relative_to(folder) for file in folder.rglob("*.py"))

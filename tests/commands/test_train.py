@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from board.board import ATTENTION_TAG
 from data.config import DataConfig, Source
 from data.corpus import Corpus
-from data.sources import load_text
 from tests.commands.helpers import SMALL, TEXT, TINY, call, hparams_row
+from tests.data.helpers import load_text
 from training.checkpoint import load_checkpoint
 from training.config import Device, RuntimeConfig
 from training.device import choose_runtime

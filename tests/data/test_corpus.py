@@ -65,7 +65,7 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
     assert isinstance(settings, dict)
     fractions = {str(name): value for name, value in settings.items() if str(name).endswith("_fraction")}
     ids = np.broadcast_to(np.uint8(0), 100_000_000)  # takes no memory
-    corpus = Corpus._of_windows(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
+    corpus = Corpus._of(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
     assert corpus.test is not None
     assert corpus.validation is not None
     # The latter two with the character before them.

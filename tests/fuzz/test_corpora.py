@@ -17,9 +17,9 @@ from data.batches import NO_TARGET, Batch, Batches
 from data.config import DataConfig, LongLines, Source, Unit
 from data.corpus import Corpus
 from data.lines import fingerprints
-from data.sources import load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
+from tests.data.helpers import load_text
 
 ODD = ["", "\n", "\r\n", "\r", "ab\n", "\ufeff", "\0", "\x85", "\u2028", "é", "e\u0301", "😀", "\U0010ffff", 70 * "a"]
 STDLIB = Source.python_stdlib
