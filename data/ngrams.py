@@ -21,10 +21,9 @@ class Baselines:
     def describe(self, unit: str) -> str:
         """In one line; `unit`: what a character is called."""
         sample = f" in a sample of {self.sample:,} {unit}s" if self.sample else ""
-        return (
-            "{uniform:.4f} nats/{short} guessing evenly, {unigram:.4f} by frequency, {trigram:.4f} by the two {unit}s "
-            "before (interpolated trigrams{sample})"
-        ).format(**self.losses, short=unit[:4], unit=unit, sample=sample)
+        uniform, unigram, trigram = self.losses.values()
+        known = f"{uniform:.4f} nats/{unit[:4]} guessing evenly, {unigram:.4f} by frequency"
+        return f"{known}, {trigram:.4f} by the two {unit}s before (interpolated trigrams{sample})"
 
 
 def baselines(training: np.ndarray, validation: np.ndarray, size: int, line_break: int | None = None) -> Baselines:

@@ -75,13 +75,6 @@ def python_stdlib(folder: Path) -> str:
     return text
 
 
-def _unescaped(name: str) -> str:
-    r"""The name of a file that was written with `\xNN` for bytes that are not UTF-8."""
-    return os.fsdecode(
-        re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), os.fsencode(name))
-    )
-
-
 def _paths(path: str) -> list[Path]:
     """The files that `path` means, in sorted order; one that links lead to is there once. Raises UserError at none."""
     try:
@@ -101,8 +94,10 @@ def _paths(path: str) -> list[Path]:
         raise UserError(f"data.path: cannot look for {path!r}: {error}") from error
     if distinct:
         return sorted(distinct.values(), key=Path.as_posix)
-    if (other := _unescaped(path)) != path:
-        return _paths(other)
+    # As `escaped` writes bytes that are not UTF-8.
+    other = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), os.fsencode(path))
+    if other != os.fsencode(path):
+        return _paths(os.fsdecode(other))
     raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
 
 
