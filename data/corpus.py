@@ -49,15 +49,11 @@ class Corpus:
 
         Raises UserError if there is no such text, and as `of` does.
         """
-        return cls._of(encode_once(find_text(config), config), config, context)
+        return cls.of(encode_once(find_text(config), config), config, context)
 
     @classmethod
-    def of(cls, text: str, config: DataConfig, context: int) -> "Corpus":
-        """Encode and split `text`. Raises UserError if any part is too short for one context, or has no line."""
-        return cls._of(encode(text, config.max_vocabulary), config, context)
-
-    @classmethod
-    def _of(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
+    def of(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
+        """Split `text`. Raises UserError if any part is too short for one context, or has no line."""
         split_text = _lines if config.unit == Unit.line else _windows
         (training, validation, test), vocabulary, known, remarks = split_text(text, config, context)
         return cls(
@@ -77,9 +73,9 @@ class Corpus:
             yield "         no validation split: no validation loss, no early stopping; the last checkpoint is the best"
         elif unseen := self.unseen():
             total = self.validation.stretches[:, 1:].size  # the first is context
-            remark = f"         {unseen:,} of {total:,} validation characters never occur in training"
             is_tail = config.unit is Unit.window and config.split is Split.tail
-            yield remark + ("; data.split=blocks validates all over the text" if is_tail else "")
+            advice = "; data.split=blocks validates all over the text" if is_tail else ""
+            yield f"         {unseen:,} of {total:,} validation characters never occur in training{advice}"
         if self.baselines:
             yield f"to beat  {self.baselines.describe(self.vocabulary.unit)}"
 

@@ -1,7 +1,6 @@
 """Losses of counted n-grams, beside which a model's loss means something."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +48,10 @@ def pieces(ids: np.ndarray) -> list[np.ndarray]:
     return [row[start : start + PIECE + 1] for row in rows for start in range(0, rows.shape[1] - 1, PIECE)]
 
 
-def loss(
-    training: Sequence[np.ndarray], validation: Sequence[np.ndarray], size: int, order: int, line_break: int | None
-) -> float:
+def loss(known: list[np.ndarray], scored: list[np.ndarray], size: int, order: int, line_break: int | None) -> float:
     """Mean loss in nats/char of the n-grams of `order` counted in pieces of ids, on all but the first id of each."""
-    seen, counts = _count(training, size, order, line_break)
-    asked, occurrences = _count(validation, size, order, line_break)
+    seen, counts = _count(known, size, order, line_break)
+    asked, occurrences = _count(scored, size, order, line_break)
     ngrams = np.union1d(seen, asked)
     in_training = np.zeros(len(ngrams))
     in_training[np.searchsorted(ngrams, seen)] = counts
@@ -91,9 +88,7 @@ def _discounts(counts: np.ndarray) -> tuple[float, ...]:
     return FALLBACK
 
 
-def _count(
-    pieces: Sequence[np.ndarray], size: int, order: int, line_break: int | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _count(pieces: list[np.ndarray], size: int, order: int, line_break: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Distinct n-grams, sorted, and how often each occurs."""
     found = [np.unique(_ngrams(ids, size, order, line_break), return_counts=True) for ids in pieces]
     ngrams, index = np.unique(np.concatenate([some for some, _ in found]), return_inverse=True)

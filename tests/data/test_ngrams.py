@@ -12,10 +12,11 @@ from data import ngrams
 from data.config import DataConfig, Source, Unit
 from data.corpus import Corpus
 from data.ngrams import baselines, kneser_ney, loss, pieces
+from tests.data.helpers import split_text
 
 
 def corpus(text: str, **changes: Any) -> Corpus:
-    return Corpus.of(text, DataConfig(source=Source.python_stdlib, **changes), context=8)
+    return split_text(text, DataConfig(source=Source.python_stdlib, **changes), context=8)
 
 
 def test_the_digits_are_those_of_other_programs(shakespeare: str) -> None:

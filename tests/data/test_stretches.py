@@ -23,7 +23,7 @@ from errors import UserError
 
 def corpus_of(ids: np.ndarray, context: int, **changes: Any) -> Corpus:
     config = DataConfig(source=Source.python_stdlib, **{"split": Split.blocks, **changes})
-    return Corpus._of(Encoded(Vocabulary("a"), ids, ""), config, context)
+    return Corpus.of(Encoded(Vocabulary("a"), ids, ""), config, context)
 
 
 def part_of(corpus: Corpus, name: str) -> StretchedWindows:
