@@ -26,7 +26,7 @@ class Baselines:
 
 
 def baselines(training: np.ndarray, validation: np.ndarray, size: int, line_break: int | None = None) -> Baselines:
-    """Losses on all of `validation` but its first character, from counts in `training`: ids below `size`.
+    """Losses on `validation` but the first of each stretch, from counts in `training`: ids below `size`.
 
     With a `line_break` a line is a sequence, and nothing before the line break that opens it is context; its end counts
     though it was cut. Of a long `training`, evenly spaced pieces are counted. Both are as `pieces` takes them.
