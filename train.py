@@ -80,26 +80,19 @@ def train(run: Run) -> float | None:
             print(f"         begun with {config.init_from}: {transfer(run.initial, decoder, vocabulary.tokens)}")
         print(f"runs on  {runtime.reason}\nfolder   {run.directory}", flush=True)
         if last:
-            print(
-                visible(f"resumed  at step {last.step} of {training.steps}{changes(last.run['ran_on'], record.ran_on)}")
-            )
+            difference = changes(last.run["ran_on"], record.ran_on)
+            print(visible(f"resumed  at step {last.step} of {training.steps}{difference}"))
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
-        shown = (
-            probes,
-            opening,
-            opening[0] if lines else None,
-            vocabulary.unit,
-            corpus.baselines if ranks.is_first else None,
-        )
-        board = Board(run.directory, config.board, vocabulary.tokens, *shown) if ranks.is_first else SilentBoard()
+        shown = run.directory, config.board, vocabulary.tokens, probes, opening, opening[0] if lines else None
+        board = Board(*shown, vocabulary.unit, corpus.baselines) if ranks.is_first else SilentBoard()
         with explain_interruption(run.directory), closing(board):
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
             elif config.board.probe != last.run["config"]["board"]["probe"]:
                 board.log_probes(last.step)
             outcome = fit(decoder, batches, corpus.validation, training, runtime, board, checkpoints, last)
-            results = {key: value for key, value in asdict(outcome).items() if key != "compiled" and value is not None}
+            results = {name: value for name, value in asdict(outcome).items() if name != "compiled"}
             board.finish(outcome.steps, record.settings, results)
     if ranks.is_first:
         finish(run, outcome, decoder.parameter_count(), corpus, runtime)

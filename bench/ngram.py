@@ -16,7 +16,7 @@ from cli.compose import compose, initialize, register, typed
 from conf.schema import TrainConfig
 from data.batches import Lines
 from data.corpus import Corpus
-from data.ngrams import loss, stretches
+from data.ngrams import loss, pieces
 
 LARGEST_ORDER, QUICK_ORDER = 9, 3
 TEXTS = ["data=python_stdlib"], ["data=tiny_shakespeare"]
@@ -33,7 +33,7 @@ def measure(corpus: Corpus, largest: int) -> list[dict[str, float]]:
     """A row for each order up to the `largest`, or to the last whose n-grams have numbers below 2^63."""
     line_break = corpus.training.line_break if isinstance(corpus.training, Lines) else None
     assert corpus.validation
-    training, validation = stretches(corpus.training.ids), stretches(corpus.validation.ids)
+    training, validation = pieces(corpus.training.stretches), pieces(corpus.validation.stretches)
     size, rows = len(corpus.vocabulary), list[dict[str, float]]()
     for order in tqdm(range(1, largest + 1), disable=None):
         if size**order < 2**63:

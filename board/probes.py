@@ -16,11 +16,8 @@ def choose_probes(corpus: Corpus, texts: Sequence[str], context: int, heads: int
     Without validation, the training split takes its place.
     Raises UserError if a text does not fit in the context or in a snapshot of so many heads.
     """
-    length = min(LENGTH, context)
-    if corpus.validation is not None:
-        probes = {"validation": corpus.validation.probe(length).tolist()}
-    else:
-        probes = {"training": (corpus.training.probe(length) if lines else corpus.training.ids[:length]).tolist()}
+    name, split = ("training", corpus.training) if corpus.validation is None else ("validation", corpus.validation)
+    probes = {name: split.probe(min(LENGTH, context)).tolist()}
     for number, text in enumerate(texts, 1):
         if lines:
             ids = line_beginning(text, corpus.vocabulary, context, "board.probe")

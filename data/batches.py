@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -68,6 +69,7 @@ class Windows:
     def __init__(self, ids: np.ndarray, context: int, resident: Tensor | None = None) -> None:
         """`ids` may be a np.memmap or a slice of one. `resident`: the same ids on a GPU, where batches are gathered."""
         self.ids, self.context, self.resident = ids, context, resident
+        self.stretches = ids[None]  # (1, characters): each row is read by itself
 
     def __len__(self) -> int:
         """Sequences in an epoch."""
@@ -79,8 +81,9 @@ class Windows:
         dtype = torch.uint8 if self.ids.dtype == np.uint8 else torch.int32
         if device.type == "cpu" or len(self.ids) * dtype.itemsize > LARGEST_RESIDENT:
             return self
-        resident = torch.tensor(self.ids[:], dtype=dtype, device=device)  # [:], as stretches are not an array
-        return type(self)(self.ids, self.context, resident)
+        sent = copy(self)
+        sent.resident = torch.tensor(self.ids, dtype=dtype, device=device)
+        return sent
 
     def order(self, random: np.random.Generator) -> Order:
         """The sequences of one epoch, shuffled: from indices below len(self) to positions at which windows start."""
@@ -145,6 +148,7 @@ class Lines:
     def __init__(self, ids: np.ndarray, context: int, line_break: int) -> None:
         """`ids` begin and end with a line break, and no line in them is empty."""
         self.ids, self.context, self.line_break = ids, context, line_break
+        self.stretches = ids[None]
         breaks = np.flatnonzero(ids == line_break).astype(np.int32 if len(ids) < 2**31 else np.int64)
         self.starts = breaks[:-1]
         self.lengths = np.minimum(np.diff(breaks), context)  # (lines,), of the inputs

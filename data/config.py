@@ -80,14 +80,12 @@ class DataConfig:
             found.append(f"data.long_lines: expected it with data.unit=line alone, got {self.long_lines}")
         if self.split != Split.tail and self.unit == Unit.line:
             found.append(f"data.split: expected it without data.unit=line, which splits at random, got {self.split}")
-        fractions = {name: getattr(self, name) for name in ("validation_fraction", "test_fraction")}
-        wrong = [name for name, fraction in fractions.items() if not 0 <= fraction < 1]
-        found += [f"data.{name}: expected at least 0 and below 1, got {fractions[name]}" for name in wrong]
+        fractions = {"data.validation_fraction": self.validation_fraction, "data.test_fraction": self.test_fraction}
+        wrong = {name: value for name, value in fractions.items() if not 0 <= value < 1}
+        found += [f"{name}: expected at least 0 and below 1, got {value}" for name, value in wrong.items()]
         if not wrong and sum(fractions.values()) >= 1:
-            found.append(
-                "data.validation_fraction, data.test_fraction: expected less than 1 together, got "
-                f"{self.validation_fraction} and {self.test_fraction}"
-            )
+            both = " and ".join(map(str, fractions.values()))
+            found.append(f"{', '.join(fractions)}: expected less than 1 together, got {both}")
         if self.max_vocabulary < 2:
             found.append(f"data.max_vocabulary: expected at least 2, got {self.max_vocabulary}")
         return found
@@ -96,8 +94,8 @@ class DataConfig:
 def is_text_codec(name: str) -> bool:
     """Whether Python has a codec of this name that decodes text as it comes, byte by byte."""
     try:
-        content, decoder = "a\n".encode(name), codecs.getincrementaldecoder(name)()
-        decoded = [decoder.decode(content[i : i + 1]) for i in range(len(content))]
-        return "".join([*decoded, decoder.decode(b"", True)]) == "a\n"
+        decoder = codecs.getincrementaldecoder(name)()
+        pieces = (bytes([byte]) for byte in "a\n".encode(name))
+        return "".join(map(decoder.decode, pieces)) + decoder.decode(b"", True) == "a\n"
     except (LookupError, ValueError):  # also of the codec `undefined`, and of names with a zero
         return False

@@ -1,6 +1,6 @@
 """A text, encoded and split into training, validation and test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,17 +10,17 @@ from data.batches import Lines, Sequences, Windows
 from data.config import BYTES, DataConfig, Split, Unit
 from data.encode import Encoded, encode, encode_once
 from data.lines import LINE_BREAK, split, usable_lines
-from data.ngrams import Baselines, baselines
+from data.ngrams import Baselines, baselines, pieces
 from data.sources import find_text
-from data.stretches import StretchedWindows, Stretches
+from data.stretches import StretchedWindows
 from data.vocabulary import Vocabulary
 from errors import UserError
 
 ANOTHER_FRACTION = "another data.validation_fraction or data.test_fraction"
 # With data.split=blocks: as many stretches as are this long, and some of a text that is small for that.
 CONTEXTS, FEWEST, MOST = 32, 10, 1000
-PIECE = 2**20  # characters counted at once
-FEW = 16  # distinct characters that are sooner looked for one by one
+# Of training, validation and test; what their characters are; fingerprints of lines to train on; remarks for people.
+Parts = tuple[Sequence[Sequences], Vocabulary, np.ndarray | None, list[str]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Corpus:
         if self.validation is None:
             return None
         line_break = self.training.line_break if isinstance(self.training, Lines) else None
-        return baselines(self.training.ids, self.validation.ids, len(self.vocabulary), line_break)
+        return baselines(self.training.stretches, self.validation.stretches, len(self.vocabulary), line_break)
 
     @classmethod
     def load(cls, config: DataConfig, context: int) -> "Corpus":
@@ -49,77 +49,13 @@ class Corpus:
 
         Raises UserError if there is no such text, and as `of` does.
         """
-        return cls._of(encode_once(find_text(config), config), config, context)
+        return cls.of(encode_once(find_text(config), config), config, context)
 
     @classmethod
-    def of(cls, text: str, config: DataConfig, context: int) -> "Corpus":
-        """Encode and split `text`. Raises UserError if any part is too short for one context, or has no line."""
-        return cls._of(encode(text, config.max_vocabulary), config, context)
-
-    @classmethod
-    def _of(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
-        return (cls._of_lines if config.unit == Unit.line else cls._of_windows)(text, config, context)
-
-    @classmethod
-    def _of_windows(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
-        length, fractions = len(text.ids), {"validation": config.validation_fraction, "test": config.test_fraction}
-        blocks = 1 if config.split is Split.tail else _blocks(length, context, *fractions.values())
-        size = length // blocks  # of each block: a stretch for training, one for validation and one for the test
-        validation, test = (round(size * part) for part in fractions.values())
-        start, end = size - validation - test, size - test
-        for part, characters in {"training": start, "validation": validation, "test": test}.items():
-            # One more than the context: every position needs its next character.
-            if characters < context + 1 and fractions.get(part, 1):
-                raise UserError(
-                    f"expected at least model.context + 1 = {context + 1} characters in the {part} split, got "
-                    f"{characters} of {length}; give more text, a smaller model.context or {ANOTHER_FRACTION}"
-                )
-
-        def windows(first: int, last: int) -> Windows:
-            if config.split is Split.tail:
-                return Windows(text.ids[max(first - 1, 0) : last], context)
-            stretches = text.ids[first : (blocks - 1) * size + last]
-            return StretchedWindows(Stretches(stretches, last - first, size), context)
-
-        description = f"{length:,} characters, {len(text.vocabulary)} distinct"
-        if blocks > 1:
-            description += f"; in {blocks:,} blocks, with {validation:,} characters of each for validation"
-        description += text.remark and f"; {text.remark}"
-        return cls(
-            Vocabulary(text.vocabulary.characters, config.encoding == BYTES),
-            training=windows(0, start),
-            validation=windows(start, end) if validation else None,
-            test=windows(end, size) if test else None,
-            training_lines=None,
-            sha256=text.sha256,
-            description=description,
-        )
-
-    @classmethod
-    def _of_lines(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
-        if LINE_BREAK not in text.vocabulary.characters:  # it is one line
-            whole = encode(text.vocabulary.decode(text.ids) + LINE_BREAK, config.max_vocabulary)
-            text = replace(whole, sha256=text.sha256, remark=text.remark)
-        lines, remark = usable_lines(text, config, context)
-        remark = "; ".join(filter(None, (text.remark, remark)))
-        fractions = {"validation": config.validation_fraction, "test": config.test_fraction}
-        fingerprints, vocabulary = lines.scan()
-        part_of, distinct = split(fingerprints, *fractions.values())
-        if copies := len(part_of) - distinct:
-            remark += f"{remark and '; '}{copies:,} are copies of others"
-        for number, part in enumerate(("training", *fractions)):
-            if fractions.get(part, 1) and not (part_of == number).any():
-                raise UserError(
-                    f"expected at least one line in the {part} split, got none of {len(part_of)}"
-                    f"{remark and f' ({remark})'}; give more text or {ANOTHER_FRACTION}"
-                )
-        known = np.sort(fingerprints[part_of == 0])
-        known = known[np.append(True, known[1:] != known[:-1])]  # np.unique of NumPy 2.4 takes ten times as long
-        del fingerprints
-        line_break = int(vocabulary.encode(LINE_BREAK)[0])
-        training, validation, test = (
-            Lines(lines.where(part_of == number).encode(vocabulary), context, line_break) for number in range(3)
-        )
+    def of(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
+        """Split `text`. Raises UserError if any part is too short for one context, or has no line."""
+        split_text = _lines if config.unit == Unit.line else _windows
+        (training, validation, test), vocabulary, known, remarks = split_text(text, config, context)
         return cls(
             Vocabulary(vocabulary.characters, config.encoding == BYTES),
             training,
@@ -127,7 +63,7 @@ class Corpus:
             test=test if config.test_fraction else None,
             training_lines=known,
             sha256=text.sha256,
-            description=f"{len(part_of):,} lines, {len(vocabulary)} distinct characters" + (remark and f"; {remark}"),
+            description="; ".join(filter(None, remarks)),
         )
 
     def remarks(self, config: DataConfig) -> Iterator[str]:
@@ -136,10 +72,10 @@ class Corpus:
         if self.validation is None:
             yield "         no validation split: no validation loss, no early stopping; the last checkpoint is the best"
         elif unseen := self.unseen():
-            total = len(self.validation.ids) - 1  # the first is context
-            remark = f"         {unseen:,} of {total:,} validation characters never occur in training"
+            total = self.validation.stretches[:, 1:].size  # the first is context
             is_tail = config.unit is Unit.window and config.split is Split.tail
-            yield remark + ("; data.split=blocks validates all over the text" if is_tail else "")
+            advice = "; data.split=blocks validates all over the text" if is_tail else ""
+            yield f"         {unseen:,} of {total:,} validation characters never occur in training{advice}"
         if self.baselines:
             yield f"to beat  {self.baselines.describe(self.vocabulary.unit)}"
 
@@ -149,20 +85,62 @@ class Corpus:
         Training is read only until all characters of validation have occurred.
         """
         assert self.validation is not None
-        counts = np.zeros(len(self.vocabulary), np.int64)
-        for piece in _pieces(self.validation.ids):
-            counts += np.bincount(piece, minlength=len(counts))
-        absent = np.flatnonzero(counts).tolist()
-        for piece in _pieces(self.training.ids):
-            found = np.bincount(piece, minlength=len(counts)) if len(absent) > FEW else None
-            absent = [each for each in absent if (each not in piece if found is None else not found[each])]
-            if not absent:
-                break
-        return int(counts[absent].sum())
+        missing = np.zeros(len(self.vocabulary), bool)
+        for piece in (scored := pieces(self.validation.stretches)):
+            missing[piece[1:]] = True
+        for piece in pieces(self.training.stretches):
+            missing[piece] = False
+            if not missing.any():
+                return 0
+        return sum(int(missing[piece[1:]].sum()) for piece in scored)
 
 
-def _pieces(ids: np.ndarray) -> Iterator[np.ndarray]:
-    return (ids[start : start + PIECE] for start in range(0, len(ids), PIECE))
+def _windows(text: Encoded, config: DataConfig, context: int) -> Parts:
+    length, fractions = len(text.ids), {"validation": config.validation_fraction, "test": config.test_fraction}
+    blocks = 1 if config.split is Split.tail else _blocks(length, context, *fractions.values())
+    size = length // blocks  # of each block: a stretch for training, one for validation and one for the test
+    validation, test = (round(size * part) for part in fractions.values())
+    start, end = size - validation - test, size - test
+    for part, characters in {"training": start, "validation": validation, "test": test}.items():
+        # One more than the context: every position needs its next character.
+        if characters < context + 1 and fractions.get(part, 1):
+            raise UserError(
+                f"expected at least model.context + 1 = {context + 1} characters in the {part} split, got "
+                f"{characters} of {length}; give more text, a smaller model.context or {ANOTHER_FRACTION}"
+            )
+
+    def windows(first: int, last: int) -> Windows:
+        if config.split is Split.tail:
+            return Windows(text.ids[max(first - 1, 0) : last], context)
+        return StretchedWindows(text.ids[first : (blocks - 1) * size + last], context, last - first, size)
+
+    in_blocks = f"in {blocks:,} blocks, with {validation:,} characters of each for validation"
+    remarks = [f"{length:,} characters, {len(text.vocabulary)} distinct", in_blocks if blocks > 1 else "", text.remark]
+    return [windows(0, start), windows(start, end), windows(end, size)], text.vocabulary, None, remarks
+
+
+def _lines(text: Encoded, config: DataConfig, context: int) -> Parts:
+    if LINE_BREAK not in text.vocabulary.characters:  # it is one line
+        text = replace(encode(text.vocabulary.decode(text.ids) + LINE_BREAK, config.max_vocabulary), remark=text.remark)
+    lines, long_lines = usable_lines(text, config, context)
+    fractions = {"validation": config.validation_fraction, "test": config.test_fraction}
+    fingerprints, vocabulary = lines.scan()
+    part_of, distinct = split(fingerprints, *fractions.values())
+    copies = len(part_of) - distinct
+    remarks = [*filter(None, (text.remark, long_lines, f"{copies:,} are copies of others" if copies else ""))]
+    for number, part in enumerate(("training", *fractions)):
+        if fractions.get(part, 1) and not (part_of == number).any():
+            why = f" ({'; '.join(remarks)})" if remarks else ""
+            raise UserError(
+                f"expected at least one line in the {part} split, got none of {len(part_of)}{why}; give more text or "
+                f"{ANOTHER_FRACTION}"
+            )
+    known = np.sort(fingerprints[part_of == 0])
+    known = known[np.append(True, known[1:] != known[:-1])]  # np.unique of NumPy 2.4 takes ten times as long
+    del fingerprints
+    line_break = int(vocabulary.encode(LINE_BREAK)[0])
+    parts = [Lines(lines.where(part_of == number).encode(vocabulary), context, line_break) for number in range(3)]
+    return parts, vocabulary, known, [f"{len(part_of):,} lines, {len(vocabulary)} distinct characters", *remarks]
 
 
 def _blocks(length: int, context: int, *fractions: float) -> int:

@@ -70,7 +70,6 @@ def usable_lines(text: Encoded, config: DataConfig, context: int) -> tuple[TextL
     small = np.int32 if len(ids) < 2**31 - 1 else np.int64
     bounds = np.concatenate([[-1], *pieces, [len(ids)]], dtype=small)
     lines = TextLines(text, bounds[:-1] + 1, np.diff(bounds) - 1)
-    del bounds, pieces
     lines = lines.where(lines.lengths > 0)
     short = lines.lengths < context
     if short.all():

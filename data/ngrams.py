@@ -1,13 +1,12 @@
 """Losses of counted n-grams, beside which a model's loss means something."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-STRETCH = 2**20  # characters read at once
-SAMPLE = 16  # stretches of the training split that are counted, at most
+PIECE = 2**20  # characters read at once
+SAMPLE = 16  # pieces of the training split that are counted, at most
 FALLBACK = 0.5, 1.0, 1.5  # KenLM's discounts where too few n-grams are rare to estimate them
 
 
@@ -21,36 +20,38 @@ class Baselines:
     def describe(self, unit: str) -> str:
         """In one line; `unit`: what a character is called."""
         sample = f" in a sample of {self.sample:,} {unit}s" if self.sample else ""
-        return (
-            "{uniform:.4f} nats/{short} guessing evenly, {unigram:.4f} by frequency, {trigram:.4f} by the two {unit}s "
-            "before (interpolated trigrams{sample})"
-        ).format(**self.losses, short=unit[:4], unit=unit, sample=sample)
+        uniform, unigram, trigram = self.losses.values()
+        known = f"{uniform:.4f} nats/{unit[:4]} guessing evenly, {unigram:.4f} by frequency"
+        return f"{known}, {trigram:.4f} by the two {unit}s before (interpolated trigrams{sample})"
 
 
 def baselines(training: np.ndarray, validation: np.ndarray, size: int, line_break: int | None = None) -> Baselines:
-    """Losses on all of `validation` but its first character, from counts in `training`: ids below `size`.
+    """Losses on `validation` but the first of each stretch, from counts in `training`: ids below `size`.
 
     With a `line_break` a line is a sequence, and nothing before the line break that opens it is context; its end counts
-    though it was cut. Of a long `training`, evenly spaced stretches are counted. Both may be a np.memmap.
+    though it was cut. Of a long `training`, evenly spaced pieces are counted. Both are as `pieces` takes them.
     """
-    known, scored = stretches(training), stretches(validation)
-    read = [known[i] for i in np.linspace(0, len(known) - 1, min(len(known), SAMPLE)).astype(int)]
+    known, scored = pieces(training), pieces(validation)
+    count = min(len(known), SAMPLE * (PIECE + 1) // len(known[0]))
+    read = [known[i] for i in np.linspace(0, len(known) - 1, count).astype(int)]
     unigram, trigram = (loss(read, scored, size, order, line_break) for order in (1, 3))
     losses = {"uniform": math.log(size), "unigram": unigram, "trigram": trigram}
     return Baselines(losses, sum(map(len, read)) if len(read) < len(known) else None)
 
 
-def stretches(ids: np.ndarray) -> list[np.ndarray]:
-    """All of `ids` for `loss`, a part at a time."""
-    return [ids[start : start + STRETCH + 1] for start in range(0, len(ids) - 1, STRETCH)]
+def pieces(ids: np.ndarray) -> list[np.ndarray]:
+    """All ids (n,) or (stretches, n), a part at a time, which begins with the last one of the part before it.
+
+    They may be in a np.memmap, and stay there.
+    """
+    rows = np.atleast_2d(ids)
+    return [row[start : start + PIECE + 1] for row in rows for start in range(0, rows.shape[1] - 1, PIECE)]
 
 
-def loss(
-    training: Sequence[np.ndarray], validation: Sequence[np.ndarray], size: int, order: int, line_break: int | None
-) -> float:
-    """Mean loss in nats/char of the n-grams of `order` counted in stretches of ids, on all but the first id of each."""
-    seen, counts = _count(training, size, order, line_break)
-    asked, occurrences = _count(validation, size, order, line_break)
+def loss(known: list[np.ndarray], scored: list[np.ndarray], size: int, order: int, line_break: int | None) -> float:
+    """Mean loss in nats/char of the n-grams of `order` counted in pieces of ids, on all but the first id of each."""
+    seen, counts = _count(known, size, order, line_break)
+    asked, occurrences = _count(scored, size, order, line_break)
     ngrams = np.union1d(seen, asked)
     in_training = np.zeros(len(ngrams))
     in_training[np.searchsorted(ngrams, seen)] = counts
@@ -87,11 +88,9 @@ def _discounts(counts: np.ndarray) -> tuple[float, ...]:
     return FALLBACK
 
 
-def _count(
-    stretches: Sequence[np.ndarray], size: int, order: int, line_break: int | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _count(pieces: list[np.ndarray], size: int, order: int, line_break: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Distinct n-grams, sorted, and how often each occurs."""
-    found = [np.unique(_ngrams(ids, size, order, line_break), return_counts=True) for ids in stretches]
+    found = [np.unique(_ngrams(ids, size, order, line_break), return_counts=True) for ids in pieces]
     ngrams, index = np.unique(np.concatenate([some for some, _ in found]), return_inverse=True)
     return ngrams, np.bincount(index, np.concatenate([counts for _, counts in found]))
 

@@ -61,11 +61,6 @@ def find_text(config: DataConfig) -> Text:
     return Text(tuple(files), config.encoding, config.unreadable)
 
 
-def load_text(config: DataConfig) -> str:
-    """All of the text that `config` names, in memory."""
-    return "".join(find_text(config).pieces())
-
-
 def python_stdlib(folder: Path) -> str:
     """The Python files below `folder` in sorted order, those of plain ASCII only."""
     files = (file.relative_to(folder) for file in folder.rglob("*.py"))
@@ -78,13 +73,6 @@ def python_stdlib(folder: Path) -> str:
             f"expected the source of Python's standard library in {folder}, got no usable file; give data.path=FILE"
         )
     return text
-
-
-def _unescaped(name: str) -> str:
-    r"""The name of a file that was written with `\xNN` for bytes that are not UTF-8."""
-    return os.fsdecode(
-        re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), os.fsencode(name))
-    )
 
 
 def _paths(path: str) -> list[Path]:
@@ -106,8 +94,10 @@ def _paths(path: str) -> list[Path]:
         raise UserError(f"data.path: cannot look for {path!r}: {error}") from error
     if distinct:
         return sorted(distinct.values(), key=Path.as_posix)
-    if (other := _unescaped(path)) != path:
-        return _paths(other)
+    # As `escaped` writes bytes that are not UTF-8.
+    other = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), os.fsencode(path))
+    if other != os.fsencode(path):
+        return _paths(os.fsdecode(other))
     raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
 
 

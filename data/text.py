@@ -19,10 +19,10 @@ PIECE = 2**16  # bytes read at once: larger arrays would be allocated anew from 
 BAR_DELAY = 2.0  # seconds until a progress bar appears
 LISTED = 3  # files, in messages
 MARK = "\ufeff"  # the byte order mark
-WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")  # in this order, as two marks begin alike
+WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")  # in place of UTF-8; two of their marks begin alike
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh9": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
-PICTURES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "WebP, WAV or AVI"}
-OTHERS = {b"PK\3\4": "zip", b"%PDF-": "PDF", b"SQLite": "SQLite", b"\x7fELF": "ELF", b"MZ\x90": "Windows program"}
+OTHERS = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "WebP, WAV or AVI"}
+OTHERS |= {b"PK\3\4": "zip", b"%PDF-": "PDF", b"SQLite": "SQLite", b"\x7fELF": "ELF", b"MZ\x90": "Windows program"}
 LATIN = "[{0}]{{0,3}}([a-zA-Z]+[{0}]{{0,3}})+|[©®°±§£«»‘’“”–—…]"
 WORDS = {  # beyond ASCII in texts of these encodings
     "utf8": ".+",
@@ -96,25 +96,23 @@ class Text:
         contents, start, offset = _read(file), b"", 0
         while len(start) < 4 and (content := next(contents, b"")):  # the longest mark
             start += content
-        codec, mark = codec_of(start, self.encoding), MARK
-        decoder = codecs.getincrementaldecoder(codec)()
-        newlines, held = IncrementalNewlineDecoder(None, translate=True), False
+        wide = WIDE if codecs.lookup(self.encoding).name == "utf-8" else ()
+        codec, mark = next((each for each in wide if start.startswith(MARK.encode(each))), self.encoding), MARK
+        decoder, newlines = codecs.getincrementaldecoder(codec)(), IncrementalNewlineDecoder(None, translate=True)
         for content in chain([start], contents, [b""]):
             waiting = decoder.getstate()[0]
             try:
                 text = decoder.decode(content, final=not content)
-                utf8 = content if codec == "utf8" else text.encode()  # lone surrogates fail, which UTF-7 can hold
-                if b"\0" in utf8:
+                if "\0" in text:
                     raise UnicodeError("a zero character")
+                text.encode()  # lone surrogates fail, which UTF-7 can hold
             except UnicodeError as error:
                 got, advice = _explain(error, start, waiting + content, offset - len(waiting), codec)
                 raise UnreadableError(f"{file.name}: expected {codec} text, got ", got, advice) from error
             if text:
                 text, mark = text.removeprefix(mark), ""
-            if held or b"\r" in utf8:
-                self._line_ends += text.count("\r")
-                held, text = text.endswith("\r"), newlines.decode(text, final=not content)
-            if text:
+            self._line_ends += text.count("\r")
+            if text := newlines.decode(text, final=not content):
                 yield text
             offset += len(content)
 
@@ -139,16 +137,9 @@ class Text:
         return UserError(f"data.path: expected text files, got {counts}: {listed}; {advice}")
 
 
-def codec_of(start: bytes, encoding: str) -> str:
-    """The codec of a file that begins with `start`; in place of UTF-8 that of UTF-16 or UTF-32 if it has its mark."""
-    wide = WIDE if codecs.lookup(encoding).name == "utf-8" else ()
-    return next((codec for codec in wide if start.startswith(MARK.encode(codec))), encoding)
-
-
 def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, codec: str) -> tuple[str, str]:
     """What is wrong with `content`, which lies at `offset` in a file that begins with `start`, and advice."""
-    kinds = COMPRESSED | PICTURES | OTHERS
-    if kind := next((kind for magic, kind in kinds.items() if start.startswith(magic)), ""):
+    if kind := next((kind for magic, kind in (COMPRESSED | OTHERS).items() if start.startswith(magic)), ""):
         return f"{kind} data", "decompress it first" if kind in COMPRESSED.values() else ""
     if 0 not in "a".encode(codec) and (zero := content.find(0)) >= 0:
         return f"binary data (a zero byte at offset {offset + zero})", ""

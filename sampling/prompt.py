@@ -1,10 +1,10 @@
 """The prompt, from the command line or a file."""
 
-import io
 import sys
+from io import BytesIO
 from pathlib import Path
 
-from data.text import codec_of
+from data.text import Text, TextFile, UnreadableError
 from errors import UserError
 
 
@@ -22,12 +22,11 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
 
 
 def as_text(prompt: str, prompt_file: str | None) -> str:
-    """A prompt for a model of characters: of a file the text. Raises UserError if that is no UTF-8."""
+    """A prompt for a model of characters: of a file the text. Raises UserError if it is none."""
     if prompt_file is None:
         return prompt
     content = prompt.encode("utf-8", "surrogateescape")
     try:
-        return io.TextIOWrapper(io.BytesIO(content), codec_of(content, "utf8")).read().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        bad = f"byte 0x{content[error.start]:02x} at offset {error.start}"
-        raise UserError(f"prompt_file: expected UTF-8 text in {prompt_file}, got {bad}") from error
+        return "".join(Text((TextFile(prompt_file, lambda: BytesIO(content)),), "utf8").pieces())
+    except UnreadableError as error:
+        raise UserError(f"prompt_file: expected UTF-8 text in {prompt_file}, got {error.got}") from error

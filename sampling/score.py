@@ -59,9 +59,8 @@ def sequences_to_score(text: str, vocabulary: Vocabulary, context: int, lines: b
     vocabulary lacks, and for lines longer than the context.
     """
     if not lines:
-        return vocabulary.to_characters(text), [
-            vocabulary.encode(vocabulary.opening).tolist() + vocabulary.encode(text, "prompt").tolist()
-        ]
+        ids = vocabulary.encode(vocabulary.opening).tolist() + vocabulary.encode(text, "prompt").tolist()
+        return vocabulary.to_characters(text), [ids]
     encoded = [
         (line, line_beginning(line, vocabulary, context, f"prompt, line {number}"))
         for number, line in enumerate(text.split(LINE_BREAK), start=1)

@@ -217,9 +217,8 @@ def _counted(characters: Sequence[str]) -> str:
 
 def _scalar(setting: object) -> int | float | str | None:
     """A setting as TensorBoard and JSON can hold it: in all runs a number or in all a text, if it is not null."""
-    if isinstance(setting, list):
-        return visible(", ".join(map(str, setting)))
-    return setting if isinstance(setting, int | float | None) else visible(str(setting))
+    listed = ", ".join(map(str, setting)) if isinstance(setting, list) else str(setting)
+    return setting if isinstance(setting, int | float | None) else visible(listed)
 
 
 def _yaml(value: object) -> str:

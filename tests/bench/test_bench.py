@@ -14,7 +14,7 @@ from bench.scaling import LAYERS, SCORING, STEPS, Case, doubling, exponent, prep
 from bench.training_step import shape_on
 from bench.workers import Contestant, Model, Outcome, compete, installed
 from data.config import DataConfig, Source
-from data.corpus import Corpus
+from tests.data.helpers import split_text
 
 CPU = torch.device("cpu")
 TINY = shape_on("cpu", "small", quick=True)
@@ -163,5 +163,5 @@ def test_n_grams_of_any_text_are_counted_to_the_order_that_fits(tmp_path: Path) 
     (found,) = (each for each in json.loads((tmp_path / "ngram.json").read_text()).values() if "rows" in str(each))
     assert [row["order"] for row in found["rows"]] == [1, 2, 3]
     assert "The best order: " in (tmp_path / "ngram.md").read_text(encoding="utf-8")
-    many = Corpus.of("".join(map(chr, range(1000, 6000))) * 2, DataConfig(source=Source.text8), context=8)
+    many = split_text("".join(map(chr, range(1000, 6000))) * 2, DataConfig(source=Source.text8), context=8)
     assert [row["order"] for row in ngram.measure(many, 9)] == [1, 2, 3, 4, 5]

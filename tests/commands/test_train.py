@@ -8,9 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from board.board import ATTENTION_TAG
 from data.config import DataConfig, Source
-from data.corpus import Corpus
-from data.sources import load_text
 from tests.commands.helpers import SMALL, TEXT, TINY, call, hparams_row
+from tests.data.helpers import load_text, split_text
 from training.checkpoint import load_checkpoint
 from training.config import Device, RuntimeConfig
 from training.device import choose_runtime
@@ -154,7 +153,7 @@ def test_the_test_split_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Pa
     assert f"its loss on the test split {summary['test_loss']:.4f} nats/byte" in done.stdout
     assert summary["test_bits_per_byte"] == pytest.approx(summary["test_loss"] / math.log(2))
     data = DataConfig(source=Source.python_stdlib, encoding="bytes", test_fraction=0.2)
-    test = Corpus.of(text, data, context=16).test
+    test = split_text(text, data, context=16).test
     assert test is not None
     best = load_checkpoint(tmp_path / "run" / "checkpoints" / BEST).decoder()
     runtime = choose_runtime(RuntimeConfig(device=Device.cpu))

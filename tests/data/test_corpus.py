@@ -13,6 +13,7 @@ from data.corpus import Corpus
 from data.encode import Encoded
 from data.vocabulary import Vocabulary
 from errors import UserError
+from tests.data.helpers import split_text
 
 
 def config(**changes: Any) -> DataConfig:
@@ -21,7 +22,7 @@ def config(**changes: Any) -> DataConfig:
 
 def test_the_end_of_the_text_is_for_validation_and_the_very_end_for_the_test() -> None:
     text = "".join(chr(97 + i % 26) for i in range(1000))
-    corpus = Corpus.of(text, config(validation_fraction=0.15, test_fraction=0.2), context=8)
+    corpus = split_text(text, config(validation_fraction=0.15, test_fraction=0.2), context=8)
     assert corpus.test is not None
     assert corpus.validation is not None
     parts = (corpus.training, corpus.validation, corpus.test)
@@ -30,32 +31,32 @@ def test_the_end_of_the_text_is_for_validation_and_the_very_end_for_the_test() -
     assert corpus.description == "1,000 characters, 26 distinct"
     assert corpus.training_lines is None
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
-    assert Corpus.of(text, config(), context=8).test is None
+    assert split_text(text, config(), context=8).test is None
 
 
 @pytest.mark.parametrize("unit", Unit)
 def test_all_of_a_text_can_be_trained_on_but_for_a_test_split(unit: Unit) -> None:
     for fraction in (0.0, 0.2):
-        corpus = Corpus.of(NAMES, config(unit=unit, validation_fraction=0.0, test_fraction=fraction), context=8)
+        corpus = split_text(NAMES, config(unit=unit, validation_fraction=0.0, test_fraction=fraction), context=8)
         assert corpus.validation is None
         assert (corpus.test is None) == (fraction == 0)
         length = len(corpus.training.ids) if unit is Unit.window else len(corpus.training)
         assert length == round((149 if unit is Unit.window else 50) * (1 - fraction))
         (name, ids), *_ = choose_probes(corpus, [], 8, 1, unit is Unit.line).items()
         assert name == "training"
-        assert corpus.vocabulary.decode(ids) == NAMES[:8] if unit is Unit.window else "\n" + NAMES[:2]
+        assert corpus.vocabulary.decode(ids) == (NAMES[1:9] if unit is Unit.window else "\n" + NAMES[:2])
 
 
 def test_validation_characters_that_never_occur_in_training_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.corpus.PIECE", 100)
+    monkeypatch.setattr("data.ngrams.PIECE", 100)
     text = "a b c\n" * 400 + "xyz\n" * 50
-    assert Corpus.of(text, config(), context=8).unseen() == 150
+    assert split_text(text, config(), context=8).unseen() == 150
     for other in (
-        Corpus.of("abc" * 400, config(), context=8),
-        Corpus.of(text, config(split=Split.blocks), context=8),
+        split_text("abc" * 400, config(), context=8),
+        split_text(text, config(split=Split.blocks), context=8),
     ):
         assert other.unseen() == 0
-    lines = Corpus.of("\n".join(map(chr, range(97, 117))), config(unit=Unit.line), context=8)
+    lines = split_text("\n".join(map(chr, range(97, 117))), config(unit=Unit.line), context=8)
     assert lines.unseen() == 2
 
 
@@ -65,7 +66,7 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
     assert isinstance(settings, dict)
     fractions = {str(name): value for name, value in settings.items() if str(name).endswith("_fraction")}
     ids = np.broadcast_to(np.uint8(0), 100_000_000)  # takes no memory
-    corpus = Corpus._of_windows(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
+    corpus = Corpus.of(Encoded(Vocabulary("a"), ids, ""), config(**fractions), context=512)
     assert corpus.test is not None
     assert corpus.validation is not None
     # The latter two with the character before them.
@@ -75,27 +76,27 @@ def test_the_texts_of_compression_contests_are_split_as_everywhere(data: str) ->
 
 @pytest.mark.parametrize(("fraction", "part"), [(0.1, "validation"), (0.9, "training")])
 def test_a_split_must_fill_a_context_and_the_character_after_it(fraction: float, part: str) -> None:
-    Corpus.of("ab" * 45, config(validation_fraction=fraction), context=8)
+    split_text("ab" * 45, config(validation_fraction=fraction), context=8)
     with pytest.raises(UserError, match=rf"expected at least model\.context \+ 1 = 9 characters in the {part} split"):
-        Corpus.of("ab" * 42, config(validation_fraction=fraction), context=8)
+        split_text("ab" * 42, config(validation_fraction=fraction), context=8)
     with pytest.raises(UserError, match=r"characters in the test split, got 4 of 200; .* data\.test_fraction"):
-        Corpus.of("ab" * 100, config(test_fraction=0.02), context=8)
+        split_text("ab" * 100, config(test_fraction=0.02), context=8)
 
 
 @pytest.mark.parametrize("unit", Unit)
 def test_no_text_and_too_many_distinct_characters_are_taken_for_a_mistake(unit: Unit) -> None:
     with pytest.raises(UserError, match=r"expected some text to learn from, got none|got none of 0"):
-        Corpus.of("", config(unit=unit), context=8)
+        split_text("", config(unit=unit), context=8)
     text = "\n".join(map(chr, range(0x4E00, 0x4E00 + 100)))
     with pytest.raises(UserError, match=r"at most data\.max_vocabulary=99 distinct characters, got 101"):
-        Corpus.of(text, config(unit=unit, max_vocabulary=99), context=8)
+        split_text(text, config(unit=unit, max_vocabulary=99), context=8)
 
 
 NAMES = "\n".join(f"{a}{b}" for a in "abcdefghij" for b in "klmno")
 
 
 def test_lines_are_split_by_the_fractions() -> None:
-    whole, corpus = (Corpus.of(NAMES, config(unit=Unit.line, test_fraction=part), context=8) for part in (0.0, 0.2))
+    whole, corpus = (split_text(NAMES, config(unit=Unit.line, test_fraction=part), context=8) for part in (0.0, 0.2))
     assert corpus.test is not None
     assert corpus.validation is not None
     assert whole.validation is not None
@@ -106,11 +107,11 @@ def test_lines_are_split_by_the_fractions() -> None:
         UserError,
         match=r"in the test split, got none of 50; give more text or another data\.validation_fraction or data\.test_",
     ):
-        Corpus.of(NAMES, config(unit=Unit.line, test_fraction=0.001), context=8)
+        split_text(NAMES, config(unit=Unit.line, test_fraction=0.001), context=8)
 
 
 def test_the_probe_is_the_longest_validation_line() -> None:
-    corpus = Corpus.of("\n".join("a" * n for n in range(1, 21)), config(unit=Unit.line), context=30)
+    corpus = split_text("\n".join("a" * n for n in range(1, 21)), config(unit=Unit.line), context=30)
     assert corpus.validation is not None
     longest = max(len(line) for line in corpus.vocabulary.decode(corpus.validation.ids).split())
     assert corpus.vocabulary.decode(corpus.validation.probe(64)) == "\n" + "a" * longest
@@ -118,14 +119,14 @@ def test_the_probe_is_the_longest_validation_line() -> None:
 
 
 def test_lines_that_are_too_long_are_described_and_the_reason_if_none_is_left() -> None:
-    corpus = Corpus.of(NAMES + "\nzzzz", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
+    corpus = split_text(NAMES + "\nzzzz", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
     assert corpus.description == "50 lines, 16 distinct characters; 1 of 51 lines were skipped, as they are too long"
     with pytest.raises(UserError, match=r"got none of 0 \(2 of 2 lines were skipped, as they are too long\)"):
-        Corpus.of("abc\nabd", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
+        split_text("abc\nabd", config(unit=Unit.line, long_lines=LongLines.skip), context=3)
 
 
 def test_copies_of_lines_are_counted() -> None:
-    corpus = Corpus.of("a\nb\na\na\n" * 2, config(unit=Unit.line, validation_fraction=0.5), context=8)
+    corpus = split_text("a\nb\na\na\n" * 2, config(unit=Unit.line, validation_fraction=0.5), context=8)
     assert corpus.description == "8 lines, 3 distinct characters; 6 are copies of others"
     with pytest.raises(UserError, match=r"in the validation split, got none of 5 \(4 are copies of others\)"):
-        Corpus.of("a\n" * 5, config(unit=Unit.line, validation_fraction=0.5), context=8)
+        split_text("a\n" * 5, config(unit=Unit.line, validation_fraction=0.5), context=8)

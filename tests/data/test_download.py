@@ -17,8 +17,9 @@ import pytest
 
 from data.config import DataConfig, Source
 from data.download import TIMEOUT, Download, download
-from data.sources import DOWNLOADS, load_text
+from data.sources import DOWNLOADS
 from errors import UserError
+from tests.data.helpers import load_text
 
 PAGES = {"https://host/text": b"to be", "https://host/long": b"to be, or not", "https://host/cut": b"to"}
 TO_BE = Download("https://host/text", hashlib.sha256(b"to be").hexdigest(), 5, "text.txt")

@@ -25,6 +25,7 @@ from data.sources import find_text
 from data.text import Text
 from data.vocabulary import Vocabulary
 from errors import UserError
+from tests.data.helpers import split_text
 
 TEXT = "Größe 漢字, plain words\n" * 40
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
@@ -92,7 +93,7 @@ def kept() -> list[str]:
 
 def test_a_large_text_is_what_it_would_be_in_memory(file: Path) -> None:
     config = DataConfig(source=Source.python_stdlib, path=str(file), test_fraction=0.2)
-    large, small = Corpus.load(config, context=8), Corpus.of(TEXT, config, context=8)
+    large, small = Corpus.load(config, context=8), split_text(TEXT, config, context=8)
     assert (large.sha256, large.description) == (small.sha256, small.description)
     assert large.vocabulary.characters == small.vocabulary.characters
     for part in ("training", "validation", "test"):

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tqdm import tqdm
 
 from data.config import DataConfig, LongLines, Source, Unit
-from data.corpus import Corpus
 from data.encode import encode
 from data.lines import LINE_BREAK, fingerprints, is_among, line_beginning, usable_lines
 from data.vocabulary import Vocabulary
 from errors import UserError
+from tests.data.helpers import split_text
 
 
 def config(long_lines: LongLines = LongLines.error, **changes: Any) -> DataConfig:
@@ -44,7 +44,7 @@ def test_lines_that_do_not_fit_in_the_context_behind_a_break_are_refused_skipped
 
 def test_a_bar_shows_how_many_lines_are_read() -> None:
     with patch("data.lines.tqdm", wraps=tqdm) as bar:
-        Corpus.of("a\nb\n\nc", config(validation_fraction=0.4), context=3)
+        split_text("a\nb\n\nc", config(validation_fraction=0.4), context=3)
     assert bar.call_args.kwargs["total"] == 3
 
 
@@ -73,7 +73,7 @@ def test_ids_parts_and_fingerprints_of_lines_are_those_of_lines_as_strings(
         patch.setattr("data.lines.LINES_AT_ONCE", 7)
         patch.setattr("data.lines.PIECE", 10)
         try:
-            corpus = Corpus.of(text, data, context=6)
+            corpus = split_text(text, data, context=6)
         except UserError:
             return
     lines = [line[:6] for line in text.split(LINE_BREAK) if line and (len(line) < 6 or long_lines is LongLines.cut)]

@@ -11,11 +11,12 @@ import pytest
 from data import ngrams
 from data.config import DataConfig, Source, Unit
 from data.corpus import Corpus
-from data.ngrams import baselines, kneser_ney, loss, stretches
+from data.ngrams import baselines, kneser_ney, loss, pieces
+from tests.data.helpers import split_text
 
 
 def corpus(text: str, **changes: Any) -> Corpus:
-    return Corpus.of(text, DataConfig(source=Source.python_stdlib, **changes), context=8)
+    return split_text(text, DataConfig(source=Source.python_stdlib, **changes), context=8)
 
 
 def test_the_digits_are_those_of_other_programs(shakespeare: str) -> None:
@@ -27,7 +28,7 @@ def test_the_digits_are_those_of_other_programs(shakespeare: str) -> None:
         "4.1744 nats/char guessing evenly, 3.3473 by frequency, 2.0381 by the two characters before "
         "(interpolated trigrams)"
     )
-    parts = stretches(text.training.ids), stretches(text.validation.ids)
+    parts = pieces(text.training.ids), pieces(text.validation.ids)
     found = [loss(*parts, len(text.vocabulary), order, None) for order in (2, 7)]
     assert found == pytest.approx([2.4835, 1.5165], abs=5e-5)
 
@@ -60,7 +61,7 @@ def test_context_does_not_cross_lines() -> None:
 def test_a_sample_of_a_long_text_in_a_file_is_counted_and_so_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ngrams, "STRETCH", 1000)
+    monkeypatch.setattr(ngrams, "PIECE", 1000)
     monkeypatch.setattr(ngrams, "SAMPLE", 4)
     ids = np.memmap(tmp_path / "ids", np.uint16, "w+", shape=10_000)
     ids[:] = np.random.default_rng(0).zipf(1.5, len(ids)) % 20_000

@@ -22,9 +22,10 @@ import pytest
 from data import sources
 from data.config import DataConfig, Source, Unreadable
 from data.corpus import Corpus
-from data.sources import find_text, load_text, python_stdlib
+from data.sources import find_text, python_stdlib
 from data.text import Text, TextFile
 from errors import UserError
+from tests.data.helpers import load_text
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 MIXED = "ab\né漢😀\r\n\U0010ffff" * 3

@@ -12,10 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data.config import DataConfig, Unreadable
 from data.encode import Encoded, encode_once
-from data.sources import find_text, load_text
+from data.sources import find_text
 from errors import UserError
 from sampling.prompt import as_text, read_prompt
 from tests.commands.helpers import TINY, call
+from tests.data.helpers import load_text
 from tests.data.test_sources import config
 from training.checkpoint import load_checkpoint
 from training.run_folder import LAST

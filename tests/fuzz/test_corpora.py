@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 
 from data.batches import NO_TARGET, Batch, Batches
 from data.config import DataConfig, LongLines, Source, Unit
-from data.corpus import Corpus
 from data.lines import fingerprints
-from data.sources import load_text
 from data.vocabulary import Vocabulary
 from errors import UserError
+from tests.data.helpers import load_text, split_text
 
 ODD = ["", "\n", "\r\n", "\r", "ab\n", "\ufeff", "\0", "\x85", "\u2028", "é", "e\u0301", "😀", "\U0010ffff", 70 * "a"]
 STDLIB = Source.python_stdlib
@@ -108,7 +107,7 @@ def test_a_text_is_refused_or_used_to_the_last_character(
     text: str, config: DataConfig, context: int, batch_size: int, seed: int
 ) -> None:
     try:
-        corpus = Corpus.of(text, config, context)
+        corpus = split_text(text, config, context)
     except UserError:
         return
     vocabulary = corpus.vocabulary
@@ -140,5 +139,5 @@ def test_a_line_of_50_megabytes_is_quick(unit: Unit, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_bytes(b"ab" * 25_000_000)
     config, start = DataConfig(source=STDLIB, unit=unit, path=str(tmp_path / "long.txt")), time.perf_counter()
     with suppress(UserError):
-        assert len(Corpus.of(load_text(config), config, context=8).training.ids) > 0
+        assert len(split_text(load_text(config), config, context=8).training.ids) > 0
     assert time.perf_counter() - start < 20  # on a busy machine
