@@ -85,7 +85,9 @@ def test_what_is_no_text_codec_is_refused_before_anything_is_read(name: str) -> 
         RUSSIAN.encode("cp1251"): r"byte 0xd1 at offset 0, likely cp1251.*; if so, give data\.encoding=cp1251$",
         RUSSIAN.encode("koi8_r"): r"byte 0xf3 at offset 0, likely koi8_r; if so, give data\.encoding=koi8_r$",
         CHINESE.encode("gbk"): r"byte 0xce at offset 0, likely gbk; if so, give data\.encoding=gbk$",
-        RUSSIAN.encode()[:3]: "byte 0xd1 at offset 2, the beginning of a character, where the text ends$",
+        FRENCH.encode() + b"\xe9 ": r"byte 0xe9 at offset 47; data\.encoding= takes",  # UTF-8 but for this byte
+        RUSSIAN.encode()[:3]: "byte 0xd1 at offset 2, the beginning of a character, where the text ends; data.encoding",
+        "a\0".encode(): r"binary data \(a zero byte at offset 1\); data\.encoding= takes",  # UTF-16 without its mark
         gzip.compress(b"a" * 99): "gzip data; decompress it first",
         b"\x28\xb5\x2f\xfd\x24\0\1\0\0\x99\xe9\xd8\x51": "Zstandard data; decompress it first",
         b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n": "PDF data$",
