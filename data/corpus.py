@@ -63,7 +63,8 @@ class Corpus:
     @classmethod
     def _of_windows(cls, text: Encoded, config: DataConfig, context: int) -> "Corpus":
         length, fractions = len(text.ids), {"validation": config.validation_fraction, "test": config.test_fraction}
-        blocks = 1 if config.split is Split.tail else _blocks(length, context, *fractions.values())
+        is_tail = config.split is Split.tail or not any(fractions.values())
+        blocks = 1 if is_tail else _blocks(length, context, *fractions.values())
         size = length // blocks  # of each block: a stretch for training, one for validation and one for the test
         validation, test = (round(size * part) for part in fractions.values())
         start, end = size - validation - test, size - test
@@ -76,7 +77,7 @@ class Corpus:
                 )
 
         def windows(first: int, last: int) -> Windows:
-            if config.split is Split.tail:
+            if is_tail:
                 return Windows(text.ids[max(first - 1, 0) : last], context)
             stretches = text.ids[first : (blocks - 1) * size + last]
             return StretchedWindows(Stretches(stretches, last - first, size), context)
@@ -152,6 +153,7 @@ class Corpus:
         counts = np.zeros(len(self.vocabulary), np.int64)
         for piece in _pieces(self.validation.ids):
             counts += np.bincount(piece, minlength=len(counts))
+        counts[self.validation.ids[:1]] -= 1  # context
         absent = np.flatnonzero(counts).tolist()
         for piece in _pieces(self.training.ids):
             found = np.bincount(piece, minlength=len(counts)) if len(absent) > FEW else None

@@ -50,6 +50,8 @@ def test_validation_characters_that_never_occur_in_training_are_counted(monkeypa
     monkeypatch.setattr("data.corpus.PIECE", 100)
     text = "a b c\n" * 400 + "xyz\n" * 50
     assert Corpus.of(text, config(), context=8).unseen() == 150
+    rest = "a" * 90 + "bcdefghijk"  # one block, whose first validation character is context
+    assert Corpus.of(rest, config(split=Split.blocks), context=8).unseen() == 9
     for other in (
         Corpus.of("abc" * 400, config(), context=8),
         Corpus.of(text, config(split=Split.blocks), context=8),
