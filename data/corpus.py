@@ -83,8 +83,8 @@ class Corpus:
             return StretchedWindows(Stretches(stretches, last - first, size), context)
 
         description = f"{length:,} characters, {len(text.vocabulary)} distinct"
-        if blocks > 1:
-            description += f"; in {blocks:,} blocks, with {validation:,} characters of each for validation"
+        if not is_tail:
+            description += f"; in blocks of {size:,} characters, {validation:,} of each for validation"
         description += text.remark and f"; {text.remark}"
         return cls(
             Vocabulary(text.vocabulary.characters, config.encoding == BYTES),
