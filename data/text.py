@@ -159,7 +159,7 @@ def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, cod
     if error.reason in ("unexpected end of data", "truncated data"):
         return f"{got}, the beginning of a character, where the text ends", others
     found = [] if codec in WIDE else likely(content[max(error.start - 100, 0) : error.start + 4000])
-    if not found or found[0] == codec:  # the text is of this codec, but for this byte
+    if not found or codecs.lookup(codec).name.startswith(codecs.lookup(found[0]).name):  # of it, but for this byte
         return got, others
     return f"{got}, likely {' or '.join(found)}", f"if so, give data.encoding={found[0]}"
 
