@@ -37,7 +37,7 @@ def main(config: SampleConfig, _: object) -> None:
     vocabulary, lines = Vocabulary(checkpoint.vocabulary, checkpoint.is_bytes), checkpoint.training_lines is not None
     given = given if vocabulary.is_bytes else as_text(given, config.prompt_file)
     prompt, note = vocabulary.fitted(given, config.unknown)
-    if given and not prompt:
+    if (given or config.prompt_file) and not prompt:
         raise UserError("prompt: expected at least one character of the vocabulary, got none")
     context = checkpoint.model.context
     rows = context if config.score else config.count

@@ -97,7 +97,8 @@ class Corpus:
 
 def _windows(text: Encoded, config: DataConfig, context: int) -> Parts:
     length, fractions = len(text.ids), {"validation": config.validation_fraction, "test": config.test_fraction}
-    blocks = 1 if config.split is Split.tail else _blocks(length, context, *fractions.values())
+    is_tail = config.split is Split.tail or not any(fractions.values())
+    blocks = 1 if is_tail else _blocks(length, context, *fractions.values())
     size = length // blocks  # of each block: a stretch for training, one for validation and one for the test
     validation, test = (round(size * part) for part in fractions.values())
     start, end = size - validation - test, size - test
@@ -110,12 +111,12 @@ def _windows(text: Encoded, config: DataConfig, context: int) -> Parts:
             )
 
     def windows(first: int, last: int) -> Windows:
-        if config.split is Split.tail:
+        if is_tail:
             return Windows(text.ids[max(first - 1, 0) : last], context)
         return StretchedWindows(text.ids[first : (blocks - 1) * size + last], context, last - first, size)
 
-    in_blocks = f"in {blocks:,} blocks, with {validation:,} characters of each for validation"
-    remarks = [f"{length:,} characters, {len(text.vocabulary)} distinct", in_blocks if blocks > 1 else "", text.remark]
+    in_blocks = "" if is_tail else f"in blocks of {size:,} characters, {validation:,} of each for validation"
+    remarks = [f"{length:,} characters, {len(text.vocabulary)} distinct", in_blocks, text.remark]
     return [windows(0, start), windows(start, end), windows(end, size)], text.vocabulary, None, remarks
 
 

@@ -18,7 +18,7 @@ from data.config import DataConfig, Source
 from data.download import Download, download
 from data.text import PIECE, Text, TextFile
 from errors import UserError
-from terminal import escaped
+from terminal import escaped, quoted
 
 DOWNLOADS = {
     Source.tiny_shakespeare: Download(
@@ -91,14 +91,14 @@ def _paths(path: str) -> list[Path]:
                 stat = file.stat()  # with more than the inode, as some drives give them twice
                 distinct.setdefault((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns), file)
     except (OSError, RuntimeError) as error:  # a folder without permission, too long a name, or an unknown ~user
-        raise UserError(f"data.path: cannot look for {path!r}: {error}") from error
+        raise UserError(f"data.path: cannot look for {quoted(path)}: {error}") from error
     if distinct:
         return sorted(distinct.values(), key=Path.as_posix)
     # As `escaped` writes bytes that are not UTF-8.
     other = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), os.fsencode(path))
     if other != os.fsencode(path):
         return _paths(os.fsdecode(other))
-    raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {path!r}")
+    raise UserError(f"data.path: expected a file, a folder with files or a glob that matches some, got {quoted(path)}")
 
 
 def _file(path: Path) -> TextFile:

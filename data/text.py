@@ -25,7 +25,7 @@ OTHERS = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "
 OTHERS |= {b"PK\3\4": "zip", b"%PDF-": "PDF", b"SQLite": "SQLite", b"\x7fELF": "ELF", b"MZ\x90": "Windows program"}
 LATIN = "[{0}]{{0,3}}([a-zA-Z]+[{0}]{{0,3}})+|[©®°±§£«»‘’“”–—…]"
 WORDS = {  # beyond ASCII in texts of these encodings
-    "utf8": ".+",
+    "utf8": "[^\ufffd]+",
     "cp1252": LATIN.format("À-ÖØ-öø-ÿ"),
     "cp1250": LATIN.format("ěščřžýáíéůúťďňąęłśżźćńóőűöüăâîşţĚŠČŘŽÝÁÍÉÚŤĎŇŁŚŻŹĆŃÓŐŰÖÜĂÂÎŞŢ"),
     "cp1251 koi8_r": "[А-ЯЁ]?[а-яё]+|[А-ЯЁ]|[«»“”–—…№]",
@@ -141,16 +141,18 @@ def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, cod
     """What is wrong with `content`, which lies at `offset` in a file that begins with `start`, and advice."""
     if kind := next((kind for magic, kind in (COMPRESSED | OTHERS).items() if start.startswith(magic)), ""):
         return f"{kind} data", "decompress it first" if kind in COMPRESSED.values() else ""
+    others = "data.encoding= takes any of Python's text codecs, or bytes"
     if 0 not in "a".encode(codec) and (zero := content.find(0)) >= 0:
-        return f"binary data (a zero byte at offset {offset + zero})", ""
+        return f"binary data (a zero byte at offset {offset + zero})", others
     if not isinstance(error, UnicodeDecodeError):
-        return str(error), ""
+        return str(error), others
     got = f"byte 0x{content[error.start]:02x} at offset {offset + error.start}"
-    if error.reason == "unexpected end of data":
-        return f"{got}, the beginning of a character, where the text ends", ""
-    if found := likely(content[max(error.start - 100, 0) : error.start + 4000]):
-        return f"{got}, likely {' or '.join(found)}", f"if so, give data.encoding={found[0]}"
-    return got, "data.encoding= takes any of Python's text codecs, or bytes"
+    if error.reason in ("unexpected end of data", "truncated data"):
+        return f"{got}, the beginning of a character, where the text ends", others
+    found = [] if codec in WIDE else likely(content[max(error.start - 100, 0) : error.start + 4000])
+    if not found or codecs.lookup(codec).name.startswith(codecs.lookup(found[0]).name):  # of it, but for this byte
+        return got, others
+    return f"{got}, likely {' or '.join(found)}", f"if so, give data.encoding={found[0]}"
 
 
 def likely(content: bytes) -> list[str]:
@@ -159,7 +161,8 @@ def likely(content: bytes) -> list[str]:
     for names, pattern in WORDS.items():
         for codec in names.split():
             with suppress(UnicodeDecodeError):
-                text = codecs.getincrementaldecoder(codec)().decode(content)  # whose end may be cut
+                errors = "replace" if codec == "utf8" else "strict"  # a bad byte is no reason to take it for another
+                text = codecs.getincrementaldecoder(codec)(errors).decode(content)  # whose end may be cut
                 words = [word for word in re.findall(r"[^\W\d_]+|[^\x00-\x7f]", text) if not word.isascii()]
                 shares[codec] = sum(bool(re.fullmatch(pattern, word)) for word in words) / max(len(words), 1)
     return sorted((codec for codec, share in shares.items() if share > 0.5), key=shares.__getitem__, reverse=True)

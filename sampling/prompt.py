@@ -16,8 +16,6 @@ def read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         content = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).expanduser().read_bytes()
     except (OSError, RuntimeError) as error:
         raise UserError(f"prompt_file: cannot read {prompt_file}: {error}") from error
-    if not content:
-        raise UserError(f"prompt_file: expected at least one character in {prompt_file}, got none")
     return content.decode("utf-8", "surrogateescape")
 
 

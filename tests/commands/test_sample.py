@@ -79,7 +79,6 @@ SAMPLING_MISTAKES = {
     "no prompt file": (["prompt_file=missing.txt"], "prompt_file: cannot read missing.txt"),
     "sweep": (["-m", "seed=1,2"], "expected one set of values, got a sweep"),
     "another command's": (["model.heads=2"], "model: there is no such name; all names: python sample.py --cfg job"),
-    "empty prompt": (["prompt_file=-"], "prompt_file: expected at least one character in -, got none"),
 }
 
 
@@ -102,6 +101,8 @@ MISFITS = {
     ),
     "scored": (["prompt=a☃", "score=true"], "prompt: expected .*"),
     "nothing left": (["prompt=☃", "unknown=skip"], "prompt: expected .*"),
+    "empty prompt": (["prompt_file=-"], "prompt: expected at least one character of .*, got none"),
+    "only a mark": (["prompt_file=mark", "score=true"], "prompt: expected at least one character of .*, got none"),
     "endless": (["length=null", "count=1000000"], r"count: expected at most \d+ with length=null, .*, got 1000000"),
 }
 
@@ -109,6 +110,7 @@ MISFITS = {
 @pytest.mark.parametrize(("arguments", "message"), MISFITS.values(), ids=MISFITS)
 def test_what_does_not_fit_the_checkpoint_is_one_line(home: Path, arguments: list[str], message: str) -> None:
     (home / "latin").write_bytes(b"a \xe9")
+    (home / "mark").write_bytes(b"\xef\xbb\xbf")
     done = sample(*arguments, folder=home)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"sample\.py: {message}\n", done.stderr)

@@ -181,7 +181,7 @@ def test_a_validation_split_of_another_kind_is_said_once_with_the_way_out(tmp_pa
         for more in ([], ["data.split=blocks", "hydra.run.dir=blocks"])
     ]
     assert [text.count(remark) for text in found] == [1, 0]
-    assert "text     2,600 characters, 8 distinct; in 10 blocks, with 26 characters of each for validation" in found[1]
+    assert "text     2,600 characters, 8 distinct; in blocks of 260 characters, 26 of each for validation" in found[1]
 
 
 def test_the_summary_is_there_before_what_can_fail_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,8 @@ def test_validation_characters_that_never_occur_in_training_are_counted(monkeypa
     monkeypatch.setattr("data.ngrams.PIECE", 100)
     text = "a b c\n" * 400 + "xyz\n" * 50
     assert split_text(text, config(), context=8).unseen() == 150
+    rest = "a" * 90 + "bcdefghijk"  # one block, whose first validation character is context
+    assert split_text(rest, config(split=Split.blocks), context=8).unseen() == 9
     for other in (
         split_text("abc" * 400, config(), context=8),
         split_text(text, config(split=Split.blocks), context=8),

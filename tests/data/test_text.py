@@ -86,7 +86,9 @@ def test_what_is_no_text_codec_is_refused_before_anything_is_read(name: str) -> 
         RUSSIAN.encode("cp1251"): r"byte 0xd1 at offset 0, likely cp1251.*; if so, give data\.encoding=cp1251$",
         RUSSIAN.encode("koi8_r"): r"byte 0xf3 at offset 0, likely koi8_r; if so, give data\.encoding=koi8_r$",
         CHINESE.encode("gbk"): r"byte 0xce at offset 0, likely gbk; if so, give data\.encoding=gbk$",
-        RUSSIAN.encode()[:3]: "byte 0xd1 at offset 2, the beginning of a character, where the text ends$",
+        FRENCH.encode() + b"\xe9 ": r"byte 0xe9 at offset 47; data\.encoding= takes",  # UTF-8 but for this byte
+        RUSSIAN.encode()[:3]: "byte 0xd1 at offset 2, the beginning of a character, where the text ends; data.encoding",
+        b"a\0": r"binary data \(a zero byte at offset 1\); data\.encoding= takes",  # UTF-16 without its mark
         gzip.compress(b"a" * 99): "gzip data; decompress it first",
         b"\x28\xb5\x2f\xfd\x24\0\1\0\0\x99\xe9\xd8\x51": "Zstandard data; decompress it first",
         b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n": "PDF data$",
@@ -94,8 +96,9 @@ def test_what_is_no_text_codec_is_refused_before_anything_is_read(name: str) -> 
 )
 def test_what_is_no_utf_8_is_refused_with_the_way_out(tmp_path: Path, content: bytes, got: str) -> None:
     (tmp_path / "text").write_bytes(content)
-    with pytest.raises(UserError, match=f"text: expected utf8 text, got {got}"):
-        load_text(config(tmp_path))
+    for codec in ("utf8", "utf-8"):
+        with pytest.raises(UserError, match=f"text: expected {codec} text, got {got}"):
+            load_text(config(tmp_path, codec))
     (tmp_path / "text").write_text("%PDF-, PK\3\4 and MZ are text")
     assert load_text(config(tmp_path)) == "%PDF-, PK\3\4 and MZ are text"
 
@@ -145,3 +148,6 @@ def test_a_name_that_is_not_utf_8_is_written_with_escapes_and_found_again(tmp_pa
     (tmp_path / name).write_bytes(b"\xff")
     with pytest.raises(UserError, match=r"caf\\xe9\.txt: expected utf8 text"):
         load_text(config(tmp_path / "*.txt"))
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=r"got '.*caf\\xe9\.txt'"):
+        load_text(config(tmp_path / name))
