@@ -62,9 +62,7 @@ class Command:
             quoted = [quote(each, self.free_text, self.free_texts, sweeping) for each in arguments]
             given = search_path(quoted)
             if any(each.startswith("-") and each not in FLAGS for each in given):
-                if is_first_rank():
-                    self._print(quoted)
-                return
+                return self._print(quoted)
             check_ranks()
             if not several_ranks():
                 self._launch(given, sweeping)

@@ -14,7 +14,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cli.mistakes import composing
-from cli.overrides import as_typed
+from cli.overrides import as_typed, names
 from conf.schema import COMMANDS, CONF, SampleConfig, TrainConfig
 from errors import UserError
 from training.run import AUTO
@@ -64,7 +64,7 @@ def typed(composed: DictConfig) -> TrainConfig | SampleConfig:
 
 def prepare_folder(_: str, config: DictConfig, overrides: Sequence[str]) -> Path | None:
     """The folder of the run that `resume` names, or else a new one; None if hydra.run.dir names it."""
-    named = any(each.startswith("hydra.run.dir=") for each in overrides)
+    named = "hydra.run.dir" in names(overrides)
     if config.resume in (None, AUTO):
         if named:
             return None

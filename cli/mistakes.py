@@ -25,7 +25,7 @@ OS_ERRORS = {
     getattr(errno, name, -1)  # Windows lacks some
     for name in (
         *("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"),
-        *("ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOLCK", "ENOTSUP", "ESTALE"),
+        *("EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ENOLCK", "ENOTSUP", "ESTALE"),
     )
 }
 

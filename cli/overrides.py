@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
@@ -30,16 +31,16 @@ def search_path(arguments: Iterable[str]) -> list[str]:
     for word in words:
         flag, equals, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):
-            folders.append(_in_quotes(folder := os.path.abspath(value if equals else next(words, ""))))
-            if not os.path.isdir(folder):
-                raise UserError(f"--config-dir: expected a folder of presets, got {folder}")
+            if not os.path.isdir(folder := value if equals else next(words, "")):
+                raise UserError(f"--config-dir: expected a folder of presets, got {folder!r}")
+            folders.append(_in_quotes(os.path.abspath(folder)))
         elif flag == "hydra.searchpath" and value.startswith("["):
             folders.append(value[1:-1])
         elif flag.startswith(("--config-", "-cn", "-cp", "--experimental-rerun")):  # with which nothing is resumed
             raise UserError(f"expected presets in a folder named by --config-dir, got {flag}")
         else:
             rest.append(word)
-    return [*rest, f"hydra.searchpath=[{','.join(folders)}]"] if folders else rest
+    return [*rest, f"hydra.searchpath=[{','.join(filter(None, folders))}]"] if folders else rest
 
 
 def hint_at_escapes(arguments: Iterable[str]) -> None:
@@ -53,8 +54,10 @@ def hint_at_escapes(arguments: Iterable[str]) -> None:
 
 def parse(arguments: Iterable[str]) -> list[Override]:
     """The overrides on a command line. Raises MISTAKES."""
+    hydra = GlobalHydra.instance()  # whose loader knows what glob() may choose
     with composing():
-        return OverridesParser.create().parse_overrides(list(arguments))
+        loader = hydra.config_loader() if hydra.is_initialized() else None
+        return OverridesParser.create(loader).parse_overrides(list(arguments))
 
 
 def names(overrides: Iterable[str]) -> list[str]:
@@ -68,17 +71,16 @@ def quote(argument: str, free_text: Collection[str], free_texts: Collection[str]
     When `sweeping`, a free text may also be several, or in quotes.
     """
     name, equals, value = argument.partition("=")
-    free = name in free_text or name in free_texts
-    if argument.startswith("-") or not equals or (free and value == "null"):
+    if argument.startswith("-") or not equals or (name in (*free_text, *free_texts) and value == "null"):
         return argument
     listed = name in free_texts and not value.startswith("[")
-    if sweeping or not (listed or name in free_text):
-        quoted = f"{name}={WORD.sub(lambda word: _quoted_word(word[0], free), value)}"
+    free = listed or name in free_text
+    if sweeping or not free:
+        quoted = f"{name}={WORD.sub(lambda word: _quoted_word(word[0], free or name in free_texts), value)}"
         parsed = None
         with suppress(*MISTAKES):
             parsed = parse([quoted])[0]
-        several = parsed.is_sweep_override() if parsed else "," in value
-        if several or not (listed or name in free_text):
+        if not free or (parsed.is_sweep_override() if parsed else "," in value):
             return quoted if parsed else argument
         if parsed and value.startswith(("'", '"')):
             value = str(parsed.value())

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from cli.compose import compose, typed
 from cli.mistakes import MISTAKES, describe
-from cli.overrides import parse
+from cli.overrides import names, parse
 from conf.schema import CONF
 from errors import UserError
 from terminal import command_line, relative
@@ -21,7 +21,7 @@ from training.run_folder import make_folder, remove_empty
 
 def prepare_sweep(command: str, base: DictConfig, arguments: Sequence[str]) -> Path:
     """The folder of a sweep, after which its jobs can run, also in other processes. Raises UserError at a mistake."""
-    named = any(each.startswith(("hydra.sweep.dir=", "hydra.run.dir=")) for each in arguments)
+    named = bool({"hydra.sweep.dir", "hydra.run.dir"}.intersection(names(arguments)))
     if base.resume is not None and not (named and base.resume == AUTO):
         expected = "one run, or a sweep with resume=auto hydra.sweep.dir=FOLDER, the folder of the sweep"
         raise UserError(f"resume: expected {expected}, got a sweep with resume={base.resume}")

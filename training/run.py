@@ -121,11 +121,10 @@ def _finished(directory: Path, last: "Checkpoint", record: Record) -> str:
     """The end of a run, in words; empty if something is left to train or to sum up."""
     with suppress(OSError, ValueError, KeyError, TypeError):  # lost, or of a run that was killed before it had one
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        if last.state.is_finished(record.config.training) and summary["steps"] == last.step:
-            training = record.config.training
-            ways = ["a larger training.steps"] if last.step >= training.steps else []
-            if last.state.is_finished(replace(training, steps=last.step + 1)):
-                ways.append("training.patience=null")
+        training = record.config.training
+        ways = ["a larger training.steps"] * (last.step >= training.steps)
+        ways += ["training.patience=null"] * last.state.is_finished(replace(training, steps=last.step + 1))
+        if ways and summary["steps"] == last.step:
             return f"at step {last.step}; {' and '.join(ways)} would go on"
     return ""
 
@@ -153,10 +152,8 @@ def merge_for_resume(saved: Record, current: Record, overrides: Sequence[str], f
         if name in current.settings:
             record.settings[name] = current.settings[name]
     if conflicts:
-        differences = f"expected what the run was started with, got {', '.join(conflicts)}"
-        raise UserError(
-            f"resume: {differences}; for a new run with its weights, if of the same shape: init_from={folder}"
-        )
+        way = f"for a new run with its weights, if of the same shape: init_from={folder}"
+        raise UserError(f"resume: expected what the run was started with, got {', '.join(conflicts)}; {way}")
     return record
 
 

@@ -65,14 +65,16 @@ def _newest_checkpoint(folder: Path, *names: str, below: str = "**") -> Path | N
     return max(files, key=lambda file: file.stat().st_mtime, default=None)
 
 
-def make_folder(directory: Path, number: int = 1) -> Path:
+def make_folder(directory: Path) -> Path:
     """Make `directory`, or the next that is free: NAME_2, NAME_3, ... No two processes get the same."""
-    folder = directory if number == 1 else directory.with_name(f"{directory.name}_{number}")
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return make_folder(directory, number + 1)
-    return folder
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    folder, number = directory, 1
+    while True:
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
+        folder = directory.with_name(f"{directory.name}_{number}")
 
 
 def remove_empty(directory: Path) -> None:
@@ -92,6 +94,7 @@ def claimed(directory: Path, resume: bool, composed: Mapping[str, Any]) -> Itera
     from filelock import FileLock, Timeout  # which has much to import
 
     hydra, lock_file = directory / HYDRA, directory / LOCK
+    mine = not hydra.exists()
     lock = FileLock(lock_file, blocking=False)
     try:
         lock.acquire()  # the system frees the lock of a process that ended, however it did
@@ -114,7 +117,8 @@ def claimed(directory: Path, resume: bool, composed: Mapping[str, Any]) -> Itera
     except UserError:
         lock.release()  # Windows removes no file that is open
         if directory.exists() and {*directory.iterdir()} <= {hydra, lock_file}:
-            shutil.rmtree(hydra, ignore_errors=True)
+            if mine:
+                shutil.rmtree(hydra, ignore_errors=True)
             lock_file.unlink(missing_ok=True)
         raise
     finally:

@@ -2,10 +2,12 @@
 
 import shlex
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commands.helpers import call
 from tests.fuzz.test_overrides import run
 
 # `???` is OmegaConf's missing value.
@@ -18,6 +20,7 @@ TYPED: list[tuple[str, list[str], dict[str, list[Any]]]] = [
     ("train", ["-m", 'data.path="a,b"', "board.probe=it's"], {"data.path": ["a,b"], "board.probe": [["it's"]]}),
     ("train", ["-m", "board.probe=[é,'b, c'],[???]"], {"board.probe": [["é", "b, c"], ["???"]]}),
     ("train", ["experiment=scoring_study", "model.scoring=dot", "data.path=a,é"], {"data.path": ["a,é"] * 3}),
+    ("train", ["-m", "experiment=glob(shakespeare*)"], {"name": ["shakespeare_cpu", "shakespeare_gpu"]}),
     ("sample", ["prompt=???", "stop=???"], {"prompt": ["???"], "stop": [["???"]]}),
     ("sample", ["prompt_file=???", "stop=['???',a]"], {"prompt_file": ["???"], "stop": [["???", "a"]]}),
 ]
@@ -62,7 +65,7 @@ TORCHRUN = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "l
     ],
 )
 def test_variables_left_over_from_a_cluster_are_named_and_help_comes_all_the_same(
-    command: str, name: str, value: str, named: str, monkeypatch: pytest.MonkeyPatch
+    command: str, name: str, value: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for each, content in (TORCHRUN | {name: value}).items():
         monkeypatch.setenv(each, content)
@@ -71,4 +74,5 @@ def test_variables_left_over_from_a_cluster_are_named_and_help_comes_all_the_sam
     ended = run(command, [])
     assert (ended.code, ended.errors.count("\n"), ended.left) == (2, 1, set())
     assert ended.errors.startswith(f"{command}.py: {named}")
-    assert run(command, ["--help"]).code == 0
+    monkeypatch.setenv("RANK", "1")
+    assert f"python {command}.py [name=value" in call("--help", folder=tmp_path, command=command).stdout

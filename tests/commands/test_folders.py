@@ -49,13 +49,18 @@ def test_what_is_refused_leaves_no_folder_and_a_folder_of_the_users_choice_is_no
     for argument, line in {
         "data.path=none": "data.path: ",
         "hydra.run.dir=run": "hydra.run.dir: expected a folder without a run in it",
-        "--config-dir=none": f"--config-dir: expected a folder of presets, got {folder}/none",
+        "++hydra.run.dir=run": "hydra.run.dir: expected a folder without a run in it",
+        "--config-dir=none": "--config-dir: expected a folder of presets, got 'none'",
+        "--config-dir=": "--config-dir: expected a folder of presets, got ''",
         "--config-name=mine": "expected presets in a folder named by --config-dir, got --config-name",
     }.items():
         done = call(*TINY, argument, folder=folder)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert done.stderr.startswith(f"train.py: {line}")
         assert {file.name for file in folder.iterdir()} == {"presets", "run"}
+    (folder / "runs").symlink_to("a disk that is not mounted")
+    done = call(*TINY, folder=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def test_no_two_get_the_same_new_folder(tmp_path: Path) -> None:

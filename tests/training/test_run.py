@@ -141,6 +141,9 @@ def test_a_folder_is_claimed_by_one_process_and_given_back_if_nothing_came_of_it
         unfinished.touch()  # as a process leaves it that is killed
     with claimed(tmp_path, True, {}):
         assert not unfinished.exists()
-    with pytest.raises(UserError, match="expected a folder without a run in it"):
-        claimed(tmp_path, False, {}).__enter__()
+    (tmp_path / "begun" / ".hydra").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "begun"):
+        with pytest.raises(UserError, match="expected a folder without a run in it"):
+            claimed(folder, False, {}).__enter__()
+    assert [file.name for file in (tmp_path / "begun").iterdir()] == [".hydra"]
     assert (tmp_path / ".hydra" / "config.yaml").read_text() == "seed: 1\n"
