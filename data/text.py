@@ -99,20 +99,23 @@ class Text:
         wide = WIDE if codecs.lookup(self.encoding).name == "utf-8" else ()
         codec, mark = next((each for each in wide if start.startswith(MARK.encode(each))), self.encoding), MARK
         decoder, newlines = codecs.getincrementaldecoder(codec)(), IncrementalNewlineDecoder(None, translate=True)
+        held = False  # whether the newline decoder waits for what follows a \r
         for content in chain([start], contents, [b""]):
             waiting = decoder.getstate()[0]
             try:
                 text = decoder.decode(content, final=not content)
-                if "\0" in text:
+                utf8 = content if codec == "utf8" else text.encode()  # lone surrogates fail, which UTF-7 can hold
+                if b"\0" in utf8:
                     raise UnicodeError("a zero character")
-                text.encode()  # lone surrogates fail, which UTF-7 can hold
             except UnicodeError as error:
                 got, advice = _explain(error, start, waiting + content, offset - len(waiting), codec)
                 raise UnreadableError(f"{file.name}: expected {codec} text, got ", got, advice) from error
             if text:
                 text, mark = text.removeprefix(mark), ""
-            self._line_ends += text.count("\r")
-            if text := newlines.decode(text, final=not content):
+            if held or b"\r" in utf8:
+                self._line_ends += text.count("\r")
+                held, text = text.endswith("\r"), newlines.decode(text, final=not content)
+            if text:
                 yield text
             offset += len(content)
 
