@@ -84,7 +84,7 @@ def train(run: Run) -> float | None:
             print(visible(f"resumed  at step {last.step} of {training.steps}{difference}"))
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
-        shown = run.directory, config.board, vocabulary.tokens, probes, opening, opening[0] if lines else None
+        shown = run.directory, config.board, vocabulary.tokens, probes, opening, corpus.training.line_break
         board = Board(*shown, vocabulary.unit, corpus.baselines) if ranks.is_first else SilentBoard()
         with explain_interruption(run.directory), closing(board):
             if not last:

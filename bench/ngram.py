@@ -14,7 +14,6 @@ from tqdm import tqdm
 from bench.harness import Options, Report
 from cli.compose import compose, initialize, register, typed
 from conf.schema import TrainConfig
-from data.batches import Lines
 from data.corpus import Corpus
 from data.ngrams import loss, pieces
 
@@ -31,14 +30,13 @@ def load(settings: Sequence[str]) -> Corpus:
 
 def measure(corpus: Corpus, largest: int) -> list[dict[str, float]]:
     """A row for each order up to the `largest`, or to the last whose n-grams have numbers below 2^63."""
-    line_break = corpus.training.line_break if isinstance(corpus.training, Lines) else None
     assert corpus.validation
     training, validation = pieces(corpus.training.stretches), pieces(corpus.validation.stretches)
     size, rows = len(corpus.vocabulary), list[dict[str, float]]()
     for order in tqdm(range(1, largest + 1), disable=None):
         if size**order < 2**63:
             start = time.perf_counter()
-            nats = loss(training, validation, size, order, line_break)
+            nats = loss(training, validation, size, order, corpus.training.line_break)
             rows.append({"order": order, "nats/char": nats, "seconds": time.perf_counter() - start})
     return rows
 

@@ -66,6 +66,8 @@ class Windows:
     (fewer than `context`) are others each epoch.
     """
 
+    line_break: int | None = None  # sequences begin anywhere
+
     def __init__(self, ids: np.ndarray, context: int, resident: Tensor | None = None) -> None:
         """`ids` may be a np.memmap or a slice of one. `resident`: the same ids on a GPU, where batches are gathered."""
         self.ids, self.context, self.resident = ids, context, resident

@@ -40,8 +40,8 @@ class Corpus:
         """Losses of n-grams on the validation split, if there is one."""
         if self.validation is None:
             return None
-        line_break = self.training.line_break if isinstance(self.training, Lines) else None
-        return baselines(self.training.stretches, self.validation.stretches, len(self.vocabulary), line_break)
+        training, validation = self.training, self.validation
+        return baselines(training.stretches, validation.stretches, len(self.vocabulary), training.line_break)
 
     @classmethod
     def load(cls, config: DataConfig, context: int) -> "Corpus":
