@@ -77,6 +77,8 @@ def quote(argument: str, free_text: Collection[str], free_texts: Collection[str]
     free = listed or name in free_text
     if sweeping or not free:
         quoted = f"{name}={WORD.sub(lambda word: _quoted_word(word[0], free or name in free_texts), value)}"
+        if quoted == argument and not free:
+            return argument
         parsed = None
         with suppress(*MISTAKES):
             parsed = parse([quoted])[0]
