@@ -99,7 +99,7 @@ def as_typed(value: Any) -> Any:
 
 
 def quoting_hint(mistake: BaseException, line: str, arguments: Iterable[str], free: Collection[str]) -> str:
-    """What to type for those `arguments` that the `line` on a `mistake` is of, and whose signs Hydra has obeyed."""
+    """Advice on quoting those `arguments` that `line`, on a `mistake`, names, if their commas or quotes were syntax."""
     shown = []
     for name, equals, value in (each.partition("=") for each in arguments):
         refused = f"{name}={value}" == getattr(mistake, "override", "")

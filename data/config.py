@@ -31,7 +31,7 @@ class Unit(StrEnum):
 
 
 class Split(StrEnum):
-    """Where in the text the validation split is, and the test split behind it."""
+    """Position of the validation split in the text, and of the test split behind it."""
 
     tail = "tail"  # at its end
     blocks = "blocks"  # in stretches all over it

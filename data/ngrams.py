@@ -12,7 +12,7 @@ FALLBACK = 0.5, 1.0, 1.5  # KenLM's discounts where too few n-grams are rare to 
 
 @dataclass(frozen=True)
 class Baselines:
-    """What knowing less than a transformer gives on the validation split."""
+    """Losses of n-grams on the validation split."""
 
     losses: dict[str, float]  # nats/char
     sample: int | None  # characters of the training split that were counted, if not all

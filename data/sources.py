@@ -1,4 +1,4 @@
-"""Where a text lies: from Python's standard library, a download, standard input or the user's files."""
+"""Sources of text: Python's standard library, a download, standard input or the user's files, opened as bytes."""
 
 import glob
 import os
@@ -41,7 +41,7 @@ DOWNLOADS = {
     ),
 }
 STANDARD_INPUT = "-"
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2"}  # by the modules that read them
+DECOMPRESSORS = {".gz": "gzip", ".bz2": "bz2"}  # modules
 # Not the library's own code: tests, what the user installed, and compiled or bundled files.
 LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
 PLAIN = re.compile(r"[\t\n -~]*")
@@ -122,8 +122,8 @@ def open_file(path: Path) -> IO[bytes]:
         if len(members) != 1:
             raise ValueError(f"expected one file in the archive, got {len(members)}; unpack it into a folder")
         return archive.open(members[0])
-    if suffix in COMPRESSED:
-        return import_module(COMPRESSED[suffix]).open(path)  # without which, or lzma, a Python may be built
+    if suffix in DECOMPRESSORS:
+        return import_module(DECOMPRESSORS[suffix]).open(path)  # without which, or lzma, a Python may be built
     return cast(IO[bytes], XzFile(path)) if suffix == ".xz" else path.open("rb")
 
 

@@ -141,7 +141,7 @@ class Text:
 
 
 def _explain(error: UnicodeError, start: bytes, content: bytes, offset: int, codec: str) -> tuple[str, str]:
-    """What is wrong with `content`, which lies at `offset` in a file that begins with `start`, and advice."""
+    """The error in `content`, which lies at `offset` in a file that begins with `start`, in words, and advice."""
     if kind := next((kind for magic, kind in (COMPRESSED | OTHERS).items() if start.startswith(magic)), ""):
         return f"{kind} data", "decompress it first" if kind in COMPRESSED.values() else ""
     others = "data.encoding= takes any of Python's text codecs, or bytes"

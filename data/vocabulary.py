@@ -58,7 +58,7 @@ class Vocabulary:
         return shown.encode("latin-1").decode("ascii", "surrogateescape") if self.is_bytes else shown
 
     def to_characters(self, text: str) -> str:
-        """What `encode` looks up: of bytes, the UTF-8 of `text`, a character for each byte. Raises UserError."""
+        """The characters that `encode` looks up: of bytes, one for each byte of the UTF-8. Raises UserError."""
         try:
             return text.encode("utf-8", "surrogateescape").decode("latin-1") if self.is_bytes else text
         except UnicodeEncodeError as error:

@@ -55,9 +55,9 @@ def fit(
 ) -> Outcome:
     """Train `decoder` on `batches`; evaluate on `validation`, log and save as often as `config` says.
 
-    Without validation the last checkpoint is the best.
-    Resumes from the `last` checkpoint, if there is one, as if there had been no interruption. Raises Interrupted after
-    a signal, and UserError when training has diverged or its end could not be saved.
+    Without validation the last checkpoint is the best. Resumes from the `last` checkpoint, if there is one, as if there
+    had been no interruption. Raises Interrupted after a signal, and UserError when training has diverged or its end
+    could not be saved.
     """
     learner, state = Learner.create(decoder, config, runtime), TrainingState()
     if last:

@@ -1,4 +1,4 @@
-"""What is typed is what a command gets, with and without `-m`; else one line says what to type."""
+"""Values as typed, with and without `-m`; where Hydra cannot take them so, one line says the quoting."""
 
 import shlex
 from operator import attrgetter

@@ -1,4 +1,4 @@
-"""What tests of texts share."""
+"""Texts and corpora for tests."""
 
 from data.config import DataConfig
 from data.corpus import Corpus
