@@ -10,35 +10,55 @@ All integers are little-endian.
     content      the size of the header in four bytes, the header in UTF-8 JSON, then the arrays one after the other
     header       {"kind": ..., "arrays": [[name, type, shape], ...], and the other fields of the kind}
 
-The kinds are `Snapshot` and `Encoding`. Of attention weights the lower triangle is kept, row by row, each weight a as
-the byte round(255 sqrt(a)): small weights keep their proportions, and a weight is off by 0.004 at most. Version 1, also
-read, had a CRC-32 in bytes 8-11, before the size.
+The kinds are `Snapshot` (attention), `Encoding`, and those of statistics.py and scores.py. Arrays have one dimension
+or two: T characters, N heads in all layers together, H in one of L layers, M metrics, K likeliest characters, P places
+of each head, D columns:
+
+    attention    weights uint8 (N, T(T+1)/2), metrics float32 (M, N), chance float32 (M,), loss float32 (T,),
+                 likeliest uint16 (T, K), probabilities float32 (T, K), value_norms uint16 (N, T),
+                 lens_likeliest uint16 ((L+1)T, K), lens_probabilities uint8 ((L+1)T, K)
+    statistics   metrics float32 (M, N), chance float32 (M,), ablations float32 (probes, N), places uint16 (NP, 3),
+                 decisiveness float32 (NP,), maps uint8 (NP, T(T+1)/2), T the length of the longest sequence
+    scores       of layer l, from 1: query_l, key_l int16 (HT, D); with an encoding that is added to the embedding
+                 query_position_l, key_position_l int16 (HT, D); with additive scoring vector_l int16 (H, D)
+    encoding     values int16 (positions, columns)
+
+Weights and probabilities a in bytes are round(255 sqrt(a)); of maps the lower triangle is kept, row by row. Other
+integers but indices are fractions of a largest value, which the header names. Version 2 had no value norms, chance and
+lens; version 1, besides, a CRC-32 in bytes 8-11, before the size. Both are read.
 
 Knows numpy and nothing else. static/format.js is the same for the browser.
 """
 
-import json
 import math
 import re
-import struct
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-VERSION = 2
-MAGIC = b"ATTN"
-PRELUDE = struct.Struct("<4sI")  # magic, version
-SIZE = struct.Struct("<I")
-LEAST = 16  # bytes, of a blob of any version
-LARGEST_CONTENT = 2**27  # bytes; more is no snapshot and is not decompressed
-TYPES = {"uint8": "<u1", "uint16": "<u2", "int16": "<i2", "float32": "<f4"}
+from attention_tab.blob import (
+    LARGEST_CONTENT,
+    array,
+    expect_indices,
+    field,
+    from_levels,
+    from_triangles,
+    heads_of,
+    length_of,
+    levels,
+    metric_rows,
+    pack,
+    quantized,
+    restored,
+    texts,
+    triangles,
+    unpack,
+)
 
 # The names under which TensorBoard lists what was written.
 PLUGIN = "attention"
 ENCODING_TAG = "attention_tab/encoding"
+STATISTICS_TAG = "attention_tab/statistics"
 
 
 def probe_tag(name: str) -> str:
@@ -46,14 +66,19 @@ def probe_tag(name: str) -> str:
     return f"attention_tab/{name}"
 
 
+def scores_tag(name: str) -> str:
+    """Tag of the score factors of one text."""
+    return f"attention_tab/scores/{name}"
+
+
 def metric_tag(metric: str, layer: int, head: int) -> str:
-    """Tag of one head's metric among TensorBoard's scalars; layers and heads are counted from 1."""
-    return f"head_{metric}/layer_{layer:02}_head_{head:02}"
+    """Tag of one head's metric among TensorBoard's scalars, after the losses; layers and heads are counted from 1."""
+    return f"per_head_{metric}/layer_{layer:02}_head_{head:02}"
 
 
 def parsed_metric_tag(tag: str) -> tuple[str, int, int] | None:
-    """The arguments of `metric_tag`, or None if it did not make this tag."""
-    if found := re.fullmatch(r"head_(\w+)/layer_(\d+)_head_(\d+)", tag):
+    """The arguments of `metric_tag`, or None if it did not make this tag, nor an earlier version."""
+    if found := re.fullmatch(r"(?:per_)?head_(\w+)/layer_(\d+)_head_(\d+)", tag):
         return found[1], int(found[2]), int(found[3])
     return None
 
@@ -63,8 +88,12 @@ def largest_text(heads: int) -> int:
     return math.isqrt(2 * (LARGEST_CONTENT - 2**23) // heads)  # all but the weights takes less than eight MiB
 
 
-class FormatError(ValueError):
-    """The blob is no snapshot, or is damaged."""
+@dataclass(frozen=True)
+class Lens:
+    """The likeliest next characters if the layers after it were left out: the logit lens (nostalgebraist 2020)."""
+
+    likeliest: np.ndarray  # (L + 1, T, K) indices of the snapshot's candidates, best first; row 0 of the embedding
+    probabilities: np.ndarray  # (L + 1, T, K) of those
 
 
 @dataclass(frozen=True)
@@ -76,9 +105,12 @@ class Snapshot:
     weights: np.ndarray  # (N, T, T), each in [0, 1], nothing above the diagonal
     metrics: dict[str, np.ndarray]  # (N,) each; NaN where a text is too short for it
     loss: np.ndarray  # (T,) of each character in nats, NaN for the first
-    candidates: list[str]  # all characters that `likeliest` names
+    candidates: list[str]  # all characters that `likeliest` and `lens` name
     likeliest: np.ndarray  # (T, K) indices of candidates: the likeliest next characters, best first
     probabilities: np.ndarray  # (T, K) of those
+    chance: dict[str, float]  # what each metric is if every query attends evenly; NaN where unknown
+    value_norms: np.ndarray | None = None  # (N, T) norm of what each key's value adds to the stream; None if unknown
+    lens: Lens | None = None  # None if unknown
 
 
 @dataclass(frozen=True)
@@ -92,132 +124,73 @@ class Encoding:
 
 def encode(snapshot: Snapshot) -> bytes:
     """Raises ValueError if weights lie outside [0, 1] or above the diagonal."""
-    weights, T = snapshot.weights, len(snapshot.tokens)
-    triangle = weights[:, *np.tril_indices(T)]
-    if weights[:, *np.triu_indices(T, 1)].any() or not 0 <= triangle.min() <= triangle.max() <= 1:
-        raise ValueError("expected attention weights from 0 to 1, none of them for the future")
     arrays = {
-        "weights": (255 * np.sqrt(triangle, dtype=np.float32)).round().astype(np.uint8),
-        "metrics": np.array(list(snapshot.metrics.values()), np.float32).reshape(len(snapshot.metrics), len(weights)),
+        "weights": triangles(snapshot.weights),
+        "metrics": metric_rows(snapshot.metrics, snapshot.heads),
+        "chance": np.array([snapshot.chance.get(name, math.nan) for name in snapshot.metrics], np.float32),
         "loss": snapshot.loss.astype(np.float32),
         "likeliest": snapshot.likeliest.astype(np.uint16),
         "probabilities": snapshot.probabilities.astype(np.float32),
     }
     header = {"tokens": snapshot.tokens, "heads": snapshot.heads, "metrics": list(snapshot.metrics)}
-    return _packed({"kind": "attention", **header, "candidates": snapshot.candidates}, arrays)
+    header["candidates"] = snapshot.candidates
+    if snapshot.value_norms is not None:
+        arrays["value_norms"], header["largest_value_norm"] = quantized(snapshot.value_norms, np.uint16)
+    if snapshot.lens:
+        K = snapshot.lens.likeliest.shape[-1]
+        arrays["lens_likeliest"] = snapshot.lens.likeliest.astype(np.uint16).reshape(-1, K)
+        arrays["lens_probabilities"] = levels(snapshot.lens.probabilities).reshape(-1, K)
+    return pack({"kind": "attention", **header}, arrays)
 
 
 def decode(blob: bytes) -> Snapshot:
     """Raises FormatError if `blob` is no snapshot or is damaged."""
-    header, arrays = _unpacked(blob, "attention")
-    tokens, candidates = _texts(header, "tokens"), _texts(header, "candidates")
-    heads, metrics = _field(header, "heads", list), _texts(header, "metrics")
-    _expect(all(len(token) == 1 for token in tokens), "tokens: one character each")
-    _expect(all(type(count) is int and count > 0 for count in heads), "heads: positive integers")
-    N, T = sum(heads), len(tokens)
-    _expect(N > 0 and T > 0, "a head and a character at least")
-    triangle = _array(arrays, "weights", np.uint8, (N, T * (T + 1) // 2))
-    measured = _array(arrays, "metrics", np.float32, (len(metrics), N))
-    loss = _array(arrays, "loss", np.float32, (T,))
-    probabilities = _array(arrays, "probabilities", np.float32, (T, None))
-    likeliest = _array(arrays, "likeliest", np.uint16, probabilities.shape)
-    _expect(likeliest.size == 0 or likeliest.max() < len(candidates), "likeliest: indices of candidates")
-    weights = np.zeros((N, T, T), np.float32)
-    weights[:, *np.tril_indices(T)] = (triangle / np.float32(255)) ** 2
+    header, arrays = unpack(blob, "attention")
+    tokens, candidates, metrics = texts(header, "tokens"), texts(header, "candidates"), texts(header, "metrics")
+    heads, N = heads_of(header)
+    T = length_of(tokens)
+    stored = array(arrays, "weights", np.uint8, (N, T * (T + 1) // 2))
+    measured = array(arrays, "metrics", np.float32, (len(metrics), N))
+    chance = array(arrays, "chance", np.float32, (len(metrics),)).tolist() if "chance" in arrays else []
+    loss = array(arrays, "loss", np.float32, (T,))
+    probabilities = array(arrays, "probabilities", np.float32, (T, None))
+    likeliest = array(arrays, "likeliest", np.uint16, probabilities.shape)
+    expect_indices(likeliest, candidates)
+    norms = lens = None
+    if "value_norms" in arrays:
+        fractions = array(arrays, "value_norms", np.uint16, (N, T))
+        norms = restored(fractions, header.get("largest_value_norm"), "value norms")
+    if "lens_likeliest" in arrays:
+        rows = (len(heads) + 1) * T
+        among = array(arrays, "lens_likeliest", np.uint16, (rows, None))
+        expect_indices(among, candidates)
+        shares = from_levels(array(arrays, "lens_probabilities", np.uint8, among.shape))
+        shape = len(heads) + 1, T, among.shape[1]
+        lens = Lens(among.reshape(shape), shares.reshape(shape))
     return Snapshot(
-        tokens, heads, weights, dict(zip(metrics, measured, strict=True)), loss, candidates, likeliest, probabilities
+        tokens=tokens,
+        heads=heads,
+        weights=from_triangles(stored, T),
+        metrics=dict(zip(metrics, measured, strict=True)),
+        loss=loss,
+        candidates=candidates,
+        likeliest=likeliest,
+        probabilities=probabilities,
+        chance=dict(zip(metrics, chance, strict=False)),
+        value_norms=norms,
+        lens=lens,
     )
 
 
 def encode_encoding(encoding: Encoding) -> bytes:
-    """Values are kept as 16-bit fractions of the largest."""
-    largest = float(np.abs(encoding.values).max(initial=0)) or 1.0
-    values = (encoding.values.astype(np.float64) * (32767 / largest)).round().astype(np.int16)
+    values, largest = quantized(encoding.values, np.int16)
     header = {"kind": "encoding", "name": encoding.name, "columns": encoding.columns, "largest": largest}
-    return _packed(header, {"values": values})
+    return pack(header, {"values": values})
 
 
 def decode_encoding(blob: bytes) -> Encoding:
     """Raises FormatError if `blob` is no encoding or is damaged."""
-    header, arrays = _unpacked(blob, "encoding")
-    name, columns, largest = _field(header, "name", str), _texts(header, "columns"), _field(header, "largest", float)
-    _expect(0 < largest <= np.finfo(np.float32).max, "largest: a positive number")
-    values = _array(arrays, "values", np.int16, (None, len(columns)))
-    # In float64, as the largest may be the largest of float32; and a crafted -32768 would exceed it.
-    fractions = np.maximum(values.astype(np.float64) / 32767, -1)
-    return Encoding(name, columns, (fractions * largest).astype(np.float32))
-
-
-def _packed(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    listed = [[name, array.dtype.name, array.shape] for name, array in arrays.items()]
-    head = json.dumps({**header, "arrays": listed}, allow_nan=False).encode()
-    parts = [SIZE.pack(len(head)), head]
-    parts += [array.astype(TYPES[array.dtype.name], copy=False).tobytes() for array in arrays.values()]
-    content = b"".join(parts)
-    if len(content) > LARGEST_CONTENT:
-        raise ValueError(f"expected at most {LARGEST_CONTENT} bytes in a snapshot, got {len(content)}")
-    return PRELUDE.pack(MAGIC, VERSION) + SIZE.pack(len(content)) + zlib.compress(content, level=1)
-
-
-def _unpacked(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays. Nothing is allocated for an announced size before that much is known to be there."""
-    _expect(len(blob) >= LEAST, f"at least {LEAST} bytes", len(blob))
-    magic, version = PRELUDE.unpack_from(blob)
-    _expect(magic == MAGIC, f"a snapshot, which begins with {MAGIC!r}", magic)
-    _expect(version in (1, VERSION), f"format {VERSION} or 1", version)
-    start = PRELUDE.size + (4 if version == 1 else 0)
-    (size,) = SIZE.unpack_from(blob, start)
-    _expect(SIZE.size <= size <= LARGEST_CONTENT, f"{SIZE.size} to {LARGEST_CONTENT} bytes of content", size)
-    inflater = zlib.decompressobj()
-    try:
-        content = inflater.decompress(memoryview(blob)[start + SIZE.size :], size + 1)
-    except zlib.error as error:
-        raise FormatError(f"expected undamaged, compressed content: {error}") from error
-    _expect(len(content) == size and inflater.eof and not inflater.unused_data, f"{size} bytes of content")
-    (length,) = SIZE.unpack_from(content)
-    start = SIZE.size + length
-    _expect(start <= size, f"a header of {length} bytes", size)
-    try:
-        header = json.loads(content[SIZE.size : start].decode())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"expected a header in JSON: {error}") from error
-    _expect(isinstance(header, dict), "a header that is an object")
-    _expect(header.get("kind") == kind, f"a snapshot of {kind}", header.get("kind"))
-    arrays = {}
-    for entry in _field(header, "arrays", list):
-        match entry:
-            case [str(name), str(type_), [*shape]] if type_ in TYPES and len(shape) <= 2:
-                dtype = np.dtype(TYPES[type_])
-            case _:
-                raise FormatError(f"expected name, type and shape of each array, got {entry!r}"[:200])
-        _expect(all(type(n) is int and 0 <= n <= size for n in shape), f"the shape of {name!r}"[:200])
-        end = start + math.prod(shape) * dtype.itemsize
-        _expect(end <= size, f"all of {name!r}"[:200])
-        arrays[name] = np.frombuffer(content[start:end], dtype).reshape(shape)
-        start = end
-    _expect(start == size, "nothing after the arrays", f"{size - start} bytes")
-    return header, arrays
-
-
-def _array(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
-    found = arrays.get(name, np.empty(0))
-    fits = found.ndim == len(shape) and all(wanted in (n, None) for n, wanted in zip(found.shape, shape, strict=True))
-    _expect(found.dtype == dtype and fits, f"{name} as {np.dtype(dtype).name} {shape}", f"{found.dtype} {found.shape}")
-    return found
-
-
-def _texts(header: Mapping[str, Any], name: str) -> list[str]:
-    found: list[str] = _field(header, name, list)
-    _expect(all(isinstance(text, str) for text in found), f"{name}: texts")
-    return found
-
-
-def _field(header: Mapping[str, Any], name: str, type_: type) -> Any:
-    found = header.get(name)
-    _expect(isinstance(found, type_), f"{name}: {type_.__name__}", type(found).__name__)
-    return found
-
-
-def _expect(holds: bool, expected: str, got: object = None) -> None:
-    if not holds:
-        raise FormatError(f"expected {expected}" + ("" if got is None else f", got {got}"))
+    header, arrays = unpack(blob, "encoding")
+    name, columns = field(header, "name", str), texts(header, "columns")
+    values = array(arrays, "values", np.int16, (None, len(columns)))
+    return Encoding(name, columns, restored(values, header.get("largest"), "values"))

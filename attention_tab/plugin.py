@@ -22,7 +22,8 @@ from tensorboard.errors import InvalidArgumentError, NotFoundError
 from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBLoader, TBPlugin
 from werkzeug.wrappers import Request, Response
 
-from attention_tab.format import PLUGIN, FormatError, decode, parsed_metric_tag
+from attention_tab.blob import FormatError
+from attention_tab.format import PLUGIN, decode, parsed_metric_tag
 
 KEPT = 200  # snapshots of each text, unless the user's --samples_per_plugin says otherwise
 ALL = 2**31 - 1  # no downsampling of those
@@ -61,7 +62,7 @@ class Plugin(TBPlugin):
 
     def get_plugin_apps(self) -> dict[str, Callable[..., Any]]:
         routes = {"/runs": self._runs, "/steps": self._steps, "/snapshot": self._snapshot, "/weights": self._weights}
-        routes |= {"/curves": self._curves} | dict.fromkeys(STATIC, self._static)
+        routes |= {"/curves": self._curves, "/losses": self._losses} | dict.fromkeys(STATIC, self._static)
         return {route: Request.application(answer) for route, answer in routes.items()}
 
     def is_active(self) -> bool:
@@ -112,19 +113,33 @@ class Plugin(TBPlugin):
 
     def _curves(self, request: Request) -> Response:
         """One metric of all heads of one run, over its steps: [[layer, head, [[step, value], ...]], ...]."""
-        run, metric = _argument(request, "run"), _argument(request, "metric")
+        metric = _argument(request, "metric")
+        found = self._scalars(request, lambda tag: (parsed_metric_tag(tag) or [None])[0] == metric)
+        curves: dict[tuple[int, ...], dict[int, float]] = {}
+        for tag, points in sorted(found.items()):  # those that an earlier version logged under another name come first
+            if head := parsed_metric_tag(tag):
+                curves.setdefault(head[1:], {}).update(points)
+        return _respond_json(request, [[*head, sorted(points.items())] for head, points in sorted(curves.items())])
+
+    def _losses(self, request: Request) -> Response:
+        """Losses of one run in nats a character, over its steps: {split: [[step, value], ...]}."""
+        found = self._scalars(request, lambda tag: tag.startswith("loss/"))
+        return _respond_json(request, {tag.removeprefix("loss/"): points for tag, points in found.items()})
+
+    def _scalars(self, request: Request, wanted: Callable[[str], bool]) -> dict[str, list[tuple[int, float]]]:
+        """Finite values of the requested run's scalars whose tags are wanted, over its steps."""
+        run = _argument(request, "run")
         scalars = {**_experiment(request), "plugin_name": "scalars"}
         listed = self._data.list_scalars(**scalars, run_tag_filter=RunTagFilter([run])).get(run, {})
-        heads = {tag: head for tag in listed if (head := parsed_metric_tag(tag)) and head[0] == metric}
-        if not heads:  # the fast loader treats an empty filter as no filter
-            return _respond_json(request, [])
-        wanted = RunTagFilter([run], heads)
-        found = self._data.read_scalars(**scalars, downsample=CURVE_POINTS, run_tag_filter=wanted).get(run, {})
-        curves = [
-            [*heads[tag][1:], [[point.step, point.value] for point in points if math.isfinite(point.value)]]
-            for tag, points in sorted(found.items())
-        ]
-        return _respond_json(request, curves)
+        tags = list(filter(wanted, listed))
+        if not tags:  # the fast loader treats an empty filter as no filter
+            return {}
+        filter_ = RunTagFilter([run], tags)
+        found = self._data.read_scalars(**scalars, downsample=CURVE_POINTS, run_tag_filter=filter_).get(run, {})
+        return {
+            tag: [(point.step, point.value) for point in points if math.isfinite(point.value)]
+            for tag, points in found.items()
+        }
 
     def _series(self, request: Request) -> Sequence[BlobSequenceDatum]:
         """The snapshots of the requested run and tag. Raises NotFoundError."""

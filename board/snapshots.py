@@ -60,6 +60,7 @@ def _snapshot(layers: list[Tensor], logits: Tensor, ids: Tensor, repeated: list[
         candidates=[characters[i] for i in candidates],
         likeliest=indices.reshape(likeliest.shape),
         probabilities=probabilities.cpu().numpy(),
+        chance={},
     )
 
 

@@ -2,14 +2,17 @@
 // Requests to the plugin, cached; errors are sentences for the user.
 
 import { decodeEncoding, decodeSnapshot } from "./format.js";
+import { decodeScores } from "./scores.js";
+import { decodeStatistics } from "./statistics.js";
 
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** A step and its wall time in seconds. @typedef {{step: number, time: number}} Moment */
 /** The last step of each tag of each run. @typedef {Record<string, Record<string, Moment>>} Runs */
+/** Points of each split. @typedef {Record<string, [number, number][]>} Losses */
 /** One metric of each head. @typedef {{layer: number, head: number, points: [number, number][]}[]} Curves */
 
 const MAX_BYTES = 2 ** 25; // of cached snapshots
-const MAX_ANSWERS = 16; // cached, of all other routes
+const MAX_ANSWERS = 32; // cached, of all other routes
 
 export class Client {
   /** Valid while the last step is the same. @type {Map<string, {last: number, promise: Promise<any>}>} */
@@ -53,14 +56,38 @@ export class Client {
 
   /**
    * @param {string} run
+   * @param {number} last
+   * @returns {Promise<Losses>}
+   */
+  losses(run, last) {
+    return this.#cached(JSON.stringify(["losses", run]), last, () => this.#json("losses", { run }));
+  }
+
+  /**
+   * @param {string} run
    * @param {string} tag
    * @param {Moment} moment
-   * @returns {Promise<import("./format.js").Encoding>}
    */
-  encoding(run, tag, { step, time }) {
-    return this.#cached(JSON.stringify(["encoding", run, step]), time, async () =>
-      decodeEncoding(await this.#bytes(url("snapshot", { run, tag, step }))),
-    );
+  encoding(run, tag, moment) {
+    return this.#decoded(run, tag, moment, decodeEncoding);
+  }
+
+  /**
+   * @param {string} run
+   * @param {string} tag
+   * @param {Moment} moment
+   */
+  statistics(run, tag, moment) {
+    return this.#decoded(run, tag, moment, decodeStatistics);
+  }
+
+  /**
+   * @param {string} run
+   * @param {string} tag
+   * @param {Moment} moment
+   */
+  scores(run, tag, moment) {
+    return this.#decoded(run, tag, moment, decodeScores);
   }
 
   /**
@@ -105,6 +132,19 @@ export class Client {
     this.#answers.set(key, { last, promise });
     for (const [oldest] of this.#answers) if (this.#answers.size > MAX_ANSWERS) this.#answers.delete(oldest);
     return promise;
+  }
+
+  /**
+   * @template Answer
+   * @param {string} run
+   * @param {string} tag
+   * @param {Moment} moment
+   * @param {(blob: ArrayBuffer) => Promise<Answer>} decode
+   * @returns {Promise<Answer>}
+   */
+  #decoded(run, tag, { step, time }, decode) {
+    const key = JSON.stringify(["snapshot", run, tag, step]);
+    return this.#cached(key, time, async () => decode(await this.#bytes(url("snapshot", { run, tag, step }))));
   }
 
   /**

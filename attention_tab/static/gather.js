@@ -7,13 +7,15 @@ import { nearest } from "./attention.js";
 /** @typedef {import("./client.js").Moment} Moment */
 /** @typedef {import("./client.js").Runs} Runs */
 /** @typedef {import("./format.js").Snapshot} Snapshot */
+/** @typedef {import("./statistics.js").Statistics} Statistics */
 /** @typedef {import("./view.js").View} View */
-/** @typedef {{run: string, tag: string, moments: Moment[], step: number, snapshot: Snapshot}} Side */
+/** `measured`: the latest head statistics of the run by that step. @typedef {{run: string, tag: string, moments: Moment[], step: number, snapshot: Snapshot, measured: {statistics: Statistics, step: number} | null}} Side */
 
 /**
  * @typedef {object} Found
  * @property {Side[]} sides one, or two to compare
  * @property {import("./client.js").Curves[]} curves of each side, of the view's metric
+ * @property {import("./client.js").Losses[]} losses of each side
  * @property {{table: import("./format.js").Encoding, step: number | null} | null} encoding of the first side,
  * and its step if it changes during training
  */
@@ -21,6 +23,8 @@ import { nearest } from "./attention.js";
 const TAG = "attention_tab/";
 const FIRST = `${TAG}validation`;
 const ENCODING = `${TAG}encoding`;
+const STATISTICS = `${TAG}statistics`;
+const SCORES = `${TAG}scores/`;
 
 /**
  * The tags of texts, that of the validation split first.
@@ -28,7 +32,7 @@ const ENCODING = `${TAG}encoding`;
  */
 export function textsOf(tags) {
   return Object.keys(tags)
-    .filter((tag) => tag !== ENCODING)
+    .filter((tag) => tag !== ENCODING && tag !== STATISTICS && !tag.startsWith(SCORES))
     .sort((a, b) => Number(b === FIRST) - Number(a === FIRST) || a.localeCompare(b, "en", { numeric: true }));
 }
 
@@ -90,11 +94,12 @@ export async function gather(client, runs, view) {
   const sides = [first];
   if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, otherStep ?? first.step));
   const { metric } = fitted(view, [first.snapshot]);
-  const [encoding, ...curves] = await Promise.all([
+  const [encoding, losses, ...curves] = await Promise.all([
     encodingOf(client, runs, run, first.step),
+    Promise.all(sides.map((side) => client.losses(side.run, latest(runs[side.run])))),
     ...sides.map((side) => client.curves(side.run, metric, latest(runs[side.run]))),
   ]);
-  return { sides, curves, encoding };
+  return { sides, curves, losses, encoding };
 }
 
 /**
@@ -123,8 +128,48 @@ async function sideOf(client, runs, run, tag, wanted) {
   const there = Object.hasOwn(runs[run], tag) ? tag : textsOf(runs[run])[0];
   const moments = await client.steps(run, there, runs[run][there].time);
   const moment = momentAt(moments, wanted);
-  const snapshot = await client.snapshot(run, there, moment);
-  return { run, tag: there, moments, step: moment.step, snapshot };
+  const [snapshot, measured] = await Promise.all([
+    client.snapshot(run, there, moment),
+    measuredBy(client, runs, run, moment.step),
+  ]);
+  return { run, tag: there, moments, step: moment.step, snapshot, measured };
+}
+
+/**
+ * @param {Client} client
+ * @param {Runs} runs
+ * @param {string} run
+ * @param {number} step
+ */
+async function measuredBy(client, runs, run, step) {
+  const moment = await latestBy(client, runs, run, STATISTICS, step);
+  return moment && { statistics: await client.statistics(run, STATISTICS, moment), step: moment.step };
+}
+
+/**
+ * The factors of the scores of a side's text, the latest by its step.
+ * @param {Client} client
+ * @param {Runs} runs
+ * @param {Side} side
+ */
+export async function scoresOf(client, runs, { run, tag, step }) {
+  const scores = tag.replace(TAG, SCORES);
+  const moment = await latestBy(client, runs, run, scores, step);
+  return moment && { scores: await client.scores(run, scores, moment), step: moment.step };
+}
+
+/**
+ * The last moment at or before `step`.
+ * @param {Client} client
+ * @param {Runs} runs
+ * @param {string} run
+ * @param {string} tag
+ * @param {number} step
+ */
+async function latestBy(client, runs, run, tag, step) {
+  if (!Object.hasOwn(runs[run], tag)) return null;
+  const moments = await client.steps(run, tag, runs[run][tag].time);
+  return moments.findLast((moment) => moment.step <= step) ?? null;
 }
 
 /**

@@ -14,6 +14,10 @@
  * @property {boolean} sorted heads by the metric
  * @property {import("./attention.js").Direction} direction
  * @property {number | null} position of the pinned character
+ * @property {number | null} beside it, the other position of a pinned pair
+ * @property {boolean} values whether weights are shown times the norm of what the value adds to the stream
+ * @property {boolean} sample whether head metrics are those of the validation sample, not of the text
+ * @property {string} against the metric that the scatter plot shows against the other
  * @property {number[]} columns of the positional encoding drawn as curves
  */
 
@@ -33,6 +37,10 @@ export function initialView() {
     sorted: false,
     direction: "from",
     position: null,
+    beside: null,
+    values: false,
+    sample: false,
+    against: "entropy",
     columns: [0, 1, 8, 9],
   };
 }
@@ -54,7 +62,11 @@ export function viewOf(hash) {
   view.otherStep = whole("otherStep");
   view.position = whole("position");
   view.metric = text("metric") ?? view.metric;
+  view.beside = whole("beside");
+  view.against = text("against") ?? view.against;
   view.sorted = text("sorted") === "true";
+  view.values = text("values") === "true";
+  view.sample = text("sample") === "true";
   const shows = text("shows");
   if (shows === "second" || shows === "difference") view.shows = shows;
   if (text("direction") === "to") view.direction = "to";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { Client, url } from "../../attention_tab/static/client.js";
-import { VERSION } from "../../attention_tab/static/format.js";
+import { VERSION } from "../../attention_tab/static/blob.js";
 import { gather, resolved } from "../../attention_tab/static/gather.js";
 import { initialView } from "../../attention_tab/static/view.js";
 

@@ -3,7 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { decodeEncoding, decodeSnapshot, FormatError, VERSION } from "../../attention_tab/static/format.js";
+import { FormatError, VERSION } from "../../attention_tab/static/blob.js";
+import { decodeEncoding, decodeSnapshot } from "../../attention_tab/static/format.js";
 
 const LARGEST_CONTENT = 2 ** 27;
 const HEADER = { kind: "attention", tokens: ["a", "b"], heads: [1], metrics: ["previous"], candidates: ["x", "y"] };
@@ -84,6 +85,15 @@ test("snapshots are read as Python wrote them", byPython, async () => {
       loss: plain(found.loss),
       likeliest: [...found.likeliest],
       probabilities: [...found.probabilities],
+      chance: Object.fromEntries(
+        [...found.chance].map(([metric, value]) => [metric, Number.isNaN(value) ? null : value]),
+      ),
+      valueNorms: found.valueNorms && plain(found.valueNorms),
+      lens: found.lens && {
+        ...found.lens,
+        likeliest: [...found.lens.likeliest],
+        probabilities: Array.from(found.lens.probabilities, (p) => Math.round(255 * Math.sqrt(p))),
+      },
     };
     assert.deepEqual(read, expectedOf(name), name);
   }
@@ -158,7 +168,7 @@ test("changed content is refused or read, and nothing else", { timeout: 60_000 }
 
 test("a newer version is named along with the one that is read", async () => {
   const blob = sealed(contentOf(), { version: VERSION + 1 });
-  await refused(blob, new RegExp(`format ${VERSION} or 1, got ${VERSION + 1}\\b`));
+  await refused(blob, new RegExp(`format 1 to ${VERSION}, got ${VERSION + 1}\\b`));
 });
 
 test("what does not begin as a snapshot does is refused", async () => {
@@ -355,10 +365,13 @@ test("an encoding says what its largest value is", async () => {
   assert.deepEqual([...(await decodeEncoding(encoding())).values], [2, -2]);
   for (const largest of [0, -1, "2", null, undefined, [2]])
     await refused(encoding({ largest }), /largest value/, decodeEncoding);
-  const overflowing = JSON.stringify({ kind: "encoding", name: "x", columns: [], arrays: [], largest: 1 }).replace(
-    '"largest":1',
-    '"largest":1e999',
-  );
+  const overflowing = JSON.stringify({
+    kind: "encoding",
+    name: "x",
+    columns: [],
+    arrays: [["values", "int16", [0, 0]]],
+    largest: 1,
+  }).replace('"largest":1', '"largest":1e999');
   await refused(sealed(joined(u32(overflowing.length), Buffer.from(overflowing))), /largest value/, decodeEncoding);
 });
 

@@ -11,7 +11,9 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from attention_tab.format import Snapshot
+from attention_tab.format import Lens, Snapshot
+from attention_tab.scores import LayerScores, Scores
+from attention_tab.statistics import Statistics
 from bench.browser import PATIENCE
 from board.snapshots import summary_of, summary_of_metrics
 from board.writer import EventWriter
@@ -31,7 +33,52 @@ def made(tokens: list[str], heads: list[int], seed: int = 0) -> Snapshot:
         candidates=sorted(set(tokens)),
         likeliest=random.integers(len(set(tokens)), size=(T, choices)),
         probabilities=random.random((T, choices)),
+        chance={"entropy": 0.5, "induction": math.nan},
+        value_norms=random.random((N, T)),
+        lens=Lens(
+            random.integers(len(set(tokens)), size=(len(heads) + 1, T, 2)), random.random((len(heads) + 1, T, 2))
+        ),
     )
+
+
+def made_statistics(sequences: list[list[str]], heads: list[int], places: int = 2, seed: int = 0) -> Statistics:
+    """Statistics of heads with causal weights that sum to one; the last place of each head is none."""
+    random, N, T = np.random.default_rng(seed), sum(heads), max(map(len, sequences))
+    maps = np.tril(random.random((N, places, T, T)) + 1e-6)
+    where = random.integers(len(sequences), size=(N, places))
+    queries = np.array([[random.integers(len(sequences[s])) for s in row] for row in where]).reshape(N, places)
+    decisiveness = random.random((N, places))
+    decisiveness[:, -1:] = math.nan
+    return Statistics(
+        heads=heads,
+        sequences=sequences,
+        metrics={"ablation": random.normal(size=N), "previous": random.random(N)},
+        chance={"ablation": math.nan, "previous": 0.25},
+        ablations={"validation": random.normal(size=N)},
+        places=np.stack((where, queries, random.integers(queries + 1)), axis=-1),
+        decisiveness=decisiveness,
+        maps=(maps / maps.sum(-1, keepdims=True)).astype(np.float32),
+    )
+
+
+def made_scores(T: int, heads: list[int], scoring: str = "dot", position: str = "rotary", seed: int = 0) -> Scores:
+    """Factors of scores, in layers of different sizes."""
+    random = np.random.default_rng(seed)
+    added = position in ("sinusoidal", "learned")
+    layers = []
+    for number, H in enumerate(heads, 1):
+        query, key, by_position, of_position = random.normal(size=(4, H, T, 2 * number))
+        layers.append(
+            LayerScores(
+                query=query,
+                key=key,
+                scale=0.5,
+                vector=random.normal(size=(H, 2 * number)) if scoring == "additive" else None,
+                query_position=by_position if added else None,
+                key_position=of_position if added else None,
+            )
+        )
+    return Scores(scoring, position, heads, [] if scoring == "mean" else layers)
 
 
 def log(folder: Path, snapshots: dict[int, Snapshot], name: str = "validation") -> None:

@@ -11,12 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from attention_tab.blob import LARGEST_CONTENT, MAGIC, VERSION, FormatError
 from attention_tab.format import (
-    LARGEST_CONTENT,
-    MAGIC,
-    VERSION,
     Encoding,
-    FormatError,
     decode,
     decode_encoding,
     encode,
@@ -167,7 +164,7 @@ def with_array(number: int, entry: Any) -> dict[str, Any]:
         (crafted(with_array(3, ["likeliest", "uint16", [1]]), ARRAYS), "likeliest as uint16"),
         (crafted(with_array(3, ["likeliest", "uint16", [1] * 3]), ARRAYS), "name, type and shape"),
         (crafted(header(), ARRAYS[:5] + b"\x01\x00" + bytes(4)), "indices of candidates"),
-        (MAGIC + struct.pack("<I", VERSION + 1) + BLOB[8:], f"format {VERSION} or 1, got {VERSION + 1}"),
+        (MAGIC + struct.pack("<I", VERSION + 1) + BLOB[8:], f"format 1 to {VERSION}, got {VERSION + 1}"),
         (b"RIFF" + BLOB[4:], "a snapshot, which begins with"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attention_tab.blob import levels
 from attention_tab.format import Encoding, Snapshot, decode, decode_encoding, encode, encode_encoding
 from tests.attention_tab.helpers import made
 
@@ -34,7 +35,8 @@ def test_the_tabs_scripts_pass_their_tests_with_what_python_wrote(tmp_path: Path
         blob = encode(snapshot)
         write(tmp_path / f"{name}.snapshot", blob, expected_snapshot(decode(blob)))
     for name, encoding in encodings().items():
-        blob, largest = encode_encoding(encoding), float(np.abs(encoding.values).max(initial=0)) or 1.0
+        blob = encode_encoding(encoding)
+        largest = float(np.float32(np.abs(encoding.values).max(initial=0))) or 1.0
         read = decode_encoding(blob)
         computed = {"positions": len(read.values), "largest": largest, "values": plain(read.values)}
         write(tmp_path / f"{name}.encoding", blob, vars(read) | computed)
@@ -50,7 +52,9 @@ def snapshots() -> dict[str, Snapshot]:
     sizes = [(1, [1]), (2, [4, 1, 3]), (12, [1, 1]), (64, [2, 2]), (65, [4, 1, 3])]
     found = {f"{T}_{sum(heads)}": made((CHARACTERS * 6)[:T], heads, seed=T) for T, heads in sizes}
     nothing = np.zeros((3, 0))
-    found["bare"] = replace(made([*"abc"], [1]), metrics={}, candidates=[], likeliest=nothing, probabilities=nothing)
+    found["bare"] = replace(
+        made([*"abc"], [1]), metrics={}, candidates=[], likeliest=nothing, probabilities=nothing, lens=None
+    )
     found["unknown"] = replace(made([*"abc"], [2]), metrics={"<b>": np.full(2, np.nan)}, loss=np.full(3, np.nan))
     return found
 
@@ -81,6 +85,14 @@ def expected_snapshot(snapshot: Snapshot) -> dict[str, Any]:
         "likeliest": snapshot.likeliest.ravel().tolist(),
         "probabilities": plain(snapshot.probabilities),
         "choices": snapshot.likeliest.shape[1],
+        "chance": {name: None if np.isnan(value) else value for name, value in snapshot.chance.items()},
+        "valueNorms": None if snapshot.value_norms is None else plain(snapshot.value_norms),
+        "lens": snapshot.lens
+        and {
+            "likeliest": snapshot.lens.likeliest.ravel().tolist(),
+            "probabilities": levels(snapshot.lens.probabilities).ravel().tolist(),
+            "choices": snapshot.lens.likeliest.shape[-1],
+        },
     }
 
 

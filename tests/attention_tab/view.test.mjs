@@ -32,6 +32,10 @@ function made(next) {
     sorted: next(2) === 1,
     direction: one(["from", "to"]),
     position: maybe(() => next(1000)),
+    beside: maybe(() => next(1000)),
+    values: next(2) === 1,
+    sample: next(2) === 1,
+    against: one(["entropy", text()]),
     columns: some(0, () => next(1000)),
   };
 }

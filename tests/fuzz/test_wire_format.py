@@ -9,19 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_tab.format import (
-    MAGIC,
-    PRELUDE,
-    SIZE,
-    VERSION,
-    Encoding,
-    FormatError,
-    Snapshot,
-    decode,
-    decode_encoding,
-    encode,
-    encode_encoding,
-)
+from attention_tab.blob import MAGIC, PRELUDE, SIZE, VERSION, FormatError
+from attention_tab.format import Encoding, Snapshot, decode, decode_encoding, encode, encode_encoding
 from tests.attention_tab.helpers import made
 from tests.fuzz.damage import altered, damaged
 
