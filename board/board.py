@@ -16,8 +16,8 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scal
 from tqdm import tqdm
 
 from attention_tab.format import Snapshot
+from board.capture import attention_maps
 from board.config import BoardConfig
-from board.head_metrics import attention_maps
 from board.pictures import attention_grid, enlarged, heat_map
 from board.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take
 from board.writer import EventWriter

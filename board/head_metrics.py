@@ -1,28 +1,13 @@
-"""Attention maps and head metrics, by a forward pass of its own that leaves the training path alone."""
+"""Head metrics: numbers that say what a head looks at."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from model.decoder import Decoder, inference
+from model.decoder import Decoder
 
 LONGEST_REPEATED = 32  # characters of the random string that measures induction
-
-
-def capture(decoder: Decoder, ids: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Attention weights (B, H, T, T) of each layer and logits (B, T, V) for ids (B, T), in evaluation mode."""
-    with inference(decoder):
-        x, maps = decoder.embed(ids), []
-        for block in decoder.blocks:
-            maps.append(block.attention.weights(block.attention_norm(x)))
-            x = block(x)
-        return maps, decoder.logits(x)
-
-
-def attention_maps(decoder: Decoder, ids: Tensor) -> list[Tensor]:
-    """Attention weights (H, T, T) of each layer for one sequence of ids (T,), in evaluation mode."""
-    return [layer[0] for layer in capture(decoder, ids[None])[0]]
 
 
 def all_heads(maps: Sequence[Tensor]) -> Tensor:

@@ -15,53 +15,71 @@ from attention_tab.format import (
     ENCODING_TAG,
     PLUGIN,
     Encoding,
+    Lens,
     Snapshot,
     encode,
     encode_encoding,
     metric_tag,
     probe_tag,
 )
-from board.head_metrics import all_heads, capture, head_metrics, repeated_string
-from model.decoder import Decoder
+from board.capture import Capture, capture
+from board.head_metrics import all_heads, head_metrics, repeated_string
+from model.decoder import Decoder, inference
 from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 
 LIKELIEST = 10  # next characters kept for each position
+LENS = 5  # of those, after each layer
 
 
 def take(decoder: Decoder, texts: Sequence[Tensor], characters: str) -> list[Snapshot]:
     """A snapshot of each text of ids (T,), in evaluation mode. `characters`: the vocabulary's tokens."""
     *captures, repeated = capture_each(decoder, [*texts, repeated_string(decoder)])
     pairs = zip(captures, texts, strict=True)
-    return [_snapshot(maps, logits, ids, repeated[0], characters) for (maps, logits), ids in pairs]
+    return [_snapshot(decoder, captured, ids, repeated.maps, characters) for captured, ids in pairs]
 
 
-def capture_each(decoder: Decoder, texts: Sequence[Tensor]) -> list[tuple[list[Tensor], Tensor]]:
-    """Maps (H, T, T) of each layer and logits (T, V), for each text of ids (T,). Texts of one length share a pass."""
-    found: dict[int, tuple[list[Tensor], Tensor]] = {}
+def capture_each(decoder: Decoder, texts: Sequence[Tensor]) -> list[Capture]:
+    """Captures, without B, of each text of ids (T,). Texts of one length share a pass."""
+    found: dict[int, Capture] = {}
     for length in set(map(len, texts)):
         numbers = [number for number, ids in enumerate(texts) if len(ids) == length]
-        maps, logits = capture(decoder, torch.stack([texts[number] for number in numbers]))
+        shared = capture(decoder, torch.stack([texts[number] for number in numbers]))
         for row, number in enumerate(numbers):
-            found[number] = [layer[row] for layer in maps], logits[row]
+            found[number] = Capture(*([layer[row] for layer in layers] for layers in shared))
     return [found[number] for number in range(len(texts))]
 
 
-def _snapshot(layers: list[Tensor], logits: Tensor, ids: Tensor, repeated: list[Tensor], characters: str) -> Snapshot:
-    maps, logits = all_heads(layers), logits.float()
+def _snapshot(decoder: Decoder, captured: Capture, ids: Tensor, repeated: list[Tensor], characters: str) -> Snapshot:
+    maps = all_heads(captured.maps)
+    with inference(decoder):
+        logits = decoder.logits(captured.streams[-1]).float()
+        # The logit lens: the output layer reads the stream as every layer leaves it. One by one, as V may be large.
+        before = [_likeliest(decoder.logits(stream)) for stream in captured.streams[:-1]]
+        layers = zip(decoder.blocks, captured.values, strict=True)
+        norms = torch.cat([block.attention.value_norms(value) for block, value in layers])
     loss = F.cross_entropy(logits[:-1], ids[1:], reduction="none")  # (T - 1,): nothing predicts the first
-    probabilities, likeliest = logits.softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))  # (T, K)
-    candidates, indices = np.unique(likeliest.cpu().numpy(), return_inverse=True)
+    probabilities, ranked = (torch.stack(each).cpu().numpy() for each in zip(*before, _likeliest(logits), strict=True))
+    candidates = np.unique(np.append(ranked[-1], ranked[..., :LENS]))
+    indices = np.searchsorted(candidates, ranked)  # (L + 1, T, K)
     return Snapshot(
         tokens=[characters[i] for i in ids.tolist()],
-        heads=[len(layer) for layer in layers],
+        heads=[len(layer) for layer in captured.maps],
         weights=maps.cpu().numpy(),
         metrics={name: values.cpu().numpy() for name, values in head_metrics(maps, all_heads(repeated)).items()},
         loss=np.append(np.nan, loss.cpu().numpy()),
         candidates=[characters[i] for i in candidates],
-        likeliest=indices.reshape(likeliest.shape),
-        probabilities=probabilities.cpu().numpy(),
+        likeliest=indices[-1],
+        probabilities=probabilities[-1],
         chance={},
+        value_norms=norms.float().cpu().numpy(),
+        lens=Lens(indices[..., :LENS], probabilities[..., :LENS]),
     )
+
+
+def _likeliest(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities (T, K) of the likeliest characters by their logits (T, V), and which these are."""
+    probabilities, likeliest = logits.float().softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))
+    return probabilities, likeliest
 
 
 def encoding_of(decoder: Decoder) -> Encoding | None:

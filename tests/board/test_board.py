@@ -23,8 +23,8 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
 from board.board import ATTENTION_TAG, Board, SilentBoard, verbatim
+from board.capture import attention_maps
 from board.config import BoardConfig
-from board.head_metrics import attention_maps
 from board.pictures import attention_grid
 from data.ngrams import Baselines
 from terminal import visible

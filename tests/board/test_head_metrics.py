@@ -1,6 +1,7 @@
 import torch
 
-from board.head_metrics import attention_maps, head_metrics, repeated_string
+from board.capture import attention_maps
+from board.head_metrics import head_metrics, repeated_string
 from model.config import AttentionKind, DecoderConfig
 from model.decoder import Decoder
 
@@ -21,7 +22,7 @@ def test_the_maps_are_those_that_the_forward_pass_applies() -> None:
     MODEL.eval()
     block = MODEL.blocks[0]
     inside = block.attention_norm(MODEL.embed(IDS[None]))
-    value = block.attention._split(inside)[2]
+    value = block.attention.projections(inside)[2]
     applied = (attention_maps(MODEL, IDS)[0] @ value).transpose(1, 2).flatten(2)
     torch.testing.assert_close(block.attention.output(applied), block.attention(inside))  # type: ignore[operator]
 

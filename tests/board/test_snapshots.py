@@ -8,8 +8,9 @@ import torch
 
 from attention_tab.format import ENCODING_TAG, Snapshot, decode, decode_encoding, metric_tag, probe_tag
 from board.board import SNAPSHOTS, Board
+from board.capture import attention_maps
 from board.config import BoardConfig
-from board.head_metrics import all_heads, attention_maps, head_metrics, repeated_string
+from board.head_metrics import all_heads, head_metrics, repeated_string
 from board.snapshots import take
 from tests.board.test_board import events
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
