@@ -23,7 +23,7 @@ from attention_tab.format import (
     probe_tag,
 )
 from board.capture import Capture, capture
-from board.head_metrics import all_heads, head_metrics, repeated_string
+from board.head_metrics import all_heads, even_attention, head_metrics, induction_on_random, repeated_string
 from model.decoder import Decoder, inference
 from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 
@@ -50,7 +50,11 @@ def capture_each(decoder: Decoder, texts: Sequence[Tensor]) -> list[Capture]:
 
 
 def _snapshot(decoder: Decoder, captured: Capture, ids: Tensor, repeated: list[Tensor], characters: str) -> Snapshot:
-    maps = all_heads(captured.maps)
+    maps, random = all_heads(captured.maps), all_heads(repeated)
+    metrics, chance = (
+        head_metrics(shown[None], ids[None]) | {"induction_random": induction_on_random(read_twice)}
+        for shown, read_twice in ((maps, random), (even_attention(maps), even_attention(random)))
+    )
     with inference(decoder):
         logits = decoder.logits(captured.streams[-1]).float()
         # The logit lens: the output layer reads the stream as every layer leaves it. One by one, as V may be large.
@@ -65,12 +69,12 @@ def _snapshot(decoder: Decoder, captured: Capture, ids: Tensor, repeated: list[T
         tokens=[characters[i] for i in ids.tolist()],
         heads=[len(layer) for layer in captured.maps],
         weights=maps.cpu().numpy(),
-        metrics={name: values.cpu().numpy() for name, values in head_metrics(maps, all_heads(repeated)).items()},
+        metrics={name: values.cpu().numpy() for name, values in metrics.items()},
         loss=np.append(np.nan, loss.cpu().numpy()),
         candidates=[characters[i] for i in candidates],
         likeliest=indices[-1],
         probabilities=probabilities[-1],
-        chance={},
+        chance={name: level.item() for name, level in chance.items()},
         value_norms=norms.float().cpu().numpy(),
         lens=Lens(indices[..., :LENS], probabilities[..., :LENS]),
     )

@@ -10,7 +10,7 @@ from attention_tab.format import ENCODING_TAG, Snapshot, decode, decode_encoding
 from board.board import SNAPSHOTS, Board
 from board.capture import attention_maps
 from board.config import BoardConfig
-from board.head_metrics import all_heads, head_metrics, repeated_string
+from board.head_metrics import all_heads, even_attention, head_metrics, induction_on_random, repeated_string
 from board.snapshots import take
 from tests.board.test_board import events
 from tests.training.helpers import CHARACTERS, IDS, decoder, train
@@ -54,11 +54,19 @@ def test_what_is_written_is_what_the_decoder_does(tmp_path: Path, kinds: list[st
     assert kept == [[CHARACTERS[i] for i in row] for row in chances.argsort(-1, descending=True)]
     np.testing.assert_allclose(snapshot.probabilities, chances.sort(-1, descending=True).values, rtol=1e-5)
 
-    expected = head_metrics(all_heads(maps), all_heads(attention_maps(model, repeated_string(model))))
+    random = all_heads(attention_maps(model, repeated_string(model)))
+    expected = head_metrics(all_heads(maps)[None], TEXT[None]) | {"induction_random": induction_on_random(random)}
+    even = head_metrics(even_attention(all_heads(maps))[None], TEXT[None])
+    chance = {name: level.item() for name, level in even.items()}
+    chance["induction_random"] = sum(1 / keys for keys in (5, 6, 7, 8)) / 4
+    assert snapshot.chance == pytest.approx(chance, nan_ok=True)
     assert snapshot.metrics.keys() == expected.keys()
     event = events(tmp_path)
     for name, values in expected.items():
         np.testing.assert_allclose(snapshot.metrics[name], values, rtol=1e-4, atol=1e-6)
+        if values.isnan().all():
+            assert metric_tag(name, 1, 1) not in event.Tags()["scalars"]
+            continue
         curve = [
             event.Scalars(metric_tag(name, i, j))[-1].value
             for i, n in enumerate(snapshot.heads, 1)
@@ -90,7 +98,7 @@ def test_texts_read_side_by_side_are_as_if_each_were_read_alone() -> None:
         [alone] = take(decoder(), [text], CHARACTERS)
         np.testing.assert_allclose(together.weights, alone.weights, atol=1e-6)
         np.testing.assert_allclose(together.loss, alone.loss, rtol=1e-5)
-        np.testing.assert_allclose(together.metrics["induction"], alone.metrics["induction"], atol=1e-6)
+        np.testing.assert_allclose(together.metrics["previous"], alone.metrics["previous"], atol=1e-6)
 
 
 @pytest.mark.parametrize("context", [1, 2, 3])
@@ -99,8 +107,8 @@ def test_a_context_too_short_for_a_metric_leaves_it_out(tmp_path: Path, context:
         board.attention(0, decoder(context=context))
     event = events(tmp_path)
     assert metric_tag("distance", 1, 1) in event.Tags()["scalars"]
-    assert metric_tag("induction", 1, 1) not in event.Tags()["scalars"]
-    assert np.isnan(snapshots(tmp_path)[0].metrics["induction"]).all()
+    assert metric_tag("induction_random", 1, 1) not in event.Tags()["scalars"]
+    assert np.isnan(snapshots(tmp_path)[0].metrics["induction_random"]).all()
 
 
 def test_a_decoder_that_has_diverged_is_not_shown(tmp_path: Path) -> None:
