@@ -21,6 +21,7 @@ from board.config import BoardConfig
 from board.pictures import attention_grid, enlarged, heat_map
 from board.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take
 from board.writer import EventWriter
+from data.batches import Batch
 from data.ngrams import Baselines
 from model.decoder import Decoder
 from model.position import LearnedPosition
@@ -58,14 +59,16 @@ class Board:
         end: int | None = None,
         unit: str = "character",
         baselines: Baselines | None = None,
+        sample: Batch | None = None,
     ) -> None:
         """`characters`: the vocabulary's tokens. `probes`: ids of the texts whose attention is shown, by name; curves
-        and pictures are of the first. `prompt`: ids that samples continue, up to the id `end`.
+        and pictures are of the first. `prompt`: ids that samples continue, up to the id `end`. `sample`: sequences in
+        which every head is measured.
         """
         self.writer = EventWriter(directory, say=tqdm.write)
         self.directory, self.baselines = directory, baselines.losses if baselines else {}
         self.config, self.characters, self.probes, self.prompt, self.end = config, characters, probes, prompt, end
-        self.unit = unit
+        self.unit, self.sample = unit, sample
         self._background = ThreadPoolExecutor(max_workers=1)
         self._latest: Future[None] | None = None  # of the background's tasks
 
