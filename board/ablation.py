@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from model.decoder import Decoder, inference
 
-ELEMENTS = 2**24  # of the largest tensor in a forward pass, which bounds its memory
+ELEMENTS = 2**22  # of the largest tensor in a forward pass: bounds its memory, and is fastest on a CPU
 
 
 def ablation(decoder: Decoder, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -14,7 +14,7 @@ def ablation(decoder: Decoder, ids: Tensor, lengths: Tensor | None = None) -> Te
 
     Zero ablation: the mask of this head is 0, all weights stay (Michel et al. 2019, section 2.2). `ids` (B, T), padded
     at the end where `lengths` (B,) are given. Every character but the first of each sequence is scored; NaN if there is
-    none. In fp32: rounding to bf16 changes a loss by more than some heads do.
+    none. In fp32: rounding to bf16 moves a rise by up to 0.004 on 64 characters, more than some heads do.
     """
     B, T = ids.shape
     config, N = decoder.config, decoder.config.all_heads()

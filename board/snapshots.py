@@ -1,6 +1,6 @@
 """Snapshots of a decoder's attention, and the event-file summaries that hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from attention_tab.format import (
     ENCODING_TAG,
     PLUGIN,
+    STATISTICS_TAG,
     Encoding,
     Lens,
     Snapshot,
@@ -21,7 +22,12 @@ from attention_tab.format import (
     encode_encoding,
     metric_tag,
     probe_tag,
+    scores_tag,
 )
+from attention_tab.scores import Scores
+from attention_tab.scores import encode as encode_scores
+from attention_tab.statistics import Statistics
+from attention_tab.statistics import encode as encode_statistics
 from board.capture import Capture, capture
 from board.head_metrics import all_heads, even_attention, head_metrics, induction_on_random, repeated_string
 from model.decoder import Decoder, inference
@@ -111,12 +117,25 @@ def summary_of_encoding(encoding: Encoding) -> Summary:
     return _blob(ENCODING_TAG, encode_encoding(encoding))
 
 
-def summary_of_metrics(snapshot: Snapshot) -> Summary:
-    """Every head's metrics as scalars, all in one event: hundreds of events would take longer than the forward pass."""
-    heads = [(layer, head) for layer, count in enumerate(snapshot.heads, 1) for head in range(1, count + 1)]
+def summary_of_scores(name: str, scores: Scores) -> Summary:
+    """The score factors of the probe `name`."""
+    return _blob(scores_tag(name), encode_scores(scores))
+
+
+def summary_of_statistics(statistics: Statistics) -> Summary:
+    return _blob(STATISTICS_TAG, encode_statistics(statistics))
+
+
+def summary_of_metrics(measured: Snapshot | Statistics, names: Collection[str] | None = None) -> Summary:
+    """Every head's metrics, or those of `names`, as scalars.
+
+    All in one event: hundreds of events would take longer than the forward pass.
+    """
+    heads = [(layer, head) for layer, count in enumerate(measured.heads, 1) for head in range(1, count + 1)]
     values = [
         Summary.Value(tag=metric_tag(metric, *head), simple_value=value)
-        for metric, values in snapshot.metrics.items()
+        for metric, values in measured.metrics.items()
+        if names is None or metric in names
         for head, value in zip(heads, values.tolist(), strict=True)
         if not np.isnan(value)
     ]
