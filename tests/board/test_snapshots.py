@@ -67,7 +67,10 @@ def test_statistics_and_scores_are_written_with_details_alone_and_ablations_are_
     sample = Windows(IDS, 8).sample(4, 8)
     with closing(Board(tmp_path, BoardConfig(), CHARACTERS, probes, [0], sample=sample)) as board:
         board.attention(5, model)
-        board.attention(6, model, details=True)
+        state = torch.get_rng_state()
+        board.attention(6, model.train(), details=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
     event = events(tmp_path)
     [written] = event.Tensors(STATISTICS_TAG)
     statistics = decode_statistics(written.tensor_proto.string_val[0])
@@ -135,8 +138,8 @@ def test_value_norms_and_the_logit_lens_are_those_of_the_stream_before_and_after
         values += block.attention.value_norms(block.attention.projections(block.attention_norm(streams[-1][None]))[2])
         streams.append(block(streams[-1][None])[0])
     assert snapshot.value_norms is not None
-    norms = torch.cat(values).detach()
-    np.testing.assert_allclose(snapshot.value_norms, norms, atol=norms.max().item() / 65535)
+    norms = torch.cat(values).detach().numpy()
+    np.testing.assert_allclose(snapshot.value_norms, norms, atol=norms.max() / 65535)
     assert snapshot.lens is not None
     after = torch.stack([model.output(model.norm(x)).softmax(-1) for x in streams]).detach()  # (L + 1, T, V)
     np.testing.assert_allclose(snapshot.lens.probabilities, after.sort(-1, descending=True).values[..., :5], atol=0.004)
