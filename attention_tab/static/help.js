@@ -30,6 +30,9 @@ export const METRICS = new Map(
   }),
 );
 
+/** The title of a metric. @param {string} metric */
+export const titleOf = (metric) => METRICS.get(metric)?.[0] ?? metric;
+
 const KEYS = [
   ["← →", "in the text: the next character; on the slider: the next step"],
   ["← → ↑ ↓", "among the heads: the next head; with Shift, add it to the mean"],
