@@ -2,6 +2,7 @@
 // The help page: what the numbers mean, and what the keys do.
 
 import { h } from "./dom.js";
+import { THRESHOLD } from "./forming.js";
 
 /** Head metrics: title, definition, source. @type {Map<string, [string, string, string]>} */
 export const METRICS = new Map(
@@ -45,6 +46,9 @@ export const METRICS = new Map(
   }),
 );
 
+/** The title of a metric. @param {string} metric */
+export const titleOf = (metric) => METRICS.get(metric)?.[0] ?? metric;
+
 const KEYS = [
   ["← →", "in the text: the next character; on the slider: the next step"],
   ["← → ↑ ↓", "among the heads: the next head; with Shift, add it to the mean"],
@@ -83,6 +87,21 @@ export function createHelp() {
         h("dt", {}, name),
         h("dd", {}, definition, h("small", {}, ` ${source}`)),
       ]),
+    ),
+    h("h2", {}, "Over training, and all heads"),
+    h(
+      "p",
+      {},
+      `Marks between the losses and the curves are where a head's score for the previous character or for induction first passes ${THRESHOLD} `,
+      "from below; a click chooses those heads and their step. ",
+      "The scatter plot has the metric of “Heads by” across and another upwards; dotted lines are chance, attention that is even.",
+    ),
+    h("h2", {}, "Where the head looks most decidedly"),
+    h(
+      "p",
+      {},
+      "Queries of the validation sample whose attention is farthest from even, by its Kullback–Leibler divergence, ln n − entropy in nats for n keys. ",
+      "The framed character is the query, the dotted one the key with the largest weight, and the map is of that whole sequence.",
     ),
     h("h2", {}, "The text"),
     h(
