@@ -42,6 +42,9 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     metric: createMenu("Heads by", (metric) => change({ metric })),
     sorted,
     shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
+    measured: createMenu("Measured on", (sample) => change({ sample: sample === "true" })),
+    chance: h("span", { className: "note", title: "chance: its value if every query attended evenly to all it sees" }),
+    values: createMenu("Maps show", (values) => change({ values: values === "true" })),
     direction: createMenu("A character", (direction) =>
       change({ direction: /** @type {View["direction"]} */ (direction) }),
     ),
@@ -82,9 +85,15 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
       "left",
       "All heads",
       row(parts.metric.element, order, button("All heads", chooseAll), parts.shows.element),
+      row(parts.measured.element, parts.chance),
       parts.heads.element,
     ),
-    section("middle", "The chosen heads", row(parts.direction.element, parts.note), ...parts.maps.elements),
+    section(
+      "middle",
+      "The chosen heads",
+      row(parts.values.element, parts.direction.element, parts.note),
+      ...parts.maps.elements,
+    ),
     section("details", "The character", parts.details.element),
     section("reading", "The text", parts.characters.element),
   );

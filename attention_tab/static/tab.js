@@ -120,8 +120,7 @@ export class Tab {
       const { sides } = this.#found;
       // Choices made during loading that need no loading themselves already count.
       const { heads, position, direction } = this.#wanted;
-      const snapshots = sides.map(({ snapshot }) => snapshot);
-      this.#view = fitted({ ...view, heads, position, direction }, snapshots);
+      this.#view = fitted({ ...view, heads, position, direction }, sides);
       this.#wanted.run ??= view.run; // a new run does not take the user away from this one
       const lost = [this.#wanted.run, this.#wanted.otherRun].find(
         (run) => run !== null && !Object.hasOwn(this.#runs, run),
