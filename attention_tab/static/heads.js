@@ -125,19 +125,18 @@ export function createHeads(chosen) {
         }
         const number = metric?.[head] ?? Number.NaN;
         const known = Number.isFinite(number);
-        const said = signed ? rise(number) : number.toFixed(2);
-        value.textContent = known ? said : "";
+        value.textContent = known && !signed ? number.toFixed(2) : ""; // an ablation stands below
         const colour = signed
           ? css(scales.differences, (1 + number / far) / 2)
           : css(scales.weights, (number - low) / (high - low));
         button.style.setProperty("--metric", known ? colour : "transparent");
         const change = ablation?.values[head] ?? Number.NaN;
-        off.textContent = Number.isFinite(change) ? `off ${rise(change)}` : "";
+        off.textContent = Number.isFinite(change) ? rise(change) : "";
         off.classList.toggle("helps", change < 0);
         const pressed = view.heads.includes(name);
         button.setAttribute("aria-selected", String(pressed));
         button.tabIndex = name === focusable ? 0 : -1;
-        const measured = known ? `, ${view.metric} ${said}` : "";
+        const measured = known && !signed ? `, ${view.metric} ${number.toFixed(2)}` : "";
         const little =
           known && atChance(view.metric, number, chance) ? `, at or below chance (${chance.toFixed(2)})` : "";
         const effect = off.textContent ? `, switched off ${rise(change)} nats` : "";
