@@ -5,7 +5,8 @@ import { difference, differenceLevels, levelsOf, order, weightLevels, weightsOf 
 import { css } from "./colour.js";
 import { h } from "./dom.js";
 import { paint } from "./map.js";
-import { ABLATION, atChance, metricOf, rise } from "./measured.js";
+import { ABLATION, atChance, rise } from "./measured.js";
+import { chanceOf, valuesOf } from "./measures.js";
 
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
@@ -95,8 +96,9 @@ export function createHeads(chosen) {
     draw(side, other, view, scales, most) {
       const { snapshot } = side;
       const { names } = snapshot;
-      const { values: metric, chance } = metricOf(side, view.metric, view.sample) ?? { chance: Number.NaN };
-      const ablation = metricOf(side, ABLATION, view.sample) ?? metricOf(side, ABLATION, !view.sample);
+      const metric = valuesOf(side, view.metric, view.sample);
+      const chance = chanceOf(side, view.metric, view.sample);
+      const ablation = valuesOf(side, ABLATION, view.sample) ?? valuesOf(side, ABLATION, !view.sample);
       const T = snapshot.tokens.length;
       const layers = snapshot.heads.map((_, layer) => names.filter((name) => name.startsWith(`${layer + 1}.`)));
       const sorted = metric ? order(metric).map((head) => names[head]) : names;
@@ -130,9 +132,9 @@ export function createHeads(chosen) {
           ? css(scales.differences, (1 + number / far) / 2)
           : css(scales.weights, (number - low) / (high - low));
         button.style.setProperty("--metric", known ? colour : "transparent");
-        const change = ablation?.values[head] ?? Number.NaN;
+        const change = ablation?.[head] ?? Number.NaN;
         off.textContent = Number.isFinite(change) ? rise(change) : "";
-        off.classList.toggle("helps", change < 0);
+        off.classList.toggle("helps", off.textContent.startsWith("−"));
         const pressed = view.heads.includes(name);
         button.setAttribute("aria-selected", String(pressed));
         button.tabIndex = name === focusable ? 0 : -1;

@@ -1,7 +1,8 @@
 // @ts-check
-// Metrics of the heads of a side: on its text, or on the sample of the validation split. Pure.
+// Where a metric of all heads was measured, its chance level and the effect of a head, in words. Pure.
 
-import { FIRST, TAG } from "./format.js";
+import { FIRST } from "./format.js";
+import { chanceOf, valuesOf } from "./measures.js";
 
 /** @typedef {import("./gather.js").Side} Side */
 /** @typedef {import("./view.js").View} View */
@@ -10,26 +11,11 @@ export const ABLATION = "ablation";
 const NO_SCORES = new Set(["entropy", "distance", ABLATION]); // of which little is not less than much
 
 /**
- * A metric of all heads, and what it is by chance (NaN if unknown); null if it was not measured there.
- * @param {Side} side
- * @param {string} metric
- * @param {boolean} sample
- * @returns {{values: Float32Array, chance: number} | null}
- */
-export function metricOf({ tag, snapshot, measured }, metric, sample) {
-  const statistics = measured?.statistics;
-  const ablation = metric === ABLATION && !sample && statistics?.ablations.get(tag.slice(TAG.length));
-  const from = sample ? statistics : snapshot;
-  const values = ablation || from?.metrics.get(metric);
-  return values ? { values, chance: from?.chance.get(metric) ?? Number.NaN } : null;
-}
-
-/**
  * Whether a metric is known of the text (false), and of the sample (true).
  * @param {Side} side
  * @param {string} metric
  */
-export const placesOf = (side, metric) => [false, true].filter((sample) => metricOf(side, metric, sample));
+export const placesOf = (side, metric) => [false, true].filter((sample) => valuesOf(side, metric, sample));
 
 /**
  * Whether a head scores no better than one that attends evenly.
@@ -55,9 +41,9 @@ export function rise(change) {
  * @param {View} view
  */
 export function aboutMetric(side, { metric, sample }) {
-  const found = metricOf(side, metric, sample);
-  if (!found) return metric === "" ? "" : "measured at evaluations";
-  const chance = Number.isFinite(found.chance) ? [`chance ${found.chance.toFixed(2)}`] : [];
+  if (!valuesOf(side, metric, sample)) return metric === "" ? "" : "measured at evaluations";
+  const level = chanceOf(side, metric, sample);
+  const chance = Number.isFinite(level) ? [`chance ${level.toFixed(2)}`] : [];
   const step = sample || metric === ABLATION ? [`at step ${side.measured?.step}`] : [];
   return [...chance, ...step].join(", ");
 }
@@ -80,7 +66,7 @@ export function aboutCurves({ tag }, { metric, sample }) {
 export function effectOf(side, [head, ...others]) {
   if (others.length > 0 || head < 0 || !side.metrics.includes(ABLATION)) return "";
   const found = placesOf(side, ABLATION).map((sample) => {
-    const change = rise(metricOf(side, ABLATION, sample)?.values[head] ?? Number.NaN);
+    const change = rise(valuesOf(side, ABLATION, sample)?.[head] ?? Number.NaN);
     return `${change} nats on ${sample ? "the validation sample" : "this text"}`;
   });
   return `switched off: ${found.length > 0 ? `${found.join(", ")}, at step ${side.measured?.step}` : "measured at evaluations"}`;
