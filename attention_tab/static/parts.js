@@ -43,7 +43,10 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     sorted,
     shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
     measured: createMenu("Measured on", (sample) => change({ sample: sample === "true" })),
-    chance: h("span", { className: "note", title: "chance: its value if every query attended evenly to all it sees" }),
+    chance: h("span", {
+      className: "note chance",
+      title: "chance: its value if every query attended evenly to all it sees",
+    }),
     values: createMenu("Maps show", (values) => change({ values: values === "true" })),
     direction: createMenu("A character", (direction) =>
       change({ direction: /** @type {View["direction"]} */ (direction) }),

@@ -174,7 +174,7 @@ function next(name, snapshot, position, several) {
   const { tokens, loss, choices, likeliest, probabilities, candidates } = snapshot;
   const own = loss[position];
   const sentence = Number.isFinite(own)
-    ? `loss ${own.toFixed(2)} nats: its probability was ${percent(Math.exp(-own))}`
+    ? `loss ${own.toFixed(2)} nats, probability ${percent(Math.exp(-own))}`
     : "the first character has no loss";
   const rows = Array.from({ length: choices }, (_, k) => {
     const character = candidates[likeliest[position * choices + k]];
