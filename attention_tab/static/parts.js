@@ -44,7 +44,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
     measured: createMenu("Measured on", (sample) => change({ sample: sample === "true" })),
     chance: h("span", {
-      className: "note chance",
+      className: "chance",
       title: "chance: its value if every query attended evenly to all it sees",
     }),
     values: createMenu("Maps show", (values) => change({ values: values === "true" })),
