@@ -3,6 +3,7 @@
 
 import { nearest } from "./attention.js";
 import { FIRST, TAG } from "./format.js";
+import { FORMED } from "./forming.js";
 import { ABLATION, placesOf } from "./measured.js";
 
 /** @typedef {import("./client.js").Client} Client */
@@ -18,6 +19,7 @@ import { ABLATION, placesOf } from "./measured.js";
  * @property {Side[]} sides one, or two to compare
  * @property {import("./client.js").Curves[]} curves of each side, of the view's metric
  * @property {import("./client.js").Losses[]} losses of each side
+ * @property {[metric: string, curves: import("./client.js").Curves][]} forming the first side's, of other metrics
  * @property {{table: import("./format.js").Encoding, step: number | null} | null} encoding of the first side,
  * and its step if it changes during training
  */
@@ -97,12 +99,17 @@ export async function gather(client, runs, view) {
   const sides = [first];
   if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, otherStep ?? first.step));
   const { metric } = fitted(view, sides);
-  const [encoding, losses, ...curves] = await Promise.all([
+  const formed = FORMED.map(async (name) => {
+    const of = await client.curves(run, name, latest(runs[run]));
+    return /** @type {Found["forming"][number]} */ ([name, of]);
+  });
+  const [encoding, forming, losses, ...curves] = await Promise.all([
     encodingOf(client, runs, run, first.step),
+    Promise.all(formed),
     Promise.all(sides.map((side) => client.losses(side.run, latest(runs[side.run])))),
     ...sides.map((side) => client.curves(side.run, metric, latest(runs[side.run]))),
   ]);
-  return { sides, curves, losses, encoding };
+  return { sides, curves, losses, forming, encoding };
 }
 
 /**

@@ -2,6 +2,7 @@
 // The help page: what the numbers mean, and what the keys do.
 
 import { h } from "./dom.js";
+import { THRESHOLD } from "./forming.js";
 
 /** Head metrics: title, definition, source. @type {Map<string, [string, string, string]>} */
 export const METRICS = new Map(
@@ -44,6 +45,9 @@ export const METRICS = new Map(
     ],
   }),
 );
+
+/** The title of a metric. @param {string} metric */
+export const titleOf = (metric) => METRICS.get(metric)?.[0] ?? metric;
 
 const KEYS = [
   ["← →", "in the text: the next character; on the slider: the next step"],
@@ -98,6 +102,21 @@ export function createHelp() {
       {},
       "“Switched off” is the head's ablation on the text shown, and on the sample. It is measured at evaluations, one head at a ",
       "time: the last one up to this step is shown.",
+    ),
+    h("h2", {}, "Over training, and all heads"),
+    h(
+      "p",
+      {},
+      `Marks between the losses and the curves are where a head's score for the previous character or for induction first passes ${THRESHOLD} `,
+      "from below; a click chooses those heads and their step. ",
+      "The scatter plot has the metric of “Heads by” across and another upwards; dotted lines are chance, attention that is even.",
+    ),
+    h("h2", {}, "Where the head looks most decidedly"),
+    h(
+      "p",
+      {},
+      "Queries of the validation sample whose attention is farthest from even, by its Kullback–Leibler divergence, ln n − entropy in nats for n keys. ",
+      "The framed character is the query, the dotted one the key with the largest weight, and the map is of that whole sequence.",
     ),
     h("h2", {}, "The text"),
     h(

@@ -72,9 +72,9 @@ export function createMap(hovered, clicked) {
      * @param {string[]} tokens
      * @param {Uint8Array} levels
      * @param {Scale} scale
-     * @param {string} effect of the head
+     * @param {string} [effect] of the head
      */
-    draw(title, tokens, levels, scale, effect) {
+    draw(title, tokens, levels, scale, effect = "") {
       caption.textContent = title;
       below.textContent = effect;
       canvas.setAttribute("aria-label", `Attention map, ${title}`);

@@ -59,7 +59,7 @@ export function createMaps(hovered, clicked) {
       const [first, second] = headMaps;
       if (first.map && second?.map && linked[1]) {
         const levels = differenceLevels(difference(first.map, second.map), most);
-        maps[2].draw("first − second", first.snapshot.tokens, levels, differences, "");
+        maps[2].draw("first − second", first.snapshot.tokens, levels, differences);
         shown.push({ ...maps[2], legend: ofDifferences, linked: true });
       }
       figures.replaceChildren(...shown.map(({ element }) => element));

@@ -1,14 +1,16 @@
 // @ts-check
 // The parts of the page and their layout.
 
-import { createChart } from "./curves.js";
 import { createMenu, h } from "./dom.js";
 import { createEncoding } from "./encoding.js";
 import { createHeads } from "./heads.js";
 import { createEmpty, createHelp } from "./help.js";
 import { createMaps } from "./maps.js";
+import { createPlaces } from "./places.js";
 import { createDetails, createText } from "./reading.js";
+import { createScatter } from "./scatter.js";
 import { createTimeline } from "./timeline.js";
+import { createTraining } from "./training.js";
 
 /** @typedef {import("./view.js").View} View */
 
@@ -58,7 +60,12 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     note: h("p", { className: "note", "aria-live": "polite" }),
     characters: createText((position) => hover(position, null), pin),
     details: createDetails(),
-    chart: createChart((step) => change({ step })),
+    training: createTraining(
+      (step) => change({ step }),
+      (heads, step) => change({ heads, step }),
+    ),
+    scatter: createScatter(choose, (against) => change({ against })),
+    places: createPlaces(),
     encoding: createEncoding((columns) => change({ columns })),
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
     link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
@@ -100,9 +107,12 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     section("details", "The character", parts.details.element),
     section("reading", "The text", parts.characters.element),
   );
-  const curves = section("", "Curves", h("h2", {}, "Heads over training"), parts.chart.element);
+  const curves = section("", "Curves", h("h2", {}, "Over training"), ...parts.training.elements);
+  const scatter = section("", "Two metrics", h("h2", {}, "Two metrics of all heads"), parts.scatter.element);
+  const measures = h("div", { className: "measures" }, curves, scatter);
+  const places = section("", "Places", h("h2", {}, "Where the head looks most decidedly"), parts.places.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
-  const page = h("div", { className: "page", hidden: true }, header, main, curves, encodings);
+  const page = h("div", { className: "page", hidden: true }, header, main, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }

@@ -2,12 +2,10 @@
 // Draws a view into the parts of the page.
 
 import { largestProduct, sameText, weightsAt, weightsOf } from "./attention.js";
-import { headsLabel, fullLabel, linesOf, optionsOf, PRODUCT, sideLabel } from "./choices.js";
+import { headsLabel, fullLabel, optionsOf, PRODUCT, sideLabel } from "./choices.js";
 import { url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
-import { lineColour } from "./encoding.js";
 import { stepsOf } from "./gather.js";
-import { METRICS } from "./help.js";
 import { aboutCurves, aboutMetric, effectOf } from "./measured.js";
 import { pictureOf } from "./picture.js";
 
@@ -80,6 +78,7 @@ export class Shown {
     parts.characters.draw(snapshot, this.#scales.losses);
     this.#mark();
     this.#drawCurves();
+    this.#drawMeasures();
     this.#drawEncoding();
     parts.weights.href = url("weights", { run, tag, step });
     document.body.dataset.step = String(step);
@@ -168,15 +167,21 @@ export class Shown {
 
   #drawCurves() {
     const { view, found } = this.#scene;
-    const { curves, sides } = found;
-    const { chart, curves: section } = this.#parts;
-    const name = `${METRICS.get(view.metric)?.[0] ?? view.metric}${aboutCurves(sides[0], view)}`;
-    if (this.#isNew("curves", [...curves, ...sides.map(({ run }) => run), name, view.heads.join(), this.#theme])) {
-      const lines = linesOf(curves, sides, view, (i) => lineColour(i, this.#theme));
-      section.hidden = lines.every(({ points }) => points.length === 0);
-      chart.draw(lines, "step", name);
-    }
-    chart.mark(sides[0].step);
+    const { curves, losses, forming, sides } = found;
+    const { training, curves: section } = this.#parts;
+    const of = [...curves, ...losses, ...forming.map(([, each]) => each), ...sides.map(({ run }) => run)];
+    if (this.#isNew("curves", [...of, view.metric, aboutCurves(sides[0], view), view.heads.join(), this.#theme]))
+      section.hidden = !training.draw(found, view, this.#theme);
+    training.mark(sides[0].step);
+  }
+
+  #drawMeasures() {
+    const { view, found } = this.#scene;
+    const [first] = found.sides;
+    this.#parts.scatter.draw(first, view, this.#theme);
+    const { weights } = this.#scales;
+    if (this.#isNew("places", [first.run, first.measured?.statistics, view.heads.join(), weights]))
+      this.#parts.places.draw(first, view.heads, weights);
   }
 
   #drawEncoding() {

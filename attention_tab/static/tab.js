@@ -24,7 +24,7 @@ export class Tab {
   /** @type {import("./client.js").Runs} */
   #runs = {};
   /** @type {import("./gather.js").Found} */
-  #found = { sides: [], curves: [], losses: [], encoding: null };
+  #found = { sides: [], curves: [], losses: [], forming: [], encoding: null };
   /** @type {Promise<void> | null} */
   #loading = null;
   #again = false; // whether the view has changed since loading began
