@@ -34,7 +34,7 @@ export const METRICS = new Map(
       "after Olsson et al. 2022, prefix matching",
     ],
     induction_random: [
-      "induction, random characters",
+      "induction (random string)",
       "The same on a random string, read twice, which is like no text that the model has seen.",
       "Olsson et al. 2022",
     ],

@@ -46,7 +46,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
     measured: createMenu("Measured on", (sample) => change({ sample: sample === "true" })),
     chance: h("span", {
-      className: "chance",
+      className: "level",
       title: "chance: its value if every query attended evenly to all it sees",
     }),
     values: createMenu("Maps show", (values) => change({ values: values === "true" })),
@@ -94,8 +94,10 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     section(
       "left",
       "All heads",
-      row(parts.metric.element, order, button("All heads", chooseAll), parts.shows.element),
-      row(parts.measured.element, parts.chance),
+      row(
+        ...[parts.metric.element, order, button("All heads", chooseAll)],
+        ...[parts.shows.element, parts.measured.element, parts.chance],
+      ),
       parts.heads.element,
     ),
     section(

@@ -78,7 +78,7 @@ class Page:
         return found
 
     def titles(self) -> list[str]:
-        return [caption.text for caption in self.all("figcaption")]
+        return [caption.text for caption in self.all(".maps figcaption")]
 
 
 def stored(address: str, run: str, step: int, name: str = "validation") -> Snapshot:

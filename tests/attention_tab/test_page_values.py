@@ -120,7 +120,7 @@ def test_metrics_are_of_the_text_or_of_the_sample_each_with_its_chance(browser: 
     for place, expected in shown.items():
         page.choose("Measured on", place)
         assert [float(each.text) for each in page.all(".heads .value")] == pytest.approx(expected, abs=0.006)
-        assert page.one(".row .chance").text == "chance 0.25" + (", at step 10" if place != "this text" else "")
+        assert page.one(".row .level").text == "chance 0.25" + (", at step 10" if place != "this text" else "")
         labels = [button.get_attribute("aria-label") or "" for button in page.all(".heads button")]
         assert ["at or below chance (0.25)" in label for label in labels] == list(expected <= 0.25)
 
