@@ -2,6 +2,7 @@
 // Resolves a view to the run, text and step that exist, and fetches what they need.
 
 import { nearest } from "./attention.js";
+import { paired } from "./view.js";
 
 /** @typedef {import("./client.js").Client} Client */
 /** @typedef {import("./client.js").Moment} Moment */
@@ -68,7 +69,7 @@ export function resolved(wanted, runs) {
 }
 
 /**
- * The view with its heads, metric and position replaced where the snapshots lack them.
+ * The view with its heads, metric and positions replaced where the snapshots lack them.
  * @template {View} Settled
  * @param {Settled} view
  * @param {Snapshot[]} snapshots
@@ -78,8 +79,9 @@ export function fitted(view, snapshots) {
   const [first] = snapshots;
   const heads = view.heads.filter((name) => snapshots.some(({ names }) => names.includes(name)));
   const metric = first.metrics.has(view.metric) ? view.metric : ([...first.metrics.keys()][0] ?? "");
-  const position = view.position !== null && view.position < first.tokens.length ? view.position : null;
-  return { ...view, heads: heads.length > 0 ? heads : [first.names[0]], metric, position };
+  const within = (/** @type {number | null} */ at) => (at !== null && at < first.tokens.length ? at : null);
+  const [position, beside] = [within(view.position), within(view.beside)];
+  return paired({ ...view, heads: heads.length > 0 ? heads : [first.names[0]], metric, position, beside });
 }
 
 /**

@@ -4,6 +4,7 @@
 import { createChart } from "./curves.js";
 import { createMenu, h } from "./dom.js";
 import { createEncoding } from "./encoding.js";
+import { createExplanation } from "./explanation.js";
 import { createHeads } from "./heads.js";
 import { createEmpty, createHelp } from "./help.js";
 import { createMaps } from "./maps.js";
@@ -21,7 +22,7 @@ import { createTimeline } from "./timeline.js";
  * @property {() => void} chooseAll
  * @property {(position: number | null, beside: number | null) => void} hover
  * @property {(query: number, key: number) => void} hoverMap
- * @property {(position: number | null) => void} pin
+ * @property {(position: number | null, second: boolean) => void} pin
  * @property {(query: number, key: number) => void} pinMap
  * @property {() => void} link
  * @property {(kind: "png" | "svg") => void} save
@@ -37,7 +38,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     alert: h("p", { className: "alert", role: "alert", hidden: true }),
     empty: createEmpty(),
     run: createMenu("Run", (run) => change({ run, step: null })),
-    text: createMenu("Text", (tag) => change({ tag, position: null })),
+    text: createMenu("Text", (tag) => change({ tag, position: null, beside: null })),
     other: createMenu("Compare with", (run) => compare(run || null)),
     metric: createMenu("Heads by", (metric) => change({ metric })),
     sorted,
@@ -52,6 +53,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     note: h("p", { className: "note", "aria-live": "polite" }),
     characters: createText((position) => hover(position, null), pin),
     details: createDetails(),
+    explanation: createExplanation(),
     chart: createChart((step) => change({ step })),
     encoding: createEncoding((columns) => change({ columns })),
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
@@ -86,7 +88,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     ),
     section("middle", "The chosen heads", row(parts.direction.element, parts.note), ...parts.maps.elements),
     section("details", "The character", parts.details.element),
-    section("reading", "The text", parts.characters.element),
+    section("reading", "The text", parts.characters.element, parts.explanation.element),
   );
   const curves = section("", "Curves", h("h2", {}, "Heads over training"), parts.chart.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
