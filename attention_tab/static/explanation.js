@@ -79,15 +79,16 @@ function explained({ snapshot, step }, factors, head, query, key) {
     ...[
       "Query ",
       inContext(snapshot, query),
-      ` ${query}, key `,
+      ` at ${query}, key `,
       inContext(snapshot, key),
-      ` ${key}, head ${head}${logged}: `,
+      ` at ${key}, head ${head}${logged}: `,
     ],
     ...["score ", h("b", {}, signed(score)), `, ${signed(Math.abs(above))} ${above < 0 ? "below" : "above"} the mean `],
     `of the query's keys (${query + 1}). Weight: exp(${signed(score)}) / Σ exp(scores of these keys) = ${weight.toFixed(4)}. `,
     "A score is a sum of parts. What all keys share changes no weight, so bars are parts less their means over these keys.",
   ];
-  return [h("p", {}, ...said), ...(kinds ? [byKind(kinds)] : []), largest(parts, rotated)];
+  const tables = [...(kinds ? [byKind(kinds)] : []), largest(parts, rotated)];
+  return [h("p", {}, ...said), h("div", { className: "beside" }, ...tables)];
 }
 
 /** @param {number} number */
@@ -99,7 +100,13 @@ function byKind(kinds) {
     h("tr", {}, h("th", { scope: "row" }, name), ...parts.flatMap((part) => cellsOf(part, kinds)));
   const titles = ["key's content", "key's position"].map((name) => h("th", { colSpan: 3 }, name));
   const first = h("tr", {}, h("th"), ...titles);
-  return h("table", {}, first, row("query's content", kinds.slice(0, 2)), row("query's position", kinds.slice(2)));
+  return h(
+    "table",
+    { className: "kinds" },
+    first,
+    row("query's content", kinds.slice(0, 2)),
+    row("query's position", kinds.slice(2)),
+  );
 }
 
 /** @param {Part[]} parts @param {boolean} rotated */

@@ -23,7 +23,7 @@ export function lensOf({ tokens, heads, candidates, lens }, position) {
       cell.style.background = `color-mix(in srgb, var(--accent) ${(percent / 2).toFixed(1)}%, transparent)`;
       return cell;
     });
-    const name = layer === 0 ? "embedding" : `layer ${layer}${layer === heads.length ? " (output)" : ""}`;
+    const name = layer === heads.length ? "output" : layer === 0 ? "embedding" : `layer ${layer}`;
     return h("tr", {}, h("th", { scope: "row" }, name), ...cells);
   });
   return [h("div", {}, h("h3", {}, "After each layer, in %"), h("table", { className: "lens" }, ...rows))];

@@ -88,11 +88,12 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     ),
     section("middle", "The chosen heads", row(parts.direction.element, parts.note), ...parts.maps.elements),
     section("details", "The character", parts.details.element),
-    section("reading", "The text", parts.characters.element, parts.explanation.element),
+    section("reading", "The text", parts.characters.element),
   );
   const curves = section("", "Curves", h("h2", {}, "Heads over training"), parts.chart.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
-  const page = h("div", { className: "page", hidden: true }, header, main, curves, encodings);
+  const why = section("", "Why", parts.explanation.element);
+  const page = h("div", { className: "page", hidden: true }, header, main, why, curves, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }
