@@ -5,7 +5,9 @@ import { h, s } from "./dom.js";
 
 /** @typedef {{name: string, points: [number, number][], colour?: string, dashed?: boolean, strong?: boolean}} Line */
 
-const WIDTH = 900;
+/** `from` and `to`: the positions of `low` and `high` in the drawing. @typedef {{name: string, from: number, to: number, low: number, high: number}} Axis */
+
+export const WIDTH = 900;
 const HEIGHT = 260;
 const LEFT = 56;
 const BOTTOM = 38;
@@ -31,28 +33,66 @@ export function ticks(low, high, count) {
 /**
  * The least and the greatest of them.
  * @param {number[]} numbers
+ * @returns {[number, number]}
  */
-const range = (numbers) =>
+export const range = (numbers) =>
   numbers.reduce(
     ([least, greatest], x) => [Math.min(least, x), Math.max(greatest, x)],
     [numbers[0] ?? 0, numbers[0] ?? 1],
   );
 
-/** @param {(x: number) => void} [clicked] */
-export function createChart(clicked) {
+/**
+ * The horizontal axis of every chart, so that those of one range are in line.
+ * @param {string} name
+ * @param {[number, number]} range
+ * @returns {Axis}
+ */
+export const across = (name, [low, high]) => ({ name, from: LEFT, to: WIDTH - RIGHT, low, high });
+
+/**
+ * The position of a value.
+ * @param {Axis} axis
+ * @param {number} value
+ */
+export const at = ({ from, to, low, high }, value) => from + ((value - low) / (high - low || 1)) * (to - from);
+
+/**
+ * Rules, numbers and names of both axes.
+ * @param {Axis} x
+ * @param {Axis} y
+ */
+export function axes(x, y) {
+  return [
+    ...ticks(x.low, x.high, Math.round((x.to - x.from) / 100)).flatMap((value) => [
+      s("line", { class: "rule", x1: at(x, value), x2: at(x, value), y1: y.from, y2: y.to }),
+      s("text", { class: "tick x", x: at(x, value), y: y.from + 14 }, value.toLocaleString("en")),
+    ]),
+    ...ticks(y.low, y.high, Math.round((y.from - y.to) / 42)).flatMap((value) => [
+      s("line", { class: "rule", x1: x.from, x2: x.to, y1: at(y, value), y2: at(y, value) }),
+      s("text", { class: "tick y", x: x.from - 6, y: at(y, value) }, String(value)),
+    ]),
+    s("text", { class: "axis", x: (x.from + x.to) / 2, y: y.from + 32 }, x.name),
+    s("text", { class: "axis", transform: `translate(12 ${(y.from + y.to) / 2}) rotate(-90)` }, y.name),
+  ];
+}
+
+/**
+ * @param {(x: number) => void} [clicked]
+ * @param {number} [height]
+ */
+export function createChart(clicked, height = HEIGHT) {
   const content = s("g");
-  const moment = s("line", { class: "moment", y1: TOP, y2: HEIGHT - BOTTOM, hidden: "" });
-  const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }, content, moment);
+  const moment = s("line", { class: "moment", y1: TOP, y2: height - BOTTOM, hidden: "" });
+  const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img" }, content, moment);
   const pointed = h("p", { className: "pointed", "aria-live": "polite" });
   const key = h("p", { className: "key" }); // of the strong lines
   const element = h("div", { className: "chart" }, drawing, key, pointed);
-  let [low, high] = [0, 1];
-  const xOf = (/** @type {number} */ x) => LEFT + ((x - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
+  let x = across("", [0, 1]);
 
   drawing.addEventListener("click", (event) => {
     const box = drawing.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * WIDTH;
-    if (clicked) clicked(low + ((x - LEFT) / (WIDTH - LEFT - RIGHT)) * (high - low));
+    const share = (((event.clientX - box.left) / box.width) * WIDTH - x.from) / (x.to - x.from);
+    if (clicked) clicked(x.low + share * (x.high - x.low));
   });
   drawing.addEventListener("pointerover", (event) => {
     pointed.textContent = /** @type {SVGElement} */ (event.target).dataset.name ?? "";
@@ -64,29 +104,16 @@ export function createChart(clicked) {
      * @param {Line[]} lines strong ones last, drawn over the others
      * @param {string} xName
      * @param {string} yName
+     * @param {[number, number]} [span] of the horizontal axis, or that of the lines
      */
-    draw(lines, xName, yName) {
+    draw(lines, xName, yName, span) {
       const all = lines.flatMap((line) => line.points);
       drawing.setAttribute("aria-label", `${yName} against ${xName}, ${lines.length} curves`);
-      [low, high] = range(all.map(([x]) => x));
-      let [bottom, top] = range([0, ...all.map(([, y]) => y)]);
-      if (top === bottom) top = bottom + 1;
-      const yOf = (/** @type {number} */ y) =>
-        HEIGHT - BOTTOM - ((y - bottom) / (top - bottom)) * (HEIGHT - BOTTOM - TOP);
-      const marks = [
-        ...ticks(low, high, 8).flatMap((x) => [
-          s("line", { class: "rule", x1: xOf(x), x2: xOf(x), y1: TOP, y2: HEIGHT - BOTTOM }),
-          s("text", { class: "tick x", x: xOf(x), y: HEIGHT - BOTTOM + 14 }, x.toLocaleString("en")),
-        ]),
-        ...ticks(bottom, top, 5).flatMap((y) => [
-          s("line", { class: "rule", x1: LEFT, x2: WIDTH - RIGHT, y1: yOf(y), y2: yOf(y) }),
-          s("text", { class: "tick y", x: LEFT - 6, y: yOf(y) }, String(y)),
-        ]),
-        s("text", { class: "axis", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6 }, xName),
-        s("text", { class: "axis", transform: `translate(12 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)` }, yName),
-      ];
+      x = across(xName, span ?? range(all.map(([x]) => x)));
+      const [low, high] = range([0, ...all.map(([, y]) => y)]);
+      const y = { name: yName, from: height - BOTTOM, to: TOP, low, high: high === low ? low + 1 : high };
       const drawn = lines.flatMap(({ name, points, colour, dashed, strong }) => {
-        const path = points.map(([x, y]) => `${xOf(x).toFixed(1)},${yOf(y).toFixed(1)}`).join(" ");
+        const path = points.map((point) => `${at(x, point[0]).toFixed(1)},${at(y, point[1]).toFixed(1)}`).join(" ");
         const line = s("polyline", { points: path, class: strong ? "line strong" : "line" });
         if (colour) line.style.stroke = colour;
         if (dashed) line.setAttribute("stroke-dasharray", "5 4");
@@ -94,7 +121,7 @@ export function createChart(clicked) {
         target.dataset.name = name;
         return [line, target];
       });
-      content.replaceChildren(...marks, ...drawn);
+      content.replaceChildren(...axes(x, y), ...drawn);
       const named = lines
         .filter(({ strong }) => strong)
         .map(({ name, colour = "", dashed }) => {
@@ -104,10 +131,10 @@ export function createChart(clicked) {
         });
       key.replaceChildren(...named);
     },
-    /** @param {number} x */
-    mark(x) {
+    /** @param {number} value on the horizontal axis */
+    mark(value) {
       moment.removeAttribute("hidden");
-      for (const end of ["x1", "x2"]) moment.setAttribute(end, String(xOf(x)));
+      for (const end of ["x1", "x2"]) moment.setAttribute(end, String(at(x, value)));
     },
   };
 }

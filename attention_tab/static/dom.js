@@ -33,6 +33,25 @@ export function s(name, attributes = {}, ...children) {
 }
 
 /**
+ * A part of a drawing that works as a button, and is named where it is pointed at.
+ * @param {string} label
+ * @param {Record<string, string | number>} attributes
+ * @param {(event: MouseEvent | KeyboardEvent) => void} pressed
+ * @param {...SVGElement} children
+ */
+export function drawnButton(label, attributes, pressed, ...children) {
+  const named = { role: "button", tabindex: 0, "aria-label": label, ...attributes };
+  const element = s("g", named, s("title", {}, label), ...children);
+  element.addEventListener("click", pressed);
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    pressed(event);
+  });
+  return element;
+}
+
+/**
  * A labelled drop-down menu.
  * @param {string} label
  * @param {(value: string) => void} chosen

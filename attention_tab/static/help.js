@@ -2,6 +2,7 @@
 // The help page: what the numbers mean, and what the keys do.
 
 import { h } from "./dom.js";
+import { THRESHOLD } from "./forming.js";
 
 /** Head metrics: title, definition, source. @type {Map<string, [string, string, string]>} */
 export const METRICS = new Map(
@@ -22,13 +23,31 @@ export const METRICS = new Map(
       "Weight of the first character of the text, an attention sink.",
       "Vig and Belinkov 2019; Xiao et al. 2023",
     ],
+    duplicate: [
+      "duplicate character",
+      "Weight of earlier occurrences of the query's own character.",
+      "Wang et al. 2022",
+    ],
     induction: [
       "induction",
-      "On a random string, repeated: weight of the character that followed the query's first occurrence.",
+      "Where the last characters up to the query occurred before: weight of the character that followed them there.",
       "after Olsson et al. 2022, prefix matching",
+    ],
+    induction_random: [
+      "induction, random characters",
+      "The same on a random string, read twice, which is like no text that the model has seen.",
+      "Olsson et al. 2022",
+    ],
+    ablation: [
+      "ablation (nats/char)",
+      "Rise of the mean loss when the head's output is set to zero. Below zero, in blue, the model is better without it.",
+      "Michel et al. 2019",
     ],
   }),
 );
+
+/** The title of a metric. @param {string} metric */
+export const titleOf = (metric) => METRICS.get(metric)?.[0] ?? metric;
 
 const KEYS = [
   ["← →", "in the text: the next character; on the slider: the next step"],
@@ -60,9 +79,10 @@ export function createHelp() {
     h(
       "p",
       {},
-      "Each is a mean over the queries of the text (entropy, previous and first: all but the first query, which has one key). ",
-      "The curves are of the first text, and also among TensorBoard's scalars; below each map is the value for the text shown. ",
-      "Induction is always measured on the same random string.",
+      "Each is a mean over the queries of the text that have such a key (entropy: all but the first query, which has one key). ",
+      "The curves are of the first text (of ablation: of the sample), and also among TensorBoard's scalars. ",
+      "“Measured on” chooses whether the numbers that colour and sort the heads are of the text shown, or of a fixed sample of ",
+      "the validation split, as of the last evaluation. Chance is the metric if every query attended evenly to all that it sees.",
     ),
     h(
       "dl",
@@ -71,6 +91,35 @@ export function createHelp() {
         h("dt", {}, name),
         h("dd", {}, definition, h("small", {}, ` ${source}`)),
       ]),
+    ),
+    h("h2", {}, "Whether a head matters"),
+    h(
+      "p",
+      {},
+      "“Weights × value norm” multiplies each weight by the norm of what the key's value adds to the stream, |v W_O| (of a ",
+      "single head |v|): a sink fades where it carries nothing (Kobayashi et al. 2020). The last colour is the largest product ",
+      "of all heads of the steps shown; the legend says how large that is, in units of the stream.",
+    ),
+    h(
+      "p",
+      {},
+      "“Switched off” is the head's ablation on the text shown, and on the sample. It is measured at evaluations, one head at a ",
+      "time: the last one up to this step is shown.",
+    ),
+    h("h2", {}, "Over training, and all heads"),
+    h(
+      "p",
+      {},
+      `Marks between the losses and the curves are where a head's score for the previous character or for induction first passes ${THRESHOLD} `,
+      "from below; a click chooses those heads and their step. ",
+      "The scatter plot has the metric of “Heads by” across and another upwards; dotted lines are chance, attention that is even.",
+    ),
+    h("h2", {}, "Where the head looks most decidedly"),
+    h(
+      "p",
+      {},
+      "Queries of the validation sample whose attention is farthest from even, by its Kullback–Leibler divergence, ln n − entropy in nats for n keys. ",
+      "The framed character is the query, the dotted one the key with the largest weight, and the map is of that whole sequence.",
     ),
     h("h2", {}, "The text"),
     h(

@@ -1,15 +1,17 @@
 // @ts-check
 // The parts of the page and their layout.
 
-import { createChart } from "./curves.js";
 import { createMenu, h } from "./dom.js";
 import { createEncoding } from "./encoding.js";
 import { createExplanation } from "./explanation.js";
 import { createHeads } from "./heads.js";
 import { createEmpty, createHelp } from "./help.js";
 import { createMaps } from "./maps.js";
+import { createPlaces } from "./places.js";
 import { createDetails, createText } from "./reading.js";
+import { createScatter } from "./scatter.js";
 import { createTimeline } from "./timeline.js";
+import { createTraining } from "./training.js";
 
 /** @typedef {import("./view.js").View} View */
 
@@ -43,6 +45,12 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     metric: createMenu("Heads by", (metric) => change({ metric })),
     sorted,
     shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
+    measured: createMenu("Measured on", (sample) => change({ sample: sample === "true" })),
+    chance: h("span", {
+      className: "chance",
+      title: "chance: its value if every query attended evenly to all it sees",
+    }),
+    values: createMenu("Maps show", (values) => change({ values: values === "true" })),
     direction: createMenu("A character", (direction) =>
       change({ direction: /** @type {View["direction"]} */ (direction) }),
     ),
@@ -54,7 +62,12 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     characters: createText((position) => hover(position, null), pin),
     details: createDetails(),
     explanation: createExplanation(),
-    chart: createChart((step) => change({ step })),
+    training: createTraining(
+      (step) => change({ step }),
+      (heads, step) => change({ heads, step }),
+    ),
+    scatter: createScatter(choose, (against) => change({ against })),
+    places: createPlaces(),
     encoding: createEncoding((columns) => change({ columns })),
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
     link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
@@ -84,16 +97,25 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
       "left",
       "All heads",
       row(parts.metric.element, order, button("All heads", chooseAll), parts.shows.element),
+      row(parts.measured.element, parts.chance),
       parts.heads.element,
     ),
-    section("middle", "The chosen heads", row(parts.direction.element, parts.note), ...parts.maps.elements),
+    section(
+      "middle",
+      "The chosen heads",
+      row(parts.values.element, parts.direction.element, parts.note),
+      ...parts.maps.elements,
+    ),
     section("details", "The character", parts.details.element),
     section("reading", "The text", parts.characters.element),
   );
-  const curves = section("", "Curves", h("h2", {}, "Heads over training"), parts.chart.element);
+  const curves = section("", "Curves", h("h2", {}, "Over training"), ...parts.training.elements);
+  const scatter = section("", "Two metrics", h("h2", {}, "Two metrics of all heads"), parts.scatter.element);
+  const measures = h("div", { className: "measures" }, curves, scatter);
+  const places = section("", "Places", h("h2", {}, "Where the head looks most decidedly"), parts.places.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
   const why = section("", "Why", parts.explanation.element);
-  const page = h("div", { className: "page", hidden: true }, header, main, why, curves, encodings);
+  const page = h("div", { className: "page", hidden: true }, header, main, why, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }

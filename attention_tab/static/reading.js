@@ -11,7 +11,7 @@ import { named, surroundings, visible } from "./text.js";
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {import("./attention.js").Direction} Direction */
-/** `map`: of the chosen heads, null if the snapshot lacks one. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null}} HeadMap */
+/** `map`: of the chosen heads, null if the snapshot lacks one; `effect`: of switching one off, in words. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null, effect: string}} HeadMap */
 
 const LISTED = 8; // characters attended to
 const JOINING = /^[\p{Emoji_Modifier}\p{Regional_Indicator}]$/u; // to be kept apart from their neighbours
@@ -119,8 +119,9 @@ export function createDetails() {
      * @param {number | null} position
      * @param {number | null} other a position to list in any case
      * @param {Direction} direction
+     * @param {number} most the number with the longest bar
      */
-    show(headMaps, position, other, direction) {
+    show(headMaps, position, other, direction, most) {
       const [{ snapshot }] = headMaps;
       const T = snapshot.tokens.length;
       if (position === null || position >= T) {
@@ -138,25 +139,26 @@ export function createDetails() {
       if (first && other !== null && other < T && !listed.includes(other)) listed.push(other);
       const title = direction === "from" ? "attends to" : "is attended to by";
       const names = ["", "character", "position", "rank", ...columns.map(({ name }) => name)];
-      element.replaceChildren(
-        h("h3", {}, inContext(snapshot, position), ` position ${position}, ${title}`),
-        h(
-          "table",
-          {},
-          h("tr", {}, ...names.map((name) => h("th", {}, name))),
-          ...listed.map((i) =>
-            h(
-              "tr",
-              { className: i === other ? "here" : "" },
-              h("td", {}, bar(first.of[i])),
-              h("td", {}, inContext(snapshot, i)),
-              h("td", {}, String(i)),
-              h("td", {}, String(rank(first.of, i))),
-              ...columns.map(({ of }) => h("td", { className: "number" }, signed(of[i]))),
-            ),
+      const table = h(
+        "table",
+        {},
+        h("tr", {}, ...names.map((name) => h("th", {}, name))),
+        ...listed.map((i) =>
+          h(
+            "tr",
+            { className: i === other ? "here" : "" },
+            h("td", {}, bar(first.of[i] / most)),
+            h("td", {}, inContext(snapshot, i)),
+            h("td", {}, String(i)),
+            h("td", {}, String(rank(first.of, i))),
+            ...columns.map(({ of }) => h("td", { className: "number" }, signed(of[i]))),
           ),
         ),
-        ...alike.flatMap((headMap) => next(headMap.name, headMap.snapshot, position, alike.length > 1)),
+      );
+      const heading = h("h3", {}, inContext(snapshot, position), ` position ${position}, ${title}`);
+      element.replaceChildren(
+        h("div", {}, heading, table),
+        ...alike.map((headMap) => h("div", {}, ...next(headMap.name, headMap.snapshot, position, alike.length > 1))),
       );
     },
   };
@@ -173,7 +175,7 @@ function next(name, snapshot, position, several) {
   const { tokens, loss, choices, likeliest, probabilities, candidates } = snapshot;
   const own = loss[position];
   const sentence = Number.isFinite(own)
-    ? `loss ${own.toFixed(2)} nats: its probability was ${percent(Math.exp(-own))}`
+    ? `loss ${own.toFixed(2)} nats, probability ${percent(Math.exp(-own))}`
     : "the first character has no loss";
   const rows = Array.from({ length: choices }, (_, k) => {
     const character = candidates[likeliest[position * choices + k]];

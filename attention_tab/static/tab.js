@@ -24,7 +24,7 @@ export class Tab {
   /** @type {import("./client.js").Runs} */
   #runs = {};
   /** @type {import("./gather.js").Found} */
-  #found = { sides: [], curves: [], losses: [], encoding: null };
+  #found = { sides: [], curves: [], losses: [], forming: [], encoding: null };
   /** @type {Promise<void> | null} */
   #loading = null;
   #again = false; // whether the view has changed since loading began
@@ -123,8 +123,7 @@ export class Tab {
       const { sides } = this.#found;
       // Choices made during loading that need no loading themselves already count.
       const { heads, position, beside, direction } = this.#wanted;
-      const snapshots = sides.map(({ snapshot }) => snapshot);
-      this.#view = fitted({ ...view, heads, position, beside, direction }, snapshots);
+      this.#view = fitted({ ...view, heads, position, beside, direction }, sides);
       this.#wanted.run ??= view.run; // a new run does not take the user away from this one
       const lost = [this.#wanted.run, this.#wanted.otherRun].find(
         (run) => run !== null && !Object.hasOwn(this.#runs, run),

@@ -34,18 +34,22 @@ export function named(character) {
   return Object.hasOwn(names, character) ? `${visible(character)} (${names[character]})` : visible(character);
 }
 
+/** Visible characters in a row; bytes are joined to characters. @param {string[]} tokens */
+export function joined(tokens) {
+  const decoded = (/** @type {string} */ bytes) =>
+    new TextDecoder().decode(Uint8Array.from([...bytes], (byte) => byte.charCodeAt(0) - 0xdc00));
+  return [...tokens.join("").replace(BYTES, decoded)].map(visible).join("");
+}
+
 /**
- * The characters before and after a position; bytes are joined to characters.
+ * The characters before and after a position.
  * @param {string[]} tokens
  * @param {number} position
  * @param {number} [around]
  */
 export function surroundings(tokens, position, around = 5) {
-  const decoded = (/** @type {string} */ bytes) =>
-    new TextDecoder().decode(Uint8Array.from([...bytes], (byte) => byte.charCodeAt(0) - 0xdc00));
-  const shown = (/** @type {string[]} */ part) => [...part.join("").replace(BYTES, decoded)].map(visible).join("");
   return {
-    before: shown(tokens.slice(Math.max(0, position - around), position)),
-    after: shown(tokens.slice(position + 1, position + 1 + around)),
+    before: joined(tokens.slice(Math.max(0, position - around), position)),
+    after: joined(tokens.slice(position + 1, position + 1 + around)),
   };
 }

@@ -145,10 +145,10 @@ def test_heads_are_coloured_and_sorted_by_a_metric(browser: WebDriver, address: 
 def test_the_curves_of_all_heads_are_drawn_and_a_click_goes_to_a_step(browser: WebDriver, address: str) -> None:
     page = Page(browser, address, run="two")
     assert page.titles() == ["head 1.1"]
-    assert len(page.all(".chart .line")) >= 6
-    assert page.one(".chart svg").get_attribute("aria-label") == "previous character against step, 6 curves"
-    assert page.one(".chart .key").text == "━ head 1.1"
-    drawing = page.one(".chart svg")
+    assert len(page.all(".forming + .chart .line")) == 6
+    assert page.one(".forming + .chart svg").get_attribute("aria-label") == "previous character against step, 6 curves"
+    assert page.one(".forming + .chart .key").text == "━ head 1.1"
+    drawing = page.one(".forming + .chart svg")
     page.script("arguments[0].scrollIntoView()", drawing)
     ActionChains(browser).move_to_element(drawing).click().perform()
     page.ready(step=10)

@@ -1,0 +1,75 @@
+// @ts-check
+// The places of a head: where in the validation sample it looks most decidedly, and its map of such a sequence.
+
+import { triangle } from "./attention.js";
+import { h } from "./dom.js";
+import { createMap } from "./map.js";
+import { joined, visible } from "./text.js";
+
+/** @typedef {import("./statistics.js").Place} Place */
+
+const AROUND = 8; // characters before the key and after the query
+const BETWEEN = 28; // of more than these, the middle is left out
+
+export function createPlaces() {
+  const title = h("p");
+  const list = h("div", { className: "list" });
+  const nothing = () => {};
+  const map = createMap(nothing, nothing);
+  return {
+    element: h("div", { className: "places" }, h("div", {}, title, list), map.element),
+    /**
+     * @param {import("./gather.js").Side} side
+     * @param {string[]} heads the chosen ones
+     * @param {import("./colour.js").Scale} scale
+     */
+    draw({ run, measured }, heads, scale) {
+      const { names = [], places = [], sequences = [] } = measured?.statistics ?? {};
+      const [head] = heads;
+      const found = places[names.indexOf(head)] ?? [];
+      const which = `Head ${head}${heads.length > 1 ? ", the first of those chosen," : ""}`;
+      title.textContent = measured
+        ? `${which} in ${sequences.length} validation sequences of ${run}, measured at step ${measured.step}${found.length > 0 ? "" : ": no place"}.`
+        : "Measured at evaluations; by this step there is none.";
+      const buttons = found.map((place) =>
+        h("button", { type: "button", onclick: () => show(place) }, ...described(sequences[place.sequence], place)),
+      );
+      list.replaceChildren(...buttons);
+      map.element.hidden = found.length === 0;
+
+      /** @param {Place} place */
+      function show(place) {
+        for (const [i, button] of buttons.entries()) button.setAttribute("aria-pressed", String(found[i] === place));
+        map.draw(`head ${head}, sequence ${place.sequence + 1}`, sequences[place.sequence], place.levels, scale);
+        map.mark(place.query, place.key, "from");
+      }
+      if (found.length > 0) show(found[0]);
+    },
+  };
+}
+
+/**
+ * The text around query and key, both marked, and how decidedly the head looks: as if evenly at so many keys.
+ * @param {string[]} tokens
+ * @param {Place} place
+ */
+function described(tokens, { query, key, levels, decisiveness }) {
+  const part = (/** @type {number} */ from, /** @type {number} */ to) => joined(tokens.slice(Math.max(0, from), to));
+  const marked = (/** @type {string} */ name, /** @type {number} */ i) =>
+    h("b", { className: name }, visible(tokens[i]));
+  const between =
+    query - key > BETWEEN
+      ? `${part(key + 1, key + 1 + AROUND)} … ${part(query - AROUND, query)}`
+      : part(key + 1, query);
+  const keyed = key === query ? [] : [marked("key", key), between];
+  const weight = (levels[triangle(query) + key] / 255) ** 2;
+  const keys = (query + 1) * Math.exp(-decisiveness);
+  return [
+    h("code", {}, part(key - AROUND, key), ...keyed, marked("query", query), part(query + 1, query + 1 + AROUND)),
+    h(
+      "span",
+      { className: "hint" },
+      `weight ${weight.toFixed(2)}; ${decisiveness.toFixed(2)} nats: as if evenly to ${keys.toFixed(1)} of ${query + 1} characters`,
+    ),
+  ];
+}
