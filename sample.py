@@ -59,7 +59,8 @@ def main(config: SampleConfig, _: object) -> None:
     if config.inspect:
         from board.sampled_text import write_maps  # imports TensorBoard
 
-        folder = write_maps(sequences, decoder, vocabulary, file)
+        unpacked = checkpoint.decoder().to(decoder.embedding.weight.device)  # whose weights can be read
+        folder = write_maps(sequences, unpacked, vocabulary, file)
         print_status(f"attention maps: {folder}; to see them: tensorboard --logdir {folder.parent}")
 
 

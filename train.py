@@ -39,7 +39,7 @@ def train(run: Run) -> float | None:
     import torch
 
     from board.board import Board, SilentBoard
-    from board.probes import choose_probes
+    from board.probes import choose_probes, choose_sample
     from data.batches import Batches
     from data.corpus import Corpus
     from model.decoder import Decoder
@@ -85,7 +85,8 @@ def train(run: Run) -> float | None:
         stored = vocabulary.characters, corpus.sha256, corpus.training_lines, to_dict(record), ranks
         checkpoints = CheckpointFolder(run.directory / "checkpoints", *stored)
         shown = run.directory, config.board, vocabulary.tokens, probes, opening, corpus.training.line_break
-        board = Board(*shown, vocabulary.unit, corpus.baselines) if ranks.is_first else SilentBoard()
+        measured = corpus.baselines, choose_sample(corpus, model.context)
+        board = Board(*shown, vocabulary.unit, *measured) if ranks.is_first else SilentBoard()
         with explain_interruption(run.directory), closing(board):
             if not last:
                 board.begin(json.dumps(to_dict(config), indent=2, ensure_ascii=False))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -16,18 +17,31 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scal
 from tqdm import tqdm
 
 from attention_tab.format import Snapshot
+from attention_tab.scores import Scores
+from attention_tab.statistics import Statistics
+from board.capture import attention_maps
 from board.config import BoardConfig
-from board.head_metrics import attention_maps
+from board.head_statistics import head_statistics
 from board.pictures import attention_grid, enlarged, heat_map
-from board.snapshots import encoding_of, summary_of, summary_of_encoding, summary_of_metrics, take
+from board.scores import scores_of
+from board.snapshots import (
+    encoding_of,
+    summary_of,
+    summary_of_encoding,
+    summary_of_metrics,
+    summary_of_scores,
+    summary_of_statistics,
+    take,
+)
 from board.writer import EventWriter
+from data.batches import Batch
 from data.ngrams import Baselines
 from model.decoder import Decoder
 from model.position import LearnedPosition
 from sampling.completion import complete
 from terminal import visible
 
-SNAPSHOTS = 40  # at most in a run, unless the user asks otherwise
+SNAPSHOTS = 40  # about, in a run, unless the user asks otherwise
 ATTENTION_TAG = "attention/layers_down_heads_across"
 SAMPLE_LINES = 10  # where lines are learned
 LARGEST_LEARNED = 2.0  # larger values get the last colour: one scale for all steps, so that they can be compared
@@ -58,14 +72,16 @@ class Board:
         end: int | None = None,
         unit: str = "character",
         baselines: Baselines | None = None,
+        sample: Batch | None = None,
     ) -> None:
         """`characters`: the vocabulary's tokens. `probes`: ids of the texts whose attention is shown, by name; curves
-        and pictures are of the first. `prompt`: ids that samples continue, up to the id `end`.
+        and pictures are of the first. `prompt`: ids that samples continue, up to the id `end`. `sample`: sequences in
+        which every head is measured.
         """
         self.writer = EventWriter(directory, say=tqdm.write)
         self.directory, self.baselines = directory, baselines.losses if baselines else {}
         self.config, self.characters, self.probes, self.prompt, self.end = config, characters, probes, prompt, end
-        self.unit = unit
+        self.unit, self.sample = unit, sample
         self._background = ThreadPoolExecutor(max_workers=1)
         self._latest: Future[None] | None = None  # of the background's tasks
 
@@ -109,23 +125,35 @@ class Board:
         samples = complete(decoder, self.prompt, self.config.sample_length, end=self.end, count=count)
         self.writer.add_summary(verbatim("sample", "\n".join(map(self._decode, samples))), step)
 
-    def attention_due(self, step: int, steps: int) -> bool:
+    def attention_due(self, step: int, steps: int, evaluate_every: int) -> bool:
         """Whether a run of `steps` takes a snapshot at `step`."""
-        every = self.config.attention_every or math.ceil(steps / SNAPSHOTS)
-        return step % every == 0 or step == steps
+        every = self.config.attention_every or snapshot_interval(steps, evaluate_every)
+        return step % every == 0 or self.details_due(step, steps, evaluate_every)
 
-    def attention(self, step: int, decoder: Decoder) -> None:
+    def details_due(self, step: int, steps: int, evaluate_every: int) -> bool:
+        """Whether that has details: at each evaluation, or at those with a snapshot where snapshots are rarer."""
+        every = self.config.attention_every or snapshot_interval(steps, evaluate_every)
+        return step == steps or (step % evaluate_every == 0 and (every <= evaluate_every or step % every == 0))
+
+    def attention(self, step: int, decoder: Decoder, details: bool = False) -> None:
         """Snapshots of every probe for the Attention tab, and the head metrics of the first as curves.
 
-        The caller waits for the forward pass only; encoding and writing happen in the background.
+        With `details` also statistics, ablation as curves, and the factors of every probe's scores.
+        The caller waits for the forward passes only; encoding and writing happen in the background.
         """
         device = decoder.embedding.weight.device
         probes = [torch.as_tensor(ids, device=device) for ids in self.probes.values()]
         snapshots = take(decoder, probes, self.characters)
         if not all(np.isfinite(snapshot.probabilities).all() for snapshot in snapshots):
             return  # training has diverged, which is reported elsewhere
+        scores, statistics = [], None
+        if details:
+            scores = [scores_of(decoder, ids) for ids in probes]
+            if self.sample:
+                found = head_statistics(decoder, self.sample, self.probes, self.characters)
+                statistics = found if np.isfinite(found.maps).all() else None
         self.finish_background()
-        self._latest = self._background.submit(self._write, step, snapshots)
+        self._latest = self._background.submit(self._write, step, snapshots, scores, statistics)
 
     def pictures_due(self, step: int, at_evaluation: bool) -> bool:
         every = self.config.pictures_every
@@ -177,9 +205,14 @@ class Board:
         if self._latest:
             self._latest.result()
 
-    def _write(self, step: int, snapshots: list[Snapshot]) -> None:
-        # The metrics first: a new snapshot makes the tab fetch them.
+    def _write(self, step: int, snapshots: list[Snapshot], scores: list[Scores], statistics: Statistics | None) -> None:
+        # A new snapshot makes the tab fetch the rest, so that is there before it.
         self.writer.add_summary(summary_of_metrics(snapshots[0]), step)
+        if statistics:
+            self.writer.add_summary(summary_of_metrics(statistics, ["ablation"]), step)
+            self.writer.add_summary(summary_of_statistics(statistics), step)
+        for name, factors in zip(self.probes, scores, strict=False):  # none without details
+            self.writer.add_summary(summary_of_scores(name, factors), step)
         for name, snapshot in zip(self.probes, snapshots, strict=True):
             self.writer.add_summary(summary_of(name, snapshot), step)
 
@@ -203,6 +236,15 @@ class SilentBoard(Board):
     def __getattribute__(self, name: str) -> Callable[..., None]:
         super().__getattribute__(name)
         return lambda *_: None
+
+
+@cache
+def snapshot_interval(steps: int, evaluate_every: int) -> int:
+    """Steps between about SNAPSHOTS snapshots: an evaluation falls on one wherever that leaves as many."""
+    least = math.ceil(steps / SNAPSHOTS)
+    if least > evaluate_every:
+        return math.ceil(least / evaluate_every) * evaluate_every
+    return next((every for every in range(least, 2 * least) if evaluate_every % every == 0), least)
 
 
 def picture_of(layers: Sequence[np.ndarray]) -> Summary:

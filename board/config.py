@@ -8,7 +8,7 @@ class BoardConfig:
     """Settings of texts, maps and samples; curves have none."""
 
     probe: list[str] = field(default_factory=list)  # texts whose attention is shown, besides one from validation
-    attention_every: int | None = None  # steps between snapshots for the Attention tab; by default 40 in a run
+    attention_every: int | None = None  # steps between snapshots for the Attention tab; by default about 40 in a run
     pictures_every: int | None = None  # steps between attention maps in the Images tab; by default at each evaluation
     sample_length: int = 200  # characters sampled at each evaluation
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from attention_tab.format import largest_text
+from attention_tab.statistics import Statistics
+from board.ablation import ablation
 from board.board import picture_of, verbatim
-from board.snapshots import summary_of, take
+from board.scores import scores_of
+from board.snapshots import summary_of, summary_of_scores, summary_of_statistics, take
 from board.writer import EventWriter
 from data.vocabulary import Vocabulary
 from errors import UserError
@@ -22,6 +26,7 @@ MAX_CONTEXTS = 200  # whose maps are written
 def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary, checkpoint: Path) -> Path:
     """Write the attention maps of each text, one context a step, to a new folder in the run's `samples/`.
 
+    And what explains them: the factors of their scores, and the ablation of every head on this very text.
     Contexts overlap by half, as in sampling; at most MAX_CONTEXTS are written. Returns the folder. Raises UserError if
     it cannot be created, or if a context has more weights than a snapshot holds.
     """
@@ -38,9 +43,18 @@ def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary,
     contexts = [text[window] for text in texts for window in windows(len(text), length)]
     with closing(EventWriter(folder)) as writer:
         for step, context in enumerate(contexts[:MAX_CONTEXTS]):
-            [snapshot] = take(decoder, [torch.tensor(context, device=device)], vocabulary.tokens)
+            ids = torch.tensor(context, device=device)
+            [snapshot] = take(decoder, [ids], vocabulary.tokens)
+            writer.add_summary(summary_of_statistics(ablation_statistics(decoder, ids, snapshot.heads)), step)
+            writer.add_summary(summary_of_scores("text", scores_of(decoder, ids)), step)
             writer.add_summary(summary_of("text", snapshot), step)
             layers = np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1])
             writer.add_summary(picture_of(layers), step)
             writer.add_summary(verbatim("attention/text", vocabulary.decode(context)), step)
     return folder
+
+
+def ablation_statistics(decoder: Decoder, ids: Tensor, heads: list[int]) -> Statistics:
+    """Statistics of no sample, but of ablation on the text `ids` (T,)."""
+    rises, N = ablation(decoder, ids[None]).cpu().numpy(), sum(heads)
+    return Statistics(heads, [], {}, {}, {"text": rises}, np.empty((N, 0, 3)), np.empty((N, 0)), np.empty((N, 0, 0, 0)))

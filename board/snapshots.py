@@ -1,6 +1,6 @@
 """Snapshots of a decoder's attention, and the event-file summaries that hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -14,54 +14,82 @@ from torch.nn import functional as F
 from attention_tab.format import (
     ENCODING_TAG,
     PLUGIN,
+    STATISTICS_TAG,
     Encoding,
+    Lens,
     Snapshot,
     encode,
     encode_encoding,
     metric_tag,
     probe_tag,
+    scores_tag,
 )
-from board.head_metrics import all_heads, capture, head_metrics, repeated_string
-from model.decoder import Decoder
+from attention_tab.scores import Scores
+from attention_tab.scores import encode as encode_scores
+from attention_tab.statistics import Statistics
+from attention_tab.statistics import encode as encode_statistics
+from board.capture import Capture, capture
+from board.head_metrics import all_heads, even_attention, head_metrics, induction_on_random, repeated_string
+from model.decoder import Decoder, inference
 from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 
 LIKELIEST = 10  # next characters kept for each position
+LENS = 5  # of those, after each layer
 
 
 def take(decoder: Decoder, texts: Sequence[Tensor], characters: str) -> list[Snapshot]:
     """A snapshot of each text of ids (T,), in evaluation mode. `characters`: the vocabulary's tokens."""
     *captures, repeated = capture_each(decoder, [*texts, repeated_string(decoder)])
     pairs = zip(captures, texts, strict=True)
-    return [_snapshot(maps, logits, ids, repeated[0], characters) for (maps, logits), ids in pairs]
+    return [_snapshot(decoder, captured, ids, repeated.maps, characters) for captured, ids in pairs]
 
 
-def capture_each(decoder: Decoder, texts: Sequence[Tensor]) -> list[tuple[list[Tensor], Tensor]]:
-    """Maps (H, T, T) of each layer and logits (T, V), for each text of ids (T,). Texts of one length share a pass."""
-    found: dict[int, tuple[list[Tensor], Tensor]] = {}
+def capture_each(decoder: Decoder, texts: Sequence[Tensor]) -> list[Capture]:
+    """Captures, without B, of each text of ids (T,). Texts of one length share a pass."""
+    found: dict[int, Capture] = {}
     for length in set(map(len, texts)):
         numbers = [number for number, ids in enumerate(texts) if len(ids) == length]
-        maps, logits = capture(decoder, torch.stack([texts[number] for number in numbers]))
+        shared = capture(decoder, torch.stack([texts[number] for number in numbers]))
         for row, number in enumerate(numbers):
-            found[number] = [layer[row] for layer in maps], logits[row]
+            found[number] = Capture(*([layer[row] for layer in layers] for layers in shared))
     return [found[number] for number in range(len(texts))]
 
 
-def _snapshot(layers: list[Tensor], logits: Tensor, ids: Tensor, repeated: list[Tensor], characters: str) -> Snapshot:
-    maps, logits = all_heads(layers), logits.float()
+def _snapshot(decoder: Decoder, captured: Capture, ids: Tensor, repeated: list[Tensor], characters: str) -> Snapshot:
+    maps, random = all_heads(captured.maps), all_heads(repeated)
+    metrics, chance = (
+        head_metrics(shown[None], ids[None]) | {"induction_random": induction_on_random(read_twice)}
+        for shown, read_twice in ((maps, random), (even_attention(maps), even_attention(random)))
+    )
+    with inference(decoder):
+        logits = decoder.logits(captured.streams[-1]).float()
+        # The logit lens: the output layer reads the stream as every layer leaves it. One by one, as V may be large.
+        before = [_likeliest(decoder.logits(stream)) for stream in captured.streams[:-1]]
+        layers = zip(decoder.blocks, captured.values, strict=True)
+        norms = torch.cat([block.attention.value_norms(value) for block, value in layers])
     loss = F.cross_entropy(logits[:-1], ids[1:], reduction="none")  # (T - 1,): nothing predicts the first
-    probabilities, likeliest = logits.softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))  # (T, K)
-    candidates, indices = np.unique(likeliest.cpu().numpy(), return_inverse=True)
+    probabilities, ranked = (torch.stack(each).cpu().numpy() for each in zip(*before, _likeliest(logits), strict=True))
+    candidates = np.unique(np.append(ranked[-1], ranked[..., :LENS]))
+    indices = np.searchsorted(candidates, ranked)  # (L + 1, T, K)
     return Snapshot(
         tokens=[characters[i] for i in ids.tolist()],
-        heads=[len(layer) for layer in layers],
+        heads=[len(layer) for layer in captured.maps],
         weights=maps.cpu().numpy(),
-        metrics={name: values.cpu().numpy() for name, values in head_metrics(maps, all_heads(repeated)).items()},
+        metrics={name: values.cpu().numpy() for name, values in metrics.items()},
         loss=np.append(np.nan, loss.cpu().numpy()),
         candidates=[characters[i] for i in candidates],
-        likeliest=indices.reshape(likeliest.shape),
-        probabilities=probabilities.cpu().numpy(),
-        chance={},
+        likeliest=indices[-1],
+        probabilities=probabilities[-1],
+        chance={name: level.item() for name, level in chance.items()},
+        value_norms=norms.float().cpu().numpy(),
+        lens=Lens(indices[..., :LENS], probabilities[..., :LENS]),
     )
+
+
+def _likeliest(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities (T, K) of the likeliest characters by their logits (T, V), and which these are."""
+    probabilities, likeliest = logits.float().softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))
+    return probabilities, likeliest
 
 
 def encoding_of(decoder: Decoder) -> Encoding | None:
@@ -89,12 +117,25 @@ def summary_of_encoding(encoding: Encoding) -> Summary:
     return _blob(ENCODING_TAG, encode_encoding(encoding))
 
 
-def summary_of_metrics(snapshot: Snapshot) -> Summary:
-    """Every head's metrics as scalars, all in one event: hundreds of events would take longer than the forward pass."""
-    heads = [(layer, head) for layer, count in enumerate(snapshot.heads, 1) for head in range(1, count + 1)]
+def summary_of_scores(name: str, scores: Scores) -> Summary:
+    """The score factors of the probe `name`."""
+    return _blob(scores_tag(name), encode_scores(scores))
+
+
+def summary_of_statistics(statistics: Statistics) -> Summary:
+    return _blob(STATISTICS_TAG, encode_statistics(statistics))
+
+
+def summary_of_metrics(measured: Snapshot | Statistics, names: Collection[str] | None = None) -> Summary:
+    """Every head's metrics, or those of `names`, as scalars.
+
+    All in one event: hundreds of events would take longer than the forward pass.
+    """
+    heads = [(layer, head) for layer, count in enumerate(measured.heads, 1) for head in range(1, count + 1)]
     values = [
         Summary.Value(tag=metric_tag(metric, *head), simple_value=value)
-        for metric, values in snapshot.metrics.items()
+        for metric, values in measured.metrics.items()
+        if names is None or metric in names
         for head, value in zip(heads, values.tolist(), strict=True)
         if not np.isnan(value)
     ]

@@ -140,6 +140,17 @@ class Windows:
         """
         return self.ids[1 : longest + 1]
 
+    def sample(self, count: int, longest: int) -> Batch:
+        """At most `count` windows of `longest` characters, spread evenly over the stretches; none overlap."""
+        stretches, length = self.stretches.shape
+        in_a_stretch = (length - 1) // longest  # windows that do not overlap
+        spread = np.linspace(0, stretches * in_a_stretch - 1, min(count, stretches * in_a_stretch)).round()
+        rows, numbers = np.divmod(spread.astype(np.int64), in_a_stretch)
+        starts = numbers * (length - 1 - longest) // max(1, in_a_stretch - 1)
+        positions = starts[:, None] + np.arange(longest + 1)
+        windows = torch.from_numpy(self.stretches[rows[:, None], positions].astype(np.int64))  # (B, T + 1)
+        return Batch(windows[:, :-1], windows[:, 1:])
+
 
 class Lines:
     """Each line by itself: from the line break before it, which opens it, to the one after it, which it must predict.
@@ -193,6 +204,11 @@ class Lines:
         """The longest line, behind its line break."""
         start = self.starts[self.lengths.argmax()]
         return self.ids[start : start + min(longest, self.lengths.max())]
+
+    def sample(self, count: int, longest: int) -> Batch:
+        """At most `count` lines, spread evenly over all, cut to `longest` characters."""
+        spread = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64)
+        return Lines(self.ids, min(longest, self.context), self.line_break).batch(spread)
 
 
 Sequences = Windows | Lines  # of at most `context` characters, with the same methods

@@ -19,14 +19,23 @@ class SingleHeadAttention(nn.Module):
 
     def forward(self, x: Tensor, valid_lens: Tensor | None = None, layer_cache: LayerCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, D)."""
-        return self.pooling(*self._split(x), valid_lens, layer_cache).squeeze(1)  # (B, 1, T, D) -> (B, T, D)
+        return self.combine(self.pooling(*self.projections(x), valid_lens, layer_cache))
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """Attention weights of input (B, T, C): (B, 1, T, T)."""
-        query, key, _ = self._split(x)
+        query, key, _ = self.projections(x)
         return self.pooling.weights(query, key, valid_lens)
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def combine(self, heads: Tensor) -> Tensor:
+        """Output of the one head (B, 1, T, D) -> (B, T, D)."""
+        return heads.squeeze(1)
+
+    def value_norms(self, value: Tensor) -> Tensor:
+        """|v| of values (B, 1, T, D): (B, 1, T)."""
+        return value.norm(dim=-1)
+
+    def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, 1, T, D) of input (B, T, C)."""
         value = self.value(x).unsqueeze(1)  # (B, 1, T, D)
         if not self.pooling.scoring.uses_query_key:
             return value, value, value  # only the shapes of queries and keys are used
@@ -51,15 +60,27 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x: Tensor, valid_lens: Tensor | None = None, layer_cache: LayerCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        heads = self.pooling(*self._split(x), valid_lens, layer_cache)  # (B, H, T, D)
-        return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
+        return self.combine(self.pooling(*self.projections(x), valid_lens, layer_cache))
 
     def weights(self, x: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """Attention weights of input (B, T, C): (B, H, T, T)."""
-        query, key, _ = self._split(x)
+        query, key, _ = self.projections(x)
         return self.pooling.weights(query, key, valid_lens)
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def combine(self, heads: Tensor) -> Tensor:
+        """Outputs of all heads (B, H, T, D), concatenated and projected -> (B, T, C)."""
+        return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, H, D) -> (B, T, C)
+
+    def value_norms(self, value: Tensor) -> Tensor:
+        """|v W_O| of each head's values (B, H, T, D): (B, H, T), W_O the head's rows of the output projection.
+
+        What attention to that key adds to the residual stream, by weight (Kobayashi et al. 2020, section 3).
+        """
+        head_weights = self.output.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)  # (C, H, D) -> (H, D, C)
+        return (value @ head_weights).norm(dim=-1)
+
+    def projections(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, T, D) of input (B, T, C)."""
         B, T, C = x.shape
         projected = self.query_key_value(x) if self.pooling.scoring.uses_query_key else self.value(x)  # (B, T, 3C or C)
         split = projected.view(B, T, -1, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (3 or 1, B, H, T, D)

@@ -86,7 +86,7 @@ class AttentionPooling(nn.Module):
 
     def weights(self, query: Tensor, key: Tensor, valid_lens: Tensor | None = None) -> Tensor:
         """Attention weights before dropout, (B, H, Q, K): every row sums to one, or is zeros."""
-        query, key = self._rotated(query, key)
+        query, key = self.rotated(query, key)
         return masked_softmax(self.scoring.scores(query, key), self._lens(query, valid_lens, self.causal))
 
     def forward(
@@ -110,7 +110,7 @@ class AttentionPooling(nn.Module):
                 return self(query.float(), key.float(), value.float(), valid_lens, layer_cache).type_as(value)
         if key.shape[2] != value.shape[2]:  # the fused kernel would read beyond the values
             raise ValueError(f"expected as many values as keys, got {value.shape[2]} and {key.shape[2]}")
-        query, key = self._rotated(query, key, layer_cache.positions if layer_cache else None)
+        query, key = self.rotated(query, key, layer_cache.positions if layer_cache else None)
         causal = self.causal
         if layer_cache:
             key, value = layer_cache.update(key, value)
@@ -137,7 +137,8 @@ class AttentionPooling(nn.Module):
         in_bf16 = all(x.device.type == "cpu" and x.dtype == torch.bfloat16 for x in (query, key, value))
         return plain and in_bf16 and key.shape[2] <= EXPLICIT_LONGEST
 
-    def _rotated(self, query: Tensor, key: Tensor, positions: Positions | None = None) -> tuple[Tensor, Tensor]:
+    def rotated(self, query: Tensor, key: Tensor, positions: Positions | None = None) -> tuple[Tensor, Tensor]:
+        """Queries and keys as the scoring gets them: turned by their positions where these are rotary."""
         if self.causal and query.shape[2] != key.shape[2]:
             got = f"{key.shape[2]} and {query.shape[2]}"
             raise ValueError(f"expected as many keys as queries in causal attention, got {got}")

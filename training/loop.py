@@ -109,9 +109,11 @@ def fit(
             if board.pictures_due(step, evaluation_due):
                 with progress.paused(), runtime.autocast():
                     board.pictures(step, decoder)
-            if state.is_finished(config) or board.attention_due(step, config.steps):
+            cadence = step, config.steps, config.evaluate_every
+            details_due = state.is_finished(config) or board.details_due(*cadence)
+            if details_due or board.attention_due(*cadence):
                 with progress.paused(), runtime.autocast():
-                    board.attention(step, decoder)
+                    board.attention(step, decoder, details_due)
             # Last, and when all of this step is in the event file: a run resumed from here does none of it again.
             save_due = config.checkpoint_due(step, progress.seconds() - saved_at) and progress.last_was_taken()
             if evaluation_due or interruption or save_due:

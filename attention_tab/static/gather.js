@@ -5,6 +5,7 @@ import { nearest } from "./attention.js";
 import { FIRST, TAG } from "./format.js";
 import { FORMED } from "./forming.js";
 import { ABLATION, placesOf } from "./measured.js";
+import { paired } from "./view.js";
 
 /** @typedef {import("./client.js").Client} Client */
 /** @typedef {import("./client.js").Moment} Moment */
@@ -70,7 +71,7 @@ export function resolved(wanted, runs) {
 }
 
 /**
- * The view with its heads, metric, position and values replaced where the sides lack them.
+ * The view with its heads, metric, positions and values replaced where the sides lack them.
  * @template {View} Settled
  * @param {Settled} view
  * @param {Side[]} sides
@@ -80,11 +81,13 @@ export function fitted(view, sides) {
   const [{ metrics, snapshot }] = sides;
   const heads = view.heads.filter((name) => sides.some(({ snapshot: { names } }) => names.includes(name)));
   const metric = metrics.includes(view.metric) ? view.metric : (metrics[0] ?? "");
-  const position = view.position !== null && view.position < snapshot.tokens.length ? view.position : null;
+  const within = (/** @type {number | null} */ at) => (at !== null && at < snapshot.tokens.length ? at : null);
+  const [position, beside] = [within(view.position), within(view.beside)];
   const values = view.values && sides.every((side) => side.snapshot.valueNorms);
   const places = placesOf(sides[0], metric);
   const sample = places.includes(view.sample) ? view.sample : (places[0] ?? view.sample);
-  return { ...view, heads: heads.length > 0 ? heads : [snapshot.names[0]], metric, position, values, sample };
+  const found = heads.length > 0 ? heads : [snapshot.names[0]];
+  return paired({ ...view, heads: found, metric, position, beside, values, sample });
 }
 
 /**

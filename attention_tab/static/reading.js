@@ -4,6 +4,7 @@
 import { difference, largest, rank, sameText, weightsAt } from "./attention.js";
 import { css, ink } from "./colour.js";
 import { h } from "./dom.js";
+import { lensOf } from "./lens.js";
 import { LARGEST_LOSS } from "./maps.js";
 import { named, surroundings, visible } from "./text.js";
 
@@ -17,7 +18,7 @@ const JOINING = /^[\p{Emoji_Modifier}\p{Regional_Indicator}]$/u; // to be kept a
 
 /**
  * @param {(position: number | null) => void} hovered
- * @param {(position: number | null) => void} pinned
+ * @param {(position: number | null, second: boolean) => void} pinned with `second`, beside the one that is pinned
  */
 export function createText(hovered, pinned) {
   const element = h("div", { className: "text", role: "group", "aria-label": "The text" });
@@ -38,15 +39,15 @@ export function createText(hovered, pinned) {
   element.addEventListener("focusout", () => hovered(null));
   element.addEventListener("click", (event) => {
     const position = positionOf(event.target);
-    if (position !== null) pinned(position);
+    if (position !== null) pinned(position, event.shiftKey);
   });
   element.addEventListener("keydown", (event) => {
     const position = positionOf(event.target);
     if (position === null || event.altKey || event.ctrlKey || event.metaKey) return;
     const moves = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: spans.length - 1 };
     if (Object.hasOwn(moves, event.key)) focus(moves[/** @type {keyof typeof moves} */ (event.key)]);
-    else if (event.key === "Enter" || event.key === " ") pinned(position);
-    else if (event.key === "Escape") pinned(null);
+    else if (event.key === "Enter" || event.key === " ") pinned(position, event.shiftKey);
+    else if (event.key === "Escape") pinned(null, false);
     else return;
     event.preventDefault();
   });
@@ -94,16 +95,16 @@ export function createText(hovered, pinned) {
     /**
      * @param {Float32Array | null} values weights of all characters with the current one, from 0 to 1
      * @param {number | null} position
-     * @param {number | null} pinnedPosition
+     * @param {(number | null)[]} pinned one position, or a pair
      * @param {Scale} weights
      */
-    mark(values, position, pinnedPosition, weights) {
+    mark(values, position, pinned, weights) {
       for (const [i, span] of spans.entries()) {
         const share = values ? Math.sqrt(values[i]) : 0;
         span.style.backgroundColor = share > 0 ? css(weights, share) : "";
         span.style.color = share > 0 ? ink(weights, share) : "";
         span.classList.toggle("here", i === position);
-        span.setAttribute("aria-pressed", String(i === pinnedPosition));
+        span.setAttribute("aria-pressed", String(pinned.includes(i)));
       }
     },
   };
@@ -190,8 +191,12 @@ function next(name, snapshot, position, several) {
   });
   return [
     h("p", { className: "own" }, several ? `${name}: ` : "", sentence),
-    h("h3", {}, "Expected next"),
-    h("table", { className: "next" }, ...rows),
+    h(
+      "div",
+      { className: "beside" },
+      h("div", {}, h("h3", {}, "Expected next"), h("table", { className: "next" }, ...rows)),
+      ...lensOf(snapshot, position),
+    ),
   ];
 }
 
@@ -212,7 +217,7 @@ function bar(share) {
  * @param {Snapshot} snapshot
  * @param {number} position
  */
-function inContext(snapshot, position) {
+export function inContext(snapshot, position) {
   const { before, after } = surroundings(snapshot.tokens, position);
   return h(
     "code",

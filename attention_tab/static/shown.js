@@ -18,6 +18,7 @@ import { pictureOf } from "./picture.js";
  * @property {import("./view.js").View} view fitted to `found`
  * @property {boolean} follows the latest step
  * @property {boolean} moving already on to another view
+ * @property {import("./explanation.js").Question["factorsOf"]} factorsOf
  */
 
 const BLUE = 255; // the hues of weights and of losses
@@ -149,7 +150,7 @@ export class Shown {
     this.#mark();
   }
 
-  /** Mark the view's pinned position, if any. @param {import("./view.js").View} view */
+  /** Mark the view's pinned position or pair, if any. @param {import("./view.js").View} view */
   pin(view) {
     this.#scene.view = view;
     this.#mark();
@@ -157,12 +158,15 @@ export class Shown {
 
   /** Follows the pointer: must take less than a frame. */
   #mark() {
-    const { direction, position: pinned } = this.#scene.view;
+    const { view, found, factorsOf } = this.#scene;
+    const { direction } = view;
     const { position, values } = this.#current();
-    const beside = this.#beside ?? (this.#hovered === position ? null : this.#hovered);
+    const beside = view.beside ?? this.#beside ?? (this.#hovered === position ? null : this.#hovered);
     this.#parts.maps.mark(position, beside, direction);
-    this.#parts.characters.mark(values, position, pinned, this.#scales.weights);
+    this.#parts.characters.mark(values, position, [view.position, view.beside], this.#scales.weights);
     this.#parts.details.show(this.#headMaps, position, beside, direction, this.#most);
+    const pair = position === null || beside === null ? null : [position, beside];
+    this.#parts.explanation.show({ sides: found.sides, heads: view.heads, pair, factorsOf }, view.beside !== null);
   }
 
   #drawCurves() {

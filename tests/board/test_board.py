@@ -23,8 +23,8 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
 from board.board import ATTENTION_TAG, Board, SilentBoard, verbatim
+from board.capture import attention_maps
 from board.config import BoardConfig
-from board.head_metrics import attention_maps
 from board.pictures import attention_grid
 from data.ngrams import Baselines
 from terminal import visible
@@ -200,6 +200,6 @@ def test_a_run_is_a_row_of_the_hparams_tab(trained: tuple[EventAccumulator, Outc
 def test_a_silent_board_has_the_boards_methods_and_no_other_name() -> None:
     with closing(SilentBoard()) as board:
         board.begin("steps: 40")
-        assert not board.attention_due(0, 1)
+        assert not board.attention_due(0, 1, 1)
         with pytest.raises(AttributeError, match="begun"):
             board.begun("steps: 40")

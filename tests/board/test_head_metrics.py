@@ -1,12 +1,86 @@
+import math
+
+import numpy as np
+import pytest
 import torch
 
-from board.head_metrics import attention_maps, head_metrics, repeated_string
+from board.capture import attention_maps
+from board.head_metrics import (
+    STRETCH,
+    even_attention,
+    head_metrics,
+    induction_on_random,
+    key_patterns,
+    repeated_string,
+)
 from model.config import AttentionKind, DecoderConfig
 from model.decoder import Decoder
 
 KINDS = [AttentionKind.multi, AttentionKind.single]
 MODEL = Decoder(DecoderConfig(layers=2, heads=3, width=12, context=10, dropout=0.5, attention=KINDS), 7)
 IDS = torch.tensor([1, 2, 3, 1, 2, 3])
+
+
+def causal(B: int, N: int, T: int) -> torch.Tensor:
+    """Weights (B, N, T, T) in float64 that sum to one."""
+    maps = torch.rand(B, N, T, T, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).tril()
+    return maps / maps.sum(-1, keepdim=True)
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def followed(text: str, i: int, stretch: int) -> list[int]:
+    """The characters after each earlier occurrence of the `stretch` characters up to i."""
+    ends = range(stretch - 1, i)
+    return [j + 1 for j in ends if text[j - stretch + 1 : j + 1] == text[i - stretch + 1 : i + 1]]
+
+
+def in_run(text: str, i: int, stretch: int) -> bool:
+    """Whether the `stretch` characters up to i, two at least, are one character."""
+    return len(set(text[max(0, i - max(2, stretch) + 1) : i + 1])) == 1 and i + 1 >= max(2, stretch)
+
+
+def by_definition(maps: np.ndarray, texts: list[str], stretch: int) -> dict[str, float]:
+    """The metrics of one head, whose maps (B, T, T) are of texts of different lengths."""
+    queries = [(a[i, : i + 1], text, i) for a, text in zip(maps, texts, strict=True) for i in range(len(text))]
+    later = [(row, text, i) for row, text, i in queries if i > 0]
+    earlier = [(row, [j for j in range(i) if text[j] == text[i]]) for row, text, i in later]
+    after = [(row, followed(text, i, stretch)) for row, text, i in later if not in_run(text, i, stretch)]
+    return {
+        "entropy": mean([-sum(a * math.log(a) for a in row if a) for row, _, _ in later]),
+        "distance": mean([sum(a * (i - j) for j, a in enumerate(row)) for row, _, i in queries]),
+        "previous": mean([row[i - 1] for row, _, i in later]),
+        "first": mean([row[0] for row, _, _ in later]),
+        "duplicate": mean([row[keys].sum() for row, keys in earlier if keys]),
+        "induction": mean([row[keys].sum() for row, keys in after if keys]),
+    }
+
+
+@pytest.mark.parametrize("stretch", [1, 2, STRETCH])
+@pytest.mark.parametrize(
+    "texts",
+    [["abcabcabdddddabc", "aabcaabcaa", "x", "--a--a--"], ["abcabca"], ["    if a:\n    if"], ["abc"], ["a"]],
+)
+def test_metrics_and_chance_are_their_definitions_in_texts_of_any_lengths(texts: list[str], stretch: int) -> None:
+    lens = torch.tensor([len(text) for text in texts])
+    padded = [text.ljust(int(lens.max()), "a") for text in texts]  # padding that would be found in the text
+    ids = torch.tensor([[ord(character) for character in text] for text in padded])
+    maps = causal(len(texts), 3, ids.shape[1])
+    found, chance = (head_metrics(each, ids, lens, stretch) for each in (maps, even_attention(maps)))
+    for values, of in ((found, maps), (chance, even_attention(maps))):
+        for head in range(of.shape[1]):
+            for name, expected in by_definition(of[:, head].numpy(), texts, stretch).items():
+                assert values[name][head].item() == pytest.approx(expected, abs=1e-12, nan_ok=True), name
+
+
+def test_induction_means_what_followed_and_runs_of_one_character_do_not_count() -> None:
+    text = "abcd    abce"
+    ids = torch.tensor([[ord(character) for character in text]])
+    [keys] = key_patterns(ids)["induction"]
+    assert keys.nonzero().tolist() == [[10, 3]]  # at the second "abc" the "d" that followed the first
+    assert key_patterns(torch.tensor([[7] * 9]))["induction"].sum() == 0
 
 
 def test_every_layer_shows_its_heads_and_every_row_its_past() -> None:
@@ -21,7 +95,7 @@ def test_the_maps_are_those_that_the_forward_pass_applies() -> None:
     MODEL.eval()
     block = MODEL.blocks[0]
     inside = block.attention_norm(MODEL.embed(IDS[None]))
-    value = block.attention._split(inside)[2]
+    value = block.attention.projections(inside)[2]
     applied = (attention_maps(MODEL, IDS)[0] @ value).transpose(1, 2).flatten(2)
     torch.testing.assert_close(block.attention.output(applied), block.attention(inside))  # type: ignore[operator]
 
@@ -34,36 +108,12 @@ def test_looking_changes_nothing() -> None:
     assert MODEL.training
 
 
-def test_metrics_of_heads_made_by_hand_are_what_they_should_be() -> None:
-    T = 6
-    diagonal = torch.eye(T)
-    previous = torch.eye(T).roll(-1, 1).tril()
-    previous[0, 0] = 1
-    first = torch.zeros(T, T)
-    first[:, 0] = 1
-    even = torch.ones(T, T).tril() / torch.arange(1, T + 1)[:, None]
-    following = torch.eye(T)  # of the string of three read twice: what came after, at its first reading
-    following[3:] = 0
-    following[3:, 1:4] = torch.eye(3)
-    maps = torch.stack([diagonal, previous, first, even, following])
-    found = head_metrics(maps, maps)
-    wide = torch.arange(2, T + 1).log().mean().item()
-    expected = {
-        "entropy": [0, 0, 0, wide, 0],
-        "distance": [0, 5 / 6, 2.5, 1.25, 1],
-        "previous": [0, 1, 0.2, (torch.arange(2, T + 1).reciprocal()).mean().item(), 0],
-        "first": [0, 0.2, 1, (torch.arange(2, T + 1).reciprocal()).mean().item(), 0],
-        "induction": [0, 0, 0, (torch.arange(4, T + 1).reciprocal()).mean().item(), 1],
-    }
-    for name, values in expected.items():
-        torch.testing.assert_close(found[name], torch.tensor(values, dtype=torch.float32), msg=name)
-
-
 def test_metrics_are_not_rounded_where_training_is() -> None:
-    maps = (0.8 * torch.eye(256).roll(-1, 1) + 0.2 * torch.eye(256).roll(-2, 1)).tril()[None]
-    exact = head_metrics(maps, maps)
+    maps = (0.8 * torch.eye(256).roll(-1, 1) + 0.2 * torch.eye(256).roll(-2, 1)).tril()[None, None]
+    ids = torch.arange(256)[None] % 7
+    exact = head_metrics(maps, ids)
     with torch.autocast("cpu", torch.bfloat16):
-        found = head_metrics(maps, maps)
+        found = head_metrics(maps, ids)
     for name, values in exact.items():
         assert torch.equal(found[name], values), name
 
@@ -76,3 +126,13 @@ def test_induction_is_the_only_thing_that_predicts_the_repeated_string() -> None
     assert torch.equal(string, repeated_string(MODEL))
     few = Decoder(DecoderConfig(layers=1, heads=1, width=4, context=64), 3)
     assert repeated_string(few).tolist() == repeated_string(few)[:3].tolist() * 2
+
+
+def test_induction_on_the_repeated_string_is_the_weight_of_what_followed() -> None:
+    following = torch.eye(6)  # of a string of three read twice
+    following[3:] = 0
+    following[3:, 1:4] = torch.eye(3)
+    even = even_attention(following[None])
+    expected = torch.tensor([1, sum(1 / i for i in (4, 5, 6)) / 3])
+    torch.testing.assert_close(induction_on_random(torch.stack((following, even[0]))), expected)
+    assert induction_on_random(torch.ones(2, 1, 1)).isnan().all()

@@ -5,7 +5,7 @@ import torch
 
 from attention_tab.format import decode, probe_tag
 from board.board import ATTENTION_TAG
-from board.head_metrics import attention_maps
+from board.capture import attention_maps
 from board.pictures import attention_grid
 from board.sampled_text import write_maps
 from errors import UserError

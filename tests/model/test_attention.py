@@ -53,6 +53,21 @@ def test_multi_head_agrees_with_pytorch(valid_lens: Tensor | None) -> None:
     torch.testing.assert_close(ours.weights(x, valid_lens), weights)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@of_each_scoring
+def test_value_norms_are_of_what_each_value_adds_to_the_stream(kind: ScoringKind, bias: bool) -> None:
+    C, D, x = 12, 4, random(2, 7, 12)
+    attention = MultiHeadAttention(C, H, bias, AttentionPooling(make_scoring(kind, H, D))).double()
+    value = attention.projections(x)[2]
+    for h in range(H):
+        alone = torch.zeros_like(value)
+        alone[:, h] = value[:, h]
+        added = attention.combine(alone) - attention.combine(torch.zeros_like(value))  # without bias
+        torch.testing.assert_close(attention.value_norms(value)[:, h], added.norm(dim=-1))
+    single = SingleHeadAttention(C, 5, AttentionPooling(make_scoring(kind, 1, 5))).double()
+    torch.testing.assert_close(single.value_norms(single.projections(x)[2])[:, 0], single.value(x).norm(dim=-1))
+
+
 def test_a_single_head_has_no_bias_and_no_output_projection() -> None:
     head = SingleHeadAttention(12, head_size=5)
     assert {name: tuple(p.shape) for name, p in head.named_parameters()} == dict.fromkeys(

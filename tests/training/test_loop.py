@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from board.capture import attention_maps
 from board.config import BoardConfig
-from board.head_metrics import attention_maps
 from data.batches import Windows
 from model.config import PositionKind, ScoringKind
 from tests.training.helpers import CPU, IDS, decoder, train
