@@ -25,14 +25,31 @@ export function levelsOf(snapshot, head) {
  * The weights of one head, or the mean of several.
  * @param {Snapshot} snapshot
  * @param {number[]} heads
+ * @param {boolean} [values] times the norms of what the keys' values add to the stream, which the snapshot must have
  */
-export function weightsOf(snapshot, heads) {
-  const map = new Float32Array(triangle(snapshot.tokens.length));
+export function weightsOf(snapshot, heads, values = false) {
+  const T = snapshot.tokens.length;
+  const map = new Float32Array(triangle(T));
   for (const head of heads) {
     const levels = levelsOf(snapshot, head);
-    for (let i = 0; i < map.length; i++) map[i] += WEIGHT[levels[i]];
+    const norms = values && snapshot.valueNorms?.subarray(head * T, (head + 1) * T);
+    let at = 0;
+    for (let query = 0; query < T; query++) {
+      for (let key = 0; key <= query; key++, at++) map[at] += WEIGHT[levels[at]] * (norms ? norms[key] : 1);
+    }
   }
   return heads.length === 1 ? map : map.map((sum) => sum / heads.length);
+}
+
+/**
+ * The largest weight times value norm of all heads; 1 if all are zero.
+ * @param {Snapshot} snapshot
+ */
+export function largestProduct(snapshot) {
+  let most = 0;
+  for (const head of snapshot.names.keys())
+    for (const product of weightsOf(snapshot, [head], true)) if (product > most) most = product;
+  return most || 1;
 }
 
 /**
@@ -46,17 +63,20 @@ export function difference(a, b) {
 /**
  * Levels to colour weights by: 255 times the root.
  * @param {Float32Array} map
+ * @param {number} [most] the number with the last colour
  */
-export function weightLevels(map) {
-  return Uint8Array.from(map, (weight) => Math.round(255 * Math.sqrt(weight)));
+export function weightLevels(map, most = 1) {
+  return Uint8Array.from(map, (weight) => Math.round(255 * Math.sqrt(weight / most)));
 }
 
 /**
- * Levels to colour differences by: 0 for -1, 255 for 1, and the root between, as for weights.
+ * Levels to colour differences by: 0 for -most, 255 for most, and the root between, as for weights.
  * @param {Float32Array} map
+ * @param {number} [most]
  */
-export function differenceLevels(map) {
-  return Uint8Array.from(map, (value) => Math.round(127.5 * (1 + Math.sign(value) * Math.sqrt(Math.abs(value)))));
+export function differenceLevels(map, most = 1) {
+  const root = (/** @type {number} */ value) => Math.sign(value) * Math.sqrt(Math.abs(value / most));
+  return Uint8Array.from(map, (value) => Math.round(127.5 * (1 + root(value))));
 }
 
 /**

@@ -3,16 +3,20 @@
 
 import { runNames, textName, textsOf } from "./gather.js";
 import { METRICS } from "./help.js";
+import { placesOf } from "./measured.js";
 
 /** @typedef {import("./gather.js").Side} Side */
 /** @typedef {[value: string, text: string]} Option */
 
+export const PRODUCT = "weights × value norm";
+
 /**
  * @param {import("./client.js").Runs} runs
  * @param {Side} first
- * @returns {Record<"run" | "text" | "other" | "metric" | "direction" | "shows", Option[]>}
+ * @param {string} metric
+ * @returns {Record<"run" | "text" | "other" | "metric" | "measured" | "direction" | "values" | "shows", Option[]>}
  */
-export function optionsOf(runs, first) {
+export function optionsOf(runs, first, metric) {
   const names = runNames(runs);
   return {
     run: names.map((name) => [name, name]),
@@ -21,10 +25,15 @@ export function optionsOf(runs, first) {
       ["", "nothing"],
       ...names.map((name) => /** @type {Option} */ ([name, name === first.run ? "another step of this run" : name])),
     ],
-    metric: [...first.snapshot.metrics.keys()].map((name) => [name, METRICS.get(name)?.[0] ?? name]),
+    metric: first.metrics.map((name) => [name, METRICS.get(name)?.[0] ?? name]),
+    measured: placesOf(first, metric).map((sample) => [String(sample), sample ? "the validation sample" : "this text"]),
     direction: [
       ["from", "attends to"],
       ["to", "is attended to by"],
+    ],
+    values: [
+      ["false", "weights"],
+      ["true", PRODUCT],
     ],
     shows: [
       ["first", "first"],

@@ -3,6 +3,9 @@
 
 import { expect, expectIndices, headsOf, lengthOf, restored, rowsOf, stored, texts, unpacked } from "./blob.js";
 
+export const TAG = "attention_tab/"; // of texts, followed by their names
+export const FIRST = `${TAG}validation`;
+
 /**
  * Attention of the heads of all layers in one text of T characters.
  * @typedef {object} Snapshot

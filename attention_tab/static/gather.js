@@ -2,7 +2,10 @@
 // Resolves a view to the run, text and step that exist, and fetches what they need.
 
 import { nearest } from "./attention.js";
+import { FIRST, TAG } from "./format.js";
 import { FORMED } from "./forming.js";
+import { ABLATION, placesOf } from "./measured.js";
+import { paired } from "./view.js";
 
 /** @typedef {import("./client.js").Client} Client */
 /** @typedef {import("./client.js").Moment} Moment */
@@ -10,7 +13,7 @@ import { FORMED } from "./forming.js";
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./statistics.js").Statistics} Statistics */
 /** @typedef {import("./view.js").View} View */
-/** `measured`: the latest head statistics of the run by that step. @typedef {{run: string, tag: string, moments: Moment[], step: number, snapshot: Snapshot, measured: {statistics: Statistics, step: number} | null}} Side */
+/** `metrics`: those of the run's heads; `measured`: its latest head statistics by that step. @typedef {{run: string, tag: string, moments: Moment[], step: number, snapshot: Snapshot, metrics: string[], measured: {statistics: Statistics, step: number} | null}} Side */
 
 /**
  * @typedef {object} Found
@@ -22,8 +25,6 @@ import { FORMED } from "./forming.js";
  * and its step if it changes during training
  */
 
-const TAG = "attention_tab/";
-const FIRST = `${TAG}validation`;
 const ENCODING = `${TAG}encoding`;
 const STATISTICS = `${TAG}statistics`;
 const SCORES = `${TAG}scores/`;
@@ -70,18 +71,23 @@ export function resolved(wanted, runs) {
 }
 
 /**
- * The view with its heads, metric and position replaced where the snapshots lack them.
+ * The view with its heads, metric, positions and values replaced where the sides lack them.
  * @template {View} Settled
  * @param {Settled} view
- * @param {Snapshot[]} snapshots
+ * @param {Side[]} sides
  * @returns {Settled}
  */
-export function fitted(view, snapshots) {
-  const [first] = snapshots;
-  const heads = view.heads.filter((name) => snapshots.some(({ names }) => names.includes(name)));
-  const metric = first.metrics.has(view.metric) ? view.metric : ([...first.metrics.keys()][0] ?? "");
-  const position = view.position !== null && view.position < first.tokens.length ? view.position : null;
-  return { ...view, heads: heads.length > 0 ? heads : [first.names[0]], metric, position };
+export function fitted(view, sides) {
+  const [{ metrics, snapshot }] = sides;
+  const heads = view.heads.filter((name) => sides.some(({ snapshot: { names } }) => names.includes(name)));
+  const metric = metrics.includes(view.metric) ? view.metric : (metrics[0] ?? "");
+  const within = (/** @type {number | null} */ at) => (at !== null && at < snapshot.tokens.length ? at : null);
+  const [position, beside] = [within(view.position), within(view.beside)];
+  const values = view.values && sides.every((side) => side.snapshot.valueNorms);
+  const places = placesOf(sides[0], metric);
+  const sample = places.includes(view.sample) ? view.sample : (places[0] ?? view.sample);
+  const found = heads.length > 0 ? heads : [snapshot.names[0]];
+  return paired({ ...view, heads: found, metric, position, beside, values, sample });
 }
 
 /**
@@ -95,7 +101,7 @@ export async function gather(client, runs, view) {
   const first = await sideOf(client, runs, run, tag, step);
   const sides = [first];
   if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, otherStep ?? first.step));
-  const { metric } = fitted(view, [first.snapshot]);
+  const { metric } = fitted(view, sides);
   const formed = FORMED.map(async (name) => {
     const of = await client.curves(run, name, latest(runs[run]));
     return /** @type {Found["forming"][number]} */ ([name, of]);
@@ -139,7 +145,8 @@ async function sideOf(client, runs, run, tag, wanted) {
     client.snapshot(run, there, moment),
     measuredBy(client, runs, run, moment.step),
   ]);
-  return { run, tag: there, moments, step: moment.step, snapshot, measured };
+  const metrics = [...snapshot.metrics.keys(), ...(Object.hasOwn(runs[run], STATISTICS) ? [ABLATION] : [])];
+  return { run, tag: there, moments, step: moment.step, snapshot, metrics, measured };
 }
 
 /**

@@ -1,10 +1,12 @@
 // @ts-check
 // All heads at once, layers down and heads across, or in the order of a metric.
 
-import { difference, differenceLevels, levelsOf, order, weightsOf } from "./attention.js";
+import { difference, differenceLevels, levelsOf, order, weightLevels, weightsOf } from "./attention.js";
 import { css } from "./colour.js";
 import { h } from "./dom.js";
 import { paint } from "./map.js";
+import { ABLATION, atChance, rise } from "./measured.js";
+import { chanceOf, valuesOf } from "./measures.js";
 
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
@@ -14,7 +16,7 @@ import { paint } from "./map.js";
  */
 export function createHeads(chosen) {
   const element = h("div", { className: "heads", role: "grid", "aria-label": "Heads", "aria-multiselectable": "true" });
-  /** @type {Map<string, {button: HTMLButtonElement, canvas: HTMLCanvasElement, value: HTMLElement}>} */
+  /** @type {Map<string, {button: HTMLButtonElement, canvas: HTMLCanvasElement, value: HTMLElement, off: HTMLElement}>} */
   const shown = new Map();
   let arrangement = "";
   /** @type {string[][]} */
@@ -41,6 +43,7 @@ export function createHeads(chosen) {
   function createButton(name) {
     const canvas = h("canvas", { width: 1, height: 1 });
     const value = h("span", { className: "value" });
+    const off = h("span", { className: "off" });
     const button = h(
       "button",
       {
@@ -50,9 +53,10 @@ export function createHeads(chosen) {
       },
       canvas,
       h("span", { className: "name" }, h("span", {}, name), value),
+      off,
     );
     button.dataset.head = name;
-    return { button, canvas, value };
+    return { button, canvas, value, off };
   }
 
   /**
@@ -83,14 +87,18 @@ export function createHeads(chosen) {
   return {
     element,
     /**
-     * @param {Snapshot} snapshot
+     * @param {import("./gather.js").Side} side
      * @param {Snapshot | null} other subtracted from it, head by head; heads it lacks are blank
      * @param {import("./view.js").View} view
      * @param {{weights: Scale, differences: Scale}} scales
+     * @param {number} most the number with the last colour
      */
-    draw(snapshot, other, view, scales) {
+    draw(side, other, view, scales, most) {
+      const { snapshot } = side;
       const { names } = snapshot;
-      const metric = snapshot.metrics.get(view.metric);
+      const metric = valuesOf(side, view.metric, view.sample);
+      const chance = chanceOf(side, view.metric, view.sample);
+      const ablation = valuesOf(side, ABLATION, view.sample) ?? valuesOf(side, ABLATION, !view.sample);
       const T = snapshot.tokens.length;
       const layers = snapshot.heads.map((_, layer) => names.filter((name) => name.startsWith(`${layer + 1}.`)));
       const sorted = metric ? order(metric).map((head) => names[head]) : names;
@@ -98,29 +106,44 @@ export function createHeads(chosen) {
       arrange(view.sorted ? chunks(sorted, Math.max(width, 4)) : layers, !view.sorted);
       const finite = [...(metric ?? [])].filter(Number.isFinite);
       const [low, high] = [Math.min(...finite, 0), Math.max(...finite, 1e-9)];
+      const far = Math.max(-low, high);
+      const signed = view.metric === ABLATION;
+      element.classList.toggle("measured", ablation !== null);
       const focusable = names.includes(view.heads.at(-1) ?? "") ? view.heads.at(-1) : names[0];
       for (const [head, name] of names.entries()) {
-        const { button, canvas, value } = /** @type {NonNullable<ReturnType<typeof shown.get>>} */ (shown.get(name));
+        const { button, canvas, value, off } = /** @type {NonNullable<ReturnType<typeof shown.get>>} */ (
+          shown.get(name)
+        );
         const same = other?.names.indexOf(name) ?? -1;
-        if (!other) paint(canvas, T, levelsOf(snapshot, head), scales.weights);
-        else if (same < 0)
+        const weights = (/** @type {Snapshot} */ of, /** @type {number} */ i) => weightsOf(of, [i], view.values);
+        if (!other) {
+          const levels = view.values ? weightLevels(weights(snapshot, head), most) : levelsOf(snapshot, head);
+          paint(canvas, T, levels, scales.weights);
+        } else if (same < 0)
           canvas.width = T; // which empties it
         else {
-          const levels = differenceLevels(difference(weightsOf(snapshot, [head]), weightsOf(other, [same])));
+          const levels = differenceLevels(difference(weights(snapshot, head), weights(other, same)), most);
           paint(canvas, T, levels, scales.differences);
         }
         const number = metric?.[head] ?? Number.NaN;
         const known = Number.isFinite(number);
-        value.textContent = known ? number.toFixed(2) : "";
-        button.style.setProperty(
-          "--metric",
-          known ? css(scales.weights, (number - low) / (high - low)) : "transparent",
-        );
+        value.textContent = known && !signed ? number.toFixed(2) : ""; // an ablation stands below
+        const colour = signed
+          ? css(scales.differences, (1 + number / far) / 2)
+          : css(scales.weights, (number - low) / (high - low));
+        button.style.setProperty("--metric", known ? colour : "transparent");
+        const change = ablation?.[head] ?? Number.NaN;
+        off.textContent = Number.isFinite(change) ? rise(change) : "";
+        off.classList.toggle("helps", off.textContent.startsWith("−"));
         const pressed = view.heads.includes(name);
         button.setAttribute("aria-selected", String(pressed));
         button.tabIndex = name === focusable ? 0 : -1;
-        const measured = known ? `, ${view.metric} ${number.toFixed(2)}` : "";
-        button.setAttribute("aria-label", `Layer ${name.replace(".", ", head ")}${measured}`);
+        const measured = known && !signed ? `, ${view.metric} ${number.toFixed(2)}` : "";
+        const little =
+          known && atChance(view.metric, number, chance) ? `, at or below chance (${chance.toFixed(2)})` : "";
+        const effect = off.textContent ? `, switched off ${rise(change)} nats` : "";
+        button.title = `Layer ${name.replace(".", ", head ")}${measured}${little}${effect}`;
+        button.setAttribute("aria-label", button.title);
       }
     },
     /** @param {string} name */

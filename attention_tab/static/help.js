@@ -52,7 +52,10 @@ export const titleOf = (metric) => METRICS.get(metric)?.[0] ?? metric;
 const KEYS = [
   ["← →", "in the text: the next character; on the slider: the next step"],
   ["← → ↑ ↓", "among the heads: the next head; with Shift, add it to the mean"],
-  ["Enter, Space", "in the text: pin the character, or unpin it; Escape unpins"],
+  [
+    "Enter, Space",
+    "in the text: pin the character, or unpin it; with Shift, pin it beside the pinned one; Escape unpins both",
+  ],
   ["Ctrl, Shift or ⌘ with a click", "on a head: add it to the mean, or remove it"],
 ];
 
@@ -76,9 +79,10 @@ export function createHelp() {
     h(
       "p",
       {},
-      "Each is a mean over the queries of the text (entropy, previous and first: all but the first query, which has one key). ",
-      "The curves are of the first text, and also among TensorBoard's scalars; below each map is the value for the text shown. ",
-      "Induction is always measured on the same random string.",
+      "Each is a mean over the queries of the text that have such a key (entropy: all but the first query, which has one key). ",
+      "The curves are of the first text (of ablation: of the sample), and also among TensorBoard's scalars. ",
+      "“Measured on” chooses whether the numbers that colour and sort the heads are of the text shown, or of a fixed sample of ",
+      "the validation split, as of the last evaluation. Chance is the metric if every query attended evenly to all that it sees.",
     ),
     h(
       "dl",
@@ -87,6 +91,20 @@ export function createHelp() {
         h("dt", {}, name),
         h("dd", {}, definition, h("small", {}, ` ${source}`)),
       ]),
+    ),
+    h("h2", {}, "Whether a head matters"),
+    h(
+      "p",
+      {},
+      "“Weights × value norm” multiplies each weight by the norm of what the key's value adds to the stream, |v W_O| (of a ",
+      "single head |v|): a sink fades where it carries nothing (Kobayashi et al. 2020). The last colour is the largest product ",
+      "of all heads of the steps shown; the legend says how large that is, in units of the stream.",
+    ),
+    h(
+      "p",
+      {},
+      "“Switched off” is the head's ablation on the text shown, and on the sample. It is measured at evaluations, one head at a ",
+      "time: the last one up to this step is shown.",
     ),
     h("h2", {}, "Over training, and all heads"),
     h(
@@ -110,6 +128,22 @@ export function createHelp() {
       "The background is the weight; the bar below each character is its loss, −ln of the probability that the model gave it. ",
       "⏎ is a new line, · a space, → a tab; other invisible characters are shown as their code points, ",
       "and a byte of a model of bytes, unless it is ASCII, as \\xd0.",
+    ),
+    h("h2", {}, "After each layer"),
+    h(
+      "p",
+      {},
+      "The logit lens: the output layer reads the stream after each layer, so that a row shows what would be expected next ",
+      "if the decoder ended there, the first from the embedding alone and the last the decoder's own output (nostalgebraist 2020). ",
+      "Framed is the character that came.",
+    ),
+    h("h2", {}, "Why these two characters"),
+    h(
+      "p",
+      {},
+      "A click on a cell of a map pins its query and key, and the section below splits their score in one head into parts: ",
+      "by content and position where positions are added to the embedding, by wavelength where queries and keys are rotated, else by column. ",
+      "A part that is the same for every key changes no weight, so that each is shown less its mean over the query's keys.",
     ),
     h("h2", {}, "Keys"),
     h("dl", {}, ...KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),

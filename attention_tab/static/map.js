@@ -44,7 +44,8 @@ export function createMap(hovered, clicked) {
   const cell = s("rect", { class: "cell" });
   const drawing = s("svg", { viewBox: `0 0 ${whole} ${whole}` }, axes, cross, cell);
   const caption = h("figcaption");
-  const element = h("figure", { className: "map" }, caption, h("div", { className: "drawn" }, canvas, drawing));
+  const below = h("p", { className: "effect" });
+  const element = h("figure", { className: "map" }, caption, h("div", { className: "drawn" }, canvas, drawing), below);
   let T = 1;
   let labelled = "";
 
@@ -71,9 +72,11 @@ export function createMap(hovered, clicked) {
      * @param {string[]} tokens
      * @param {Uint8Array} levels
      * @param {Scale} scale
+     * @param {string} [effect] of the head
      */
-    draw(title, tokens, levels, scale) {
+    draw(title, tokens, levels, scale, effect = "") {
       caption.textContent = title;
+      below.textContent = effect;
       canvas.setAttribute("aria-label", `Attention map, ${title}`);
       const text = JSON.stringify(tokens);
       if (labelled !== text) {

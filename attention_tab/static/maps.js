@@ -38,24 +38,27 @@ export function createMaps(hovered, clicked) {
     /**
      * @param {HeadMap[]} headMaps
      * @param {Scales} scales
+     * @param {string} what they show
+     * @param {number} most the number with the last colour
      */
-    draw(headMaps, { weights, differences, losses }) {
-      const ofWeights = { what: "weight", scale: weights, marks: ["0", "0.06", "0.25", "0.56", "1"] }; // by the root
-      const ofDifferences = { what: "difference", scale: differences, marks: ["−1", "−0.25", "0", "0.25", "1"] };
+    draw(headMaps, { weights, differences, losses }, what, most) {
+      const marks = (/** @type {number[]} */ ...shares) => shares.map((share) => short(share * most)); // by the root
+      const ofWeights = { what, scale: weights, marks: marks(0, 0.0625, 0.25, 0.5625, 1) };
+      const ofDifferences = { what: "difference", scale: differences, marks: marks(-1, -0.25, 0, 0.25, 1) };
       const ofLosses = {
         what: "loss, below the text",
         scale: losses,
         marks: ["0", `${LARGEST_LOSS / 2}`, `${LARGEST_LOSS} nats`],
       };
       const linked = headMaps.map(({ snapshot }) => sameText(snapshot, headMaps[0].snapshot));
-      shown = headMaps.flatMap(({ title, snapshot, map }, i) => {
+      shown = headMaps.flatMap(({ title, snapshot, map, effect }, i) => {
         if (!map) return [];
-        maps[i].draw(title, snapshot.tokens, weightLevels(map), weights);
+        maps[i].draw(title, snapshot.tokens, weightLevels(map, most), weights, effect);
         return [{ ...maps[i], legend: ofWeights, linked: linked[i] }];
       });
       const [first, second] = headMaps;
       if (first.map && second?.map && linked[1]) {
-        const levels = differenceLevels(difference(first.map, second.map));
+        const levels = differenceLevels(difference(first.map, second.map), most);
         maps[2].draw("first − second", first.snapshot.tokens, levels, differences);
         shown.push({ ...maps[2], legend: ofDifferences, linked: true });
       }
@@ -72,6 +75,9 @@ export function createMaps(hovered, clicked) {
     },
   };
 }
+
+/** @param {number} number */
+const short = (number) => String(Number(number.toPrecision(2))).replace("-", "−");
 
 /** A strip of all colours of a scale, with its numbers. @param {Legend} legend */
 export function createLegend({ what, scale, marks }) {

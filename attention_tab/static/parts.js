@@ -3,6 +3,7 @@
 
 import { createMenu, h } from "./dom.js";
 import { createEncoding } from "./encoding.js";
+import { createExplanation } from "./explanation.js";
 import { createHeads } from "./heads.js";
 import { createEmpty, createHelp } from "./help.js";
 import { createMaps } from "./maps.js";
@@ -23,7 +24,7 @@ import { createTraining } from "./training.js";
  * @property {() => void} chooseAll
  * @property {(position: number | null, beside: number | null) => void} hover
  * @property {(query: number, key: number) => void} hoverMap
- * @property {(position: number | null) => void} pin
+ * @property {(position: number | null, second: boolean) => void} pin
  * @property {(query: number, key: number) => void} pinMap
  * @property {() => void} link
  * @property {(kind: "png" | "svg") => void} save
@@ -39,11 +40,17 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     alert: h("p", { className: "alert", role: "alert", hidden: true }),
     empty: createEmpty(),
     run: createMenu("Run", (run) => change({ run, step: null })),
-    text: createMenu("Text", (tag) => change({ tag, position: null })),
+    text: createMenu("Text", (tag) => change({ tag, position: null, beside: null })),
     other: createMenu("Compare with", (run) => compare(run || null)),
     metric: createMenu("Heads by", (metric) => change({ metric })),
     sorted,
     shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
+    measured: createMenu("Measured on", (sample) => change({ sample: sample === "true" })),
+    chance: h("span", {
+      className: "level",
+      title: "chance: its value if every query attended evenly to all it sees",
+    }),
+    values: createMenu("Maps show", (values) => change({ values: values === "true" })),
     direction: createMenu("A character", (direction) =>
       change({ direction: /** @type {View["direction"]} */ (direction) }),
     ),
@@ -54,6 +61,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     note: h("p", { className: "note", "aria-live": "polite" }),
     characters: createText((position) => hover(position, null), pin),
     details: createDetails(),
+    explanation: createExplanation(),
     training: createTraining(
       (step) => change({ step }),
       (heads, step) => change({ heads, step }),
@@ -88,10 +96,18 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     section(
       "left",
       "All heads",
-      row(parts.metric.element, order, button("All heads", chooseAll), parts.shows.element),
+      row(
+        ...[parts.metric.element, order, button("All heads", chooseAll)],
+        ...[parts.shows.element, parts.measured.element, parts.chance],
+      ),
       parts.heads.element,
     ),
-    section("middle", "The chosen heads", row(parts.direction.element, parts.note), ...parts.maps.elements),
+    section(
+      "middle",
+      "The chosen heads",
+      row(parts.values.element, parts.direction.element, parts.note),
+      ...parts.maps.elements,
+    ),
     section("details", "The character", parts.details.element),
     section("reading", "The text", parts.characters.element),
   );
@@ -100,7 +116,8 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const measures = h("div", { className: "measures" }, curves, scatter);
   const places = section("", "Places", h("h2", {}, "Where the head looks most decidedly"), parts.places.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
-  const page = h("div", { className: "page", hidden: true }, header, main, measures, places, encodings);
+  const why = section("", "Why", parts.explanation.element);
+  const page = h("div", { className: "page", hidden: true }, header, main, why, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }

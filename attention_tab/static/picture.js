@@ -112,7 +112,7 @@ function smallMap({ canvas: canvasOf, chosen }, name, x, y) {
  * @param {number} x
  * @param {number} y
  */
-function largeMap({ canvas, drawing, title, legend: { scale, marks } }, x, y) {
+function largeMap({ canvas, drawing, title, legend: { what, scale, marks } }, x, y) {
   const drawn = /** @type {SVGSVGElement} */ (drawing.cloneNode(true));
   for (const part of drawn.querySelectorAll("[hidden]")) part.remove();
   for (const mark of drawn.querySelectorAll("rect"))
@@ -132,6 +132,7 @@ function largeMap({ canvas, drawing, title, legend: { scale, marks } }, x, y) {
     label(title(), { x: left, y: y + 8, "font-size": 13 }),
     drawn,
     ...fills.map((fill, i) => s("rect", { x: left + i * step, y: y + MAP + 26, width: step + 0.5, height: 10, fill })),
+    label(what, { x: left + STRIP + 14, y: y + MAP + 35 }),
     ...marks.map((mark, i) =>
       label(mark, { x: left + (i * STRIP) / (marks.length - 1), y: y + MAP + 50, "text-anchor": "middle" }),
     ),

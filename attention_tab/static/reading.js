@@ -4,20 +4,21 @@
 import { difference, largest, rank, sameText, weightsAt } from "./attention.js";
 import { css, ink } from "./colour.js";
 import { h } from "./dom.js";
+import { lensOf } from "./lens.js";
 import { LARGEST_LOSS } from "./maps.js";
 import { named, surroundings, visible } from "./text.js";
 
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {import("./attention.js").Direction} Direction */
-/** `map`: of the chosen heads, null if the snapshot lacks one. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null}} HeadMap */
+/** `map`: of the chosen heads, null if the snapshot lacks one; `effect`: of switching one off, in words. @typedef {{name: string, title: string, snapshot: Snapshot, map: Float32Array | null, effect: string}} HeadMap */
 
 const LISTED = 8; // characters attended to
 const JOINING = /^[\p{Emoji_Modifier}\p{Regional_Indicator}]$/u; // to be kept apart from their neighbours
 
 /**
  * @param {(position: number | null) => void} hovered
- * @param {(position: number | null) => void} pinned
+ * @param {(position: number | null, second: boolean) => void} pinned with `second`, beside the one that is pinned
  */
 export function createText(hovered, pinned) {
   const element = h("div", { className: "text", role: "group", "aria-label": "The text" });
@@ -38,15 +39,15 @@ export function createText(hovered, pinned) {
   element.addEventListener("focusout", () => hovered(null));
   element.addEventListener("click", (event) => {
     const position = positionOf(event.target);
-    if (position !== null) pinned(position);
+    if (position !== null) pinned(position, event.shiftKey);
   });
   element.addEventListener("keydown", (event) => {
     const position = positionOf(event.target);
     if (position === null || event.altKey || event.ctrlKey || event.metaKey) return;
     const moves = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: spans.length - 1 };
     if (Object.hasOwn(moves, event.key)) focus(moves[/** @type {keyof typeof moves} */ (event.key)]);
-    else if (event.key === "Enter" || event.key === " ") pinned(position);
-    else if (event.key === "Escape") pinned(null);
+    else if (event.key === "Enter" || event.key === " ") pinned(position, event.shiftKey);
+    else if (event.key === "Escape") pinned(null, false);
     else return;
     event.preventDefault();
   });
@@ -94,16 +95,16 @@ export function createText(hovered, pinned) {
     /**
      * @param {Float32Array | null} values weights of all characters with the current one, from 0 to 1
      * @param {number | null} position
-     * @param {number | null} pinnedPosition
+     * @param {(number | null)[]} pinned one position, or a pair
      * @param {Scale} weights
      */
-    mark(values, position, pinnedPosition, weights) {
+    mark(values, position, pinned, weights) {
       for (const [i, span] of spans.entries()) {
         const share = values ? Math.sqrt(values[i]) : 0;
         span.style.backgroundColor = share > 0 ? css(weights, share) : "";
         span.style.color = share > 0 ? ink(weights, share) : "";
         span.classList.toggle("here", i === position);
-        span.setAttribute("aria-pressed", String(i === pinnedPosition));
+        span.setAttribute("aria-pressed", String(pinned.includes(i)));
       }
     },
   };
@@ -118,8 +119,9 @@ export function createDetails() {
      * @param {number | null} position
      * @param {number | null} other a position to list in any case
      * @param {Direction} direction
+     * @param {number} most the number with the longest bar
      */
-    show(headMaps, position, other, direction) {
+    show(headMaps, position, other, direction, most) {
       const [{ snapshot }] = headMaps;
       const T = snapshot.tokens.length;
       if (position === null || position >= T) {
@@ -137,25 +139,26 @@ export function createDetails() {
       if (first && other !== null && other < T && !listed.includes(other)) listed.push(other);
       const title = direction === "from" ? "attends to" : "is attended to by";
       const names = ["", "character", "position", "rank", ...columns.map(({ name }) => name)];
-      element.replaceChildren(
-        h("h3", {}, inContext(snapshot, position), ` position ${position}, ${title}`),
-        h(
-          "table",
-          {},
-          h("tr", {}, ...names.map((name) => h("th", {}, name))),
-          ...listed.map((i) =>
-            h(
-              "tr",
-              { className: i === other ? "here" : "" },
-              h("td", {}, bar(first.of[i])),
-              h("td", {}, inContext(snapshot, i)),
-              h("td", {}, String(i)),
-              h("td", {}, String(rank(first.of, i))),
-              ...columns.map(({ of }) => h("td", { className: "number" }, signed(of[i]))),
-            ),
+      const table = h(
+        "table",
+        {},
+        h("tr", {}, ...names.map((name) => h("th", {}, name))),
+        ...listed.map((i) =>
+          h(
+            "tr",
+            { className: i === other ? "here" : "" },
+            h("td", {}, bar(first.of[i] / most)),
+            h("td", {}, inContext(snapshot, i)),
+            h("td", {}, String(i)),
+            h("td", {}, String(rank(first.of, i))),
+            ...columns.map(({ of }) => h("td", { className: "number" }, signed(of[i]))),
           ),
         ),
-        ...alike.flatMap((headMap) => next(headMap.name, headMap.snapshot, position, alike.length > 1)),
+      );
+      const heading = h("h3", {}, inContext(snapshot, position), ` position ${position}, ${title}`);
+      element.replaceChildren(
+        h("div", {}, heading, table),
+        ...alike.map((headMap) => h("div", {}, ...next(headMap.name, headMap.snapshot, position, alike.length > 1))),
       );
     },
   };
@@ -172,7 +175,7 @@ function next(name, snapshot, position, several) {
   const { tokens, loss, choices, likeliest, probabilities, candidates } = snapshot;
   const own = loss[position];
   const sentence = Number.isFinite(own)
-    ? `loss ${own.toFixed(2)} nats: its probability was ${percent(Math.exp(-own))}`
+    ? `loss ${own.toFixed(2)} nats, probability ${percent(Math.exp(-own))}`
     : "the first character has no loss";
   const rows = Array.from({ length: choices }, (_, k) => {
     const character = candidates[likeliest[position * choices + k]];
@@ -188,8 +191,12 @@ function next(name, snapshot, position, several) {
   });
   return [
     h("p", { className: "own" }, several ? `${name}: ` : "", sentence),
-    h("h3", {}, "Expected next"),
-    h("table", { className: "next" }, ...rows),
+    h(
+      "div",
+      { className: "beside" },
+      h("div", {}, h("h3", {}, "Expected next"), h("table", { className: "next" }, ...rows)),
+      ...lensOf(snapshot, position),
+    ),
   ];
 }
 
@@ -210,7 +217,7 @@ function bar(share) {
  * @param {Snapshot} snapshot
  * @param {number} position
  */
-function inContext(snapshot, position) {
+export function inContext(snapshot, position) {
   const { before, after } = surroundings(snapshot.tokens, position);
   return h(
     "code",

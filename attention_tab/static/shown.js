@@ -1,11 +1,12 @@
 // @ts-check
 // Draws a view into the parts of the page.
 
-import { sameText, weightsAt, weightsOf } from "./attention.js";
-import { headsLabel, fullLabel, optionsOf, sideLabel } from "./choices.js";
+import { largestProduct, sameText, weightsAt, weightsOf } from "./attention.js";
+import { headsLabel, fullLabel, optionsOf, PRODUCT, sideLabel } from "./choices.js";
 import { url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
 import { stepsOf } from "./gather.js";
+import { aboutCurves, aboutMetric, effectOf } from "./measured.js";
 import { pictureOf } from "./picture.js";
 
 /** @typedef {import("./reading.js").HeadMap} HeadMap */
@@ -17,6 +18,7 @@ import { pictureOf } from "./picture.js";
  * @property {import("./view.js").View} view fitted to `found`
  * @property {boolean} follows the latest step
  * @property {boolean} moving already on to another view
+ * @property {import("./explanation.js").Question["factorsOf"]} factorsOf
  */
 
 const BLUE = 255; // the hues of weights and of losses
@@ -32,6 +34,7 @@ export class Shown {
   #headMaps = [];
   /** The inputs that the curves and the encoding were last drawn from. @type {Map<string, unknown[]>} */
   #drawn = new Map();
+  #most = 1; // the number with the last colour of maps
   #theme = /** @type {import("./colour.js").Theme} */ ("light");
   #scales = scalesFor("light");
 
@@ -67,7 +70,10 @@ export class Shown {
     else parts.otherTimeline.stop();
     const without =
       second && view.shows === "difference" && sameText(snapshot, second.snapshot) ? second.snapshot : null;
-    parts.heads.draw(second && view.shows === "second" ? second.snapshot : snapshot, without, view, this.#scales);
+    const side = second && view.shows === "second" ? second : first;
+    this.#most = view.values ? Math.max(...scene.found.sides.map((each) => largestProduct(each.snapshot))) : 1;
+    parts.heads.draw(side, without, view, this.#scales, this.#most);
+    parts.chance.textContent = aboutMetric(side, view);
     parts.main.classList.toggle("comparing", second !== undefined);
     this.#drawMaps();
     parts.characters.draw(snapshot, this.#scales.losses);
@@ -83,11 +89,15 @@ export class Shown {
     const parts = this.#parts;
     const { view, runs, found } = this.#scene;
     const [first, second] = found.sides;
-    const options = optionsOf(runs, first);
+    const options = optionsOf(runs, first, view.metric);
     parts.run.show(options.run, first.run);
     parts.text.show(options.text, first.tag);
     parts.other.show(options.other, second?.run ?? "");
     parts.metric.show(options.metric, view.metric);
+    parts.measured.show(options.measured, String(view.sample));
+    parts.measured.element.hidden = options.measured.length === 0;
+    parts.values.show(options.values, String(view.values));
+    parts.values.element.hidden = found.sides.some(({ snapshot }) => !snapshot.valueNorms);
     parts.direction.show(options.direction, view.direction);
     parts.shows.show(options.shows, view.shows);
     parts.shows.element.hidden = !second;
@@ -95,13 +105,15 @@ export class Shown {
   }
 
   #drawMaps() {
-    const { heads } = this.#scene.view;
+    const { heads, values } = this.#scene.view;
     const { sides } = this.#scene.found;
-    this.#headMaps = sides.map(({ snapshot }, side) => {
+    this.#headMaps = sides.map((of, side) => {
+      const { snapshot } = of;
       const numbers = heads.map((name) => snapshot.names.indexOf(name));
-      const name = sides.length === 1 ? "weight" : ["first", "second"][side];
+      const name = sides.length > 1 ? ["first", "second"][side] : values ? "weight × norm" : "weight";
       const title = sides.length === 1 ? headsLabel(heads) : `${name}, ${sideLabel(sides, side)}: ${headsLabel(heads)}`;
-      return { name, title, snapshot, map: numbers.includes(-1) ? null : weightsOf(snapshot, numbers) };
+      const map = numbers.includes(-1) ? null : weightsOf(snapshot, numbers, values);
+      return { name, title, snapshot, map, effect: effectOf(of, numbers) };
     });
     const note = [];
     if (this.#headMaps.some(({ map }) => !map))
@@ -109,10 +121,10 @@ export class Shown {
     if (sides.length > 1 && !sameText(sides[0].snapshot, sides[1].snapshot))
       note.push("The two are of different texts; the first is shown below.");
     this.#parts.note.textContent = note.join(" ");
-    this.#parts.maps.draw(this.#headMaps, this.#scales);
+    this.#parts.maps.draw(this.#headMaps, this.#scales, values ? PRODUCT : "weight", this.#most);
   }
 
-  /** The current character, and its weight with each other. */
+  /** The current character, and its weight with each other, as a share of the largest. */
   #current() {
     const { view } = this.#scene;
     const position = view.position ?? this.#hovered;
@@ -120,7 +132,10 @@ export class Shown {
     const T = snapshot.tokens.length;
     return {
       position,
-      values: map && position !== null && position < T ? weightsAt(map, T, position, view.direction) : null,
+      values:
+        map && position !== null && position < T
+          ? weightsAt(map, T, position, view.direction).map((value) => value / this.#most)
+          : null,
     };
   }
 
@@ -135,7 +150,7 @@ export class Shown {
     this.#mark();
   }
 
-  /** Mark the view's pinned position, if any. @param {import("./view.js").View} view */
+  /** Mark the view's pinned position or pair, if any. @param {import("./view.js").View} view */
   pin(view) {
     this.#scene.view = view;
     this.#mark();
@@ -143,12 +158,15 @@ export class Shown {
 
   /** Follows the pointer: must take less than a frame. */
   #mark() {
-    const { direction, position: pinned } = this.#scene.view;
+    const { view, found, factorsOf } = this.#scene;
+    const { direction } = view;
     const { position, values } = this.#current();
-    const beside = this.#beside ?? (this.#hovered === position ? null : this.#hovered);
+    const beside = view.beside ?? this.#beside ?? (this.#hovered === position ? null : this.#hovered);
     this.#parts.maps.mark(position, beside, direction);
-    this.#parts.characters.mark(values, position, pinned, this.#scales.weights);
-    this.#parts.details.show(this.#headMaps, position, beside, direction);
+    this.#parts.characters.mark(values, position, [view.position, view.beside], this.#scales.weights);
+    this.#parts.details.show(this.#headMaps, position, beside, direction, this.#most);
+    const pair = position === null || beside === null ? null : [position, beside];
+    this.#parts.explanation.show({ sides: found.sides, heads: view.heads, pair, factorsOf }, view.beside !== null);
   }
 
   #drawCurves() {
@@ -156,7 +174,7 @@ export class Shown {
     const { curves, losses, forming, sides } = found;
     const { training, curves: section } = this.#parts;
     const of = [...curves, ...losses, ...forming.map(([, each]) => each), ...sides.map(({ run }) => run)];
-    if (this.#isNew("curves", [...of, view.metric, view.heads.join(), this.#theme]))
+    if (this.#isNew("curves", [...of, view.metric, aboutCurves(sides[0], view), view.heads.join(), this.#theme]))
       section.hidden = !training.draw(found, view, this.#theme);
     training.mark(sides[0].step);
   }

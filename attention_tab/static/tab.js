@@ -3,12 +3,12 @@
 
 import { Client } from "./client.js";
 import { messageOf } from "./dom.js";
-import { fitted, gather, runNames, resolved, stepsOf } from "./gather.js";
+import { fitted, gather, runNames, resolved, scoresOf, stepsOf } from "./gather.js";
 import { followTheme, isHidden, onOuterHash, onShown, outerLocation } from "./outside.js";
 import { createParts } from "./parts.js";
 import { pngBlob, save, svgBlob } from "./picture.js";
 import { Shown } from "./shown.js";
-import { hashOf, viewOf } from "./view.js";
+import { hashOf, paired, viewOf } from "./view.js";
 
 /** @typedef {import("./view.js").View} View */
 
@@ -37,8 +37,11 @@ export class Tab {
     hover: (position, beside) => this.#shown.hover(position, beside),
     hoverMap: (query, key) =>
       this.#view.direction === "from" ? this.#shown.hover(query, key) : this.#shown.hover(key, query),
-    pin: (position) => this.#pin(position),
-    pinMap: (query, key) => this.#pin(this.#view.direction === "from" ? query : key),
+    pin: (position, second) => {
+      const first = second ? this.#view.position : null;
+      this.#pin(first ?? position, first === null ? null : position);
+    },
+    pinMap: (query, key) => this.#pin(query, key),
     link: () => this.#showLink(),
     save: (kind) => this.#save(kind),
   });
@@ -119,9 +122,8 @@ export class Tab {
       this.#found = await gather(this.#client, this.#runs, view);
       const { sides } = this.#found;
       // Choices made during loading that need no loading themselves already count.
-      const { heads, position, direction } = this.#wanted;
-      const snapshots = sides.map(({ snapshot }) => snapshot);
-      this.#view = fitted({ ...view, heads, position, direction }, snapshots);
+      const { heads, position, beside, direction } = this.#wanted;
+      this.#view = fitted({ ...view, heads, position, beside, direction }, sides);
       this.#wanted.run ??= view.run; // a new run does not take the user away from this one
       const lost = [this.#wanted.run, this.#wanted.otherRun].find(
         (run) => run !== null && !Object.hasOwn(this.#runs, run),
@@ -139,7 +141,8 @@ export class Tab {
 
   #draw() {
     const follows = this.#wanted.step === null;
-    this.#shown.draw({ runs: this.#runs, found: this.#found, view: this.#view, follows, moving: this.#again });
+    const scene = { runs: this.#runs, found: this.#found, view: this.#view, follows, moving: this.#again };
+    this.#shown.draw({ ...scene, factorsOf: (side) => scoresOf(this.#client, this.#runs, side) });
   }
 
   /** Prefetch the next snapshot. */
@@ -162,9 +165,16 @@ export class Tab {
     this.#draw();
   }
 
-  /** Pin a position, or unpin it. @param {number | null} position */
-  #pin(position) {
-    this.#note({ position: position === this.#view.position ? null : position });
+  /**
+   * Pin a position or a pair, or unpin them.
+   * @param {number | null} one
+   * @param {number | null} other
+   */
+  #pin(one, other) {
+    const { position, beside, direction } = this.#view;
+    const pinned = paired({ position: one, beside: other, direction });
+    const same = pinned.position === position && pinned.beside === beside;
+    this.#note(same ? { position: null, beside: null } : pinned);
     this.#shown.pin(this.#view);
   }
 

@@ -7,6 +7,7 @@ import { drawnButton, h, s } from "./dom.js";
 import { lineColour } from "./encoding.js";
 import { FORMED, formationsOf, THRESHOLD } from "./forming.js";
 import { titleOf } from "./help.js";
+import { aboutCurves } from "./measured.js";
 
 /** @typedef {import("./gather.js").Found} Found */
 
@@ -40,7 +41,7 @@ export function createTraining(go, show) {
       const steps = [...ofLosses, ...ofHeads].flatMap(({ points }) => points.map(([step]) => step));
       losses.element.hidden = ofLosses.length === 0;
       losses.draw(ofLosses, "step", "loss (nats/char)", range(steps));
-      heads.draw(ofHeads, "step", titleOf(view.metric), range(steps));
+      heads.draw(ofHeads, "step", titleOf(view.metric) + aboutCurves(found.sides[0], view), range(steps));
       const axis = across("step", range(steps));
       const marks = found.forming.map(([metric, curves], lane) => {
         const group = s("g", { transform: `translate(0 ${LANE * lane + 22})` }, ...marksOf(metric, curves, axis, show));

@@ -79,6 +79,19 @@ export function viewOf(hash) {
 }
 
 /**
+ * The view with the positions of its pinned pair in order: a query is no earlier than its key.
+ * @template {Pick<View, "position" | "beside" | "direction">} Pinned
+ * @param {Pinned} view
+ * @returns {Pinned}
+ */
+export function paired(view) {
+  const { position, beside, direction } = view;
+  if (position === null || beside === null) return { ...view, beside: null };
+  const [key, query] = [Math.min(position, beside), Math.max(position, beside)];
+  return direction === "from" ? { ...view, position: query, beside: key } : { ...view, position: key, beside: query };
+}
+
+/**
  * @param {View} view
  * @returns {string} a hash; `viewOf` is the inverse
  */

@@ -4,6 +4,7 @@ import {
   difference,
   differenceLevels,
   largest,
+  largestProduct,
   levelsOf,
   nearest,
   order,
@@ -56,6 +57,21 @@ test("of several heads the weights are the mean", () => {
   );
 });
 
+test("weights times value norms are of each key its own, and the largest is over all heads", () => {
+  for (const T of [1, 5]) {
+    const valueNorms = Float32Array.from({ length: 3 * T }, (_, i) => ((i * 5) % 7) / 2);
+    const snapshot = { ...made(T), valueNorms };
+    const products = [0, 1, 2].map((head) =>
+      lower(matrixOf(snapshot, head).map((row) => row.map((weight, key) => weight * valueNorms[head * T + key]))),
+    );
+    for (const head of [0, 1, 2]) close(weightsOf(snapshot, [head], true), products[head]);
+    const mean = products[0].map((product, i) => (product + products[2][i]) / 2);
+    close(weightsOf(snapshot, [2, 0], true), mean);
+    close([largestProduct(snapshot)], [Math.max(...products.flat())]);
+  }
+  assert.equal(largestProduct({ ...made(2), valueNorms: new Float32Array(6) }), 1); // nothing to divide by zero
+});
+
 test("weights are computed afresh and leave the levels as they are", () => {
   const snapshot = made(4);
   const before = Uint8Array.from(snapshot.levels);
@@ -86,6 +102,7 @@ test("every level survives the way to a weight and back", () => {
 
 test("levels of a mean are those of its root", () => {
   assert.deepEqual([...weightLevels(Float32Array.of(0, 0.25, 0.5, 1))], [0, 128, 180, 255]);
+  assert.deepEqual([...weightLevels(Float32Array.of(0, 2, 8), 8)], [0, 128, 255]);
 });
 
 test("differences are of the first from the second", () => {
@@ -95,6 +112,7 @@ test("differences are of the first from the second", () => {
 test("levels of differences have 128 for none and go by the root to either side", () => {
   const levels = (...values) => [...differenceLevels(Float32Array.from(values))];
   assert.deepEqual(levels(-1, -0.25, -0, 0, 0.25, 1), [0, 64, 128, 128, 191, 255]);
+  assert.deepEqual([...differenceLevels(Float32Array.of(-8, -2, 0, 8), 8)], [0, 64, 128, 255]);
   for (let i = 1; i <= 100; i++) {
     const [less, more] = levels(-i / 100, i / 100);
     assert.ok(Math.abs(less + more - 255) <= 1, `${less} and ${more}`);

@@ -72,7 +72,7 @@ class Page:
     def rows(self) -> dict[int, list[float]]:
         """The characters listed and what the columns of numbers say."""
         found = {}
-        for row in self.all(".details table:not(.next) tr:has(td)"):
+        for row in self.all(".details table:not(.next, .lens) tr:has(td)"):
             _, _, position, _, *numbers = [cell.text for cell in row.find_elements(By.TAG_NAME, "td")]
             found[int(position)] = [float(number.replace("−", "-")) for number in numbers]
         return found

@@ -1,0 +1,73 @@
+// @ts-check
+// Where a metric of all heads was measured, its chance level and the effect of a head, in words. Pure.
+
+import { FIRST } from "./format.js";
+import { chanceOf, valuesOf } from "./measures.js";
+
+/** @typedef {import("./gather.js").Side} Side */
+/** @typedef {import("./view.js").View} View */
+
+export const ABLATION = "ablation";
+const NO_SCORES = new Set(["entropy", "distance", ABLATION]); // of which little is not less than much
+
+/**
+ * Whether a metric is known of the text (false), and of the sample (true).
+ * @param {Side} side
+ * @param {string} metric
+ */
+export const placesOf = (side, metric) => [false, true].filter((sample) => valuesOf(side, metric, sample));
+
+/**
+ * Whether a head scores no better than one that attends evenly.
+ * @param {string} metric
+ * @param {number} value
+ * @param {number} chance
+ */
+export const atChance = (metric, value, chance) => !NO_SCORES.has(metric) && value <= chance;
+
+/**
+ * A change of the loss in nats.
+ * @param {number} change
+ */
+export function rise(change) {
+  const rounded = Number(change.toFixed(3));
+  const sign = rounded < 0 ? "−" : rounded > 0 ? "+" : "";
+  return sign + Math.abs(rounded).toFixed(3);
+}
+
+/**
+ * The chance level of the view's metric, and the step at which it was measured if that is not the side's own.
+ * @param {Side} side
+ * @param {View} view
+ */
+export function aboutMetric(side, { metric, sample }) {
+  if (!valuesOf(side, metric, sample)) return metric === "" ? "" : "measured at evaluations";
+  const level = chanceOf(side, metric, sample);
+  const chance = Number.isFinite(level) ? [`chance ${level.toFixed(2)}`] : [];
+  const step = sample || metric === ABLATION ? [`at step ${side.measured?.step}`] : [];
+  return [...chance, ...step].join(", ");
+}
+
+/**
+ * The text that the curves of a metric are of, if it is another than what the grid shows.
+ * @param {Side} side
+ * @param {View} view
+ */
+export function aboutCurves({ tag }, { metric, sample }) {
+  if (metric === ABLATION) return sample ? "" : ", of the sample";
+  return sample || tag !== FIRST ? ", of the first text" : "";
+}
+
+/**
+ * The change of the loss when the head is switched off, in words; nothing for several heads or a missing one.
+ * @param {Side} side
+ * @param {number[]} heads
+ */
+export function effectOf(side, [head, ...others]) {
+  if (others.length > 0 || head < 0 || !side.metrics.includes(ABLATION)) return "";
+  const found = placesOf(side, ABLATION).map((sample) => {
+    const change = rise(valuesOf(side, ABLATION, sample)?.[head] ?? Number.NaN);
+    return `${change} nats on ${sample ? "the validation sample" : "this text"}`;
+  });
+  return `switched off: ${found.length > 0 ? `${found.join(", ")}, at step ${side.measured?.step}` : "measured at evaluations"}`;
+}
