@@ -1,0 +1,25 @@
+// @ts-check
+// The tab as a page of its own: the answers of a server are in the page.
+
+import { Client, url } from "./client.js";
+import { Tab } from "./tab.js";
+
+/** Route, query and body: JSON, or bytes in base64. @typedef {[string, Record<string, string | number>, unknown]} Answer */
+
+/** Python calls it at the end of the page. */
+export async function open() {
+  /** @type {Answer[]} */
+  const saved = JSON.parse(document.querySelector("script[type='application/json']")?.textContent ?? "");
+  const answers = new Map(saved.map(([route, query, body]) => [url(route, query), body]));
+  const { note } = document.body.dataset;
+  const tab = new Tab(new Client(async (address) => responseOf(answers.get(address) ?? [])), note);
+  document.body.replaceChildren(tab.element);
+  await tab.start();
+}
+
+/** @param {unknown} body */
+function responseOf(body) {
+  return new Response(
+    typeof body === "string" ? Uint8Array.from(atob(body), (byte) => byte.charCodeAt(0)) : JSON.stringify(body),
+  );
+}
