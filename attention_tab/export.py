@@ -1,7 +1,4 @@
-"""The tab of a run as one page without a server, to be opened from disk or shown in a notebook.
-
-The page holds what the plugin answers. Must not import torch.
-"""
+"""The tab of a run as one page without a server: the page holds what the plugin answers. Must not import torch."""
 
 import json
 import os
@@ -10,7 +7,7 @@ import sys
 from argparse import ArgumentParser
 from base64 import b64encode
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,12 +19,12 @@ from tensorboard.plugins.base_plugin import TBContext
 from werkzeug.test import Client
 
 from attention_tab.format import PLUGIN, STATISTICS_TAG, parsed_metric_tag, scores_tag
-from attention_tab.page import BEGINNING, page
+from attention_tab.page import page
 from attention_tab.plugin import CURVE_POINTS, Plugin
 
-MEGABYTES = 3.0  # of a page
+MEGABYTES = 3.0  # of a page, unless told otherwise
 
-Series = list[tuple[list[float], str]]  # step and wall time, and the answer that is the snapshot
+Series = list[tuple[tuple[int, float], str]]  # step and wall time, and the answer that is the snapshot
 Logged = dict[tuple[str, str], Series]  # by run and tag
 
 
@@ -39,37 +36,32 @@ class ExportError(ValueError):
 class InlinePage:
     """A page that notebooks display."""
 
-    html: str
+    html: str = field(repr=False)
     height: int  # pixels
 
     def _repr_html_(self) -> str:
         style = f"width: 100%; height: {self.height}px; border: 0"
         return f'<iframe srcdoc="{escape(self.html)}" style="{style}"></iframe>'
 
-    def __repr__(self) -> str:
-        return f"<attention as a page of {len(self.html) / 1e6:.1f} MB, which notebooks display>"
-
 
 def page_of(folder: Path, megabytes: float = MEGABYTES) -> str:
-    """The page of all runs in `folder`: steps are left out evenly until it is no larger. Raises ExportError."""
+    """The page of all runs in `folder`; steps are left out evenly until it is no larger. Raises ExportError."""
     answers, logged = recorded(folder)
     kept = thinned(logged, room=1e6 * megabytes - len(page(answers, "")))
     if kept is None:
-        found = f"those of {len({run for run, _ in logged})} runs in {str(folder)!r}"
-        raise ExportError(
-            f"expected snapshots that fit into {megabytes:g} MB, got {found}; name one run, or --megabytes="
-        )
-    note = ["A page without a server, made by python -m attention_tab export."]
+        expected = f"expected snapshots that fit into {megabytes:g} MB"
+        raise ExportError(f"{expected}, got more in {str(folder)!r}: give --megabytes, or the folder of one run")
+    note = "Saved by python -m attention_tab export."
     for (run, tag), series in kept.items():
-        answers.append(answer("steps", run=run, tag=tag, body=[moment for moment, _ in series]))
-        answers += [text for _, text in series]
-        if len(series) < len(logged[run, tag]):
-            note.append(f"{run}, {tag.partition('/')[2]}: {len(series)} of {len(logged[run, tag])} steps.")
-    return page(answers, " ".join(note))
+        answers.append(answer("steps", [moment for moment, _ in series], run=run, tag=tag))
+        answers += [snapshot for _, snapshot in series]
+        if len(series) < (written := len(logged[run, tag])):
+            note += f" {run}, {tag.partition('/')[2]}: {len(series)} of {written} steps."
+    return page(answers, note)
 
 
 def recorded(folder: Path) -> tuple[list[str], Logged]:
-    """Answers about the runs in `folder`, and apart from them the series of snapshots of each run and tag."""
+    """What the plugin answers about the runs in `folder`, and apart from that their snapshots. Raises ExportError."""
     if not folder.is_dir():
         raise ExportError(f"expected the folder of a run, got {str(folder)!r}")
     path = folder.resolve()
@@ -85,61 +77,55 @@ def recorded(folder: Path) -> tuple[list[str], Logged]:
     runs = json.loads(ask("runs"))
     if not runs:
         raise ExportError(f"expected a run with snapshots of attention, got none in {str(folder)!r}")
-    names = {run: path.name if run == "." else run for run in runs}
-    answers = [answer("runs", body={names[run]: tags for run, tags in runs.items()})]
-    logged: Logged = {}
     scalars = provider.list_scalars(RequestContext(), experiment_id="", plugin_name="scalars")
-    for run, tags in runs.items():
-        name = names[run]
-        answers.append(answer("losses", run=name, body=json.loads(ask("losses", run=run))))
+    names = {run: path.name if run == "." else run for run in runs}
+    answers = [answer("runs", {names[run]: tags for run, tags in runs.items()})]
+    logged: Logged = {}
+    for run, name in names.items():
+        answers.append(answer("losses", json.loads(ask("losses", run=run)), run=name))
         for metric in sorted({found[0] for tag in scalars.get(run, ()) if (found := parsed_metric_tag(tag))}):
             curves = json.loads(ask("curves", run=run, metric=metric))
-            answers.append(answer("curves", run=name, metric=metric, body=curves))
-        for tag in tags:
-            steps = json.loads(ask("steps", run=run, tag=tag))
+            answers.append(answer("curves", curves, run=name, metric=metric))
+        for tag in runs[run]:
             logged[name, tag] = []
-            for step, time in steps:
+            for step, time in json.loads(ask("steps", run=run, tag=tag)):
                 blob = b64encode(ask("snapshot", run=run, tag=tag, step=step)).decode()
-                logged[name, tag].append(([step, time], answer("snapshot", run=name, tag=tag, step=step, body=blob)))
+                logged[name, tag].append(((step, time), answer("snapshot", blob, run=name, tag=tag, step=step)))
     return answers, logged
 
 
-def answer(route: str, *, body: Any, **query: Any) -> str:
-    return json.dumps([route, query, body], separators=(",", ":"), allow_nan=False)
+def answer(route: str, body: Any, **query: Any) -> str:
+    return json.dumps([route, query, body], separators=(",", ":"))
 
 
 def thinned(logged: Logged, room: float) -> Logged | None:
     """As many steps as fit into `room` bytes: scores give way first, statistics next; None if two steps do not fit."""
     longest = max(map(len, logged.values()))
-    plans = [(longest, longest, longest)]  # of scores, of statistics, of the others
-    plans += [(1, count, longest) for count in range(longest, 1, -1)]
+    plans = [(longest, longest, longest), *((1, count, longest) for count in range(longest, 1, -1))]
     plans += [(1, 2, count) for count in range(longest - 1, 1, -1)]
     for of_scores, of_statistics, of_others in plans:
-        kept = {}
+        kept: Logged = {}
         for (run, tag), series in logged.items():
-            count = of_statistics if tag == STATISTICS_TAG else of_others
-            kept[run, tag] = evenly(series, of_scores if tag.startswith(scores_tag("")) else count)
-        if sum(len(text) + 100 for series in kept.values() for _, text in series) <= room:
+            count = of_scores if tag.startswith(scores_tag("")) else of_others
+            count = of_statistics if tag == STATISTICS_TAG else count
+            kept[run, tag] = evenly(series, count)
+        if sum(len(snapshot) + 50 for series in kept.values() for _, snapshot in series) <= room:
             return kept
     return None
 
 
 def evenly(series: Series, count: int) -> Series:
-    """At most `count`, the first and the last among them if more than one."""
-    last = len(series) - 1
-    return [series[round(last - i * last / max(1, count - 1))] for i in range(count)][::-1] if count <= last else series
+    """At most `count` of the snapshots, the last among them, and the first if there are two."""
+    last, intervals = len(series) - 1, min(count, len(series)) - 1
+    return [series[last - round(i * last / max(1, intervals))] for i in range(intervals, -1, -1)]
 
 
 def save(html: str, file: Path) -> None:
-    """Write a page, whole or not at all. Replaces nothing but a page. Raises ExportError."""
+    """Write a page, whole or not at all. Raises ExportError."""
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     try:
-        if file.exists():
-            with open(file, "rb") as old:
-                if old.read(len(BEGINNING)) != BEGINNING.encode():
-                    raise ExportError(f"expected a new file or an older page, got {str(file)!r}")
-        with open(temporary, "x", encoding="utf-8", newline="\n") as new:
-            new.write(html)
+        with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
+            stream.write(html)
         os.replace(temporary, file)
     except OSError as error:
         raise ExportError(f"cannot write {str(file)!r}: {error.strerror}") from error
@@ -149,10 +135,10 @@ def save(html: str, file: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = ArgumentParser("python -m attention_tab export", description="Save the tab of a run as one page.")
+    parser = ArgumentParser("python -m attention_tab export", description="Save the Attention tab of a run as a page.")
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or of a few")
     parser.add_argument("file", metavar="PAGE.html", type=Path)
-    parser.add_argument("--megabytes", type=float, default=MEGABYTES, help="largest size (default: %(default)g)")
+    parser.add_argument("--megabytes", type=float, default=MEGABYTES, help="at most (default: %(default)g)")
     given = parser.parse_args(arguments)
     try:
         html = page_of(given.run, given.megabytes)

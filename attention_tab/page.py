@@ -1,13 +1,12 @@
 """One page that holds all scripts of the tab, its style, and what a server would answer: it asks for nothing else."""
 
+import json
 import re
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
-from html import escape
 
 from attention_tab.plugin import STATIC
 
-BEGINNING = "<!doctype html>\n<!-- Attention of a run: python -m attention_tab export -->\n"
 # `frame-src` lets Firefox save pictures from within a notebook.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; frame-src blob:"
 NEEDS = "This page needs JavaScript, and Chrome or Edge 97, Firefox 113, Safari 16.4 or later."
@@ -17,25 +16,26 @@ EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re
 
 def page(answers: Iterable[str], note: str) -> str:
     """HTML of the tab with answers, each a JSON list of route, query and body, and a note below."""
-    return f"""{BEGINNING}<html lang="en">
+    return f"""<!doctype html>
+<html lang="en">
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width">
 <title>Attention</title>
 <style>
 {STATIC["/style.css"][0].decode()}</style>
-<body data-note="{escape(note)}">{NEEDS}
+<body>{NEEDS}
 <script type="application/json">
-[{inert(",".join(answers))}]
+{inert(f'{{"note":{json.dumps(note)},"answers":[{",".join(answers)}]}}')}
 </script>
 <script>
 {script()}</script>
 """
 
 
-def inert(json: str) -> str:
+def inert(text: str) -> str:
     """The same JSON, in which nothing can end an HTML element."""
-    return json.replace("<", r"\u003c")
+    return text.replace("<", r"\u003c")
 
 
 def script() -> str:

@@ -8,11 +8,10 @@ import { Tab } from "./tab.js";
 
 /** Python calls it at the end of the page. */
 export async function open() {
-  /** @type {Answer[]} */
+  /** @type {{note: string, answers: Answer[]}} */
   const saved = JSON.parse(document.querySelector("script[type='application/json']")?.textContent ?? "");
-  const answers = new Map(saved.map(([route, query, body]) => [url(route, query), body]));
-  const { note } = document.body.dataset;
-  const tab = new Tab(new Client(async (address) => responseOf(answers.get(address) ?? [])), note);
+  const bodies = new Map(saved.answers.map(([route, query, body]) => [url(route, query), body]));
+  const tab = new Tab(new Client(async (address) => responseOf(bodies.get(address) ?? [])), saved.note);
   document.body.replaceChildren(tab.element);
   await tab.start();
 }

@@ -1,0 +1,258 @@
+"""The tab as a page without a server, and in notebooks."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from base64 import b64decode
+from contextlib import closing
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from selenium.webdriver.remote.webdriver import WebDriver
+from torch.utils.tensorboard.summary import scalar
+
+import attention_tab
+from attention_tab.export import ExportError, main, page_of, save
+from attention_tab.format import STATISTICS_TAG, decode, encode, metric_tag, probe_tag, scores_tag
+from attention_tab.page import script
+from attention_tab.plugin import STATIC
+from attention_tab.scores import encode as encode_scores
+from attention_tab.statistics import encode as encode_statistics
+from bench.browser import open_tab
+from board.snapshots import _blob, summary_of
+from board.writer import EventWriter
+from tests.attention_tab.helpers import log, made, made_scores, made_statistics
+from tests.attention_tab.page import Page, assert_lists
+from tests.attention_tab.test_javascript import CHARACTERS, node
+
+HOSTILE = "<!--<script>\u2028'\"&amp;"
+VALIDATION = probe_tag("validation")
+
+
+class Parsed(HTMLParser):
+    """Elements of a page, and the text in each."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.found:
+            tag, before = self.found[-1]
+            self.found[-1] = tag, before + data
+
+
+def saved(page: str) -> tuple[str, dict[str, list[tuple[dict[str, Any], Any]]]]:
+    """The note in a page and, by route, the query and the body of each answer."""
+    content = json.loads(Parsed(page).found[-2][1])
+    routes: dict[str, list[tuple[dict[str, Any], Any]]] = {}
+    for route, query, body in content["answers"]:
+        routes.setdefault(route, []).append((query, body))
+    return content["note"], routes
+
+
+def steps(page: str, tag: str) -> list[int]:
+    (found,) = (body for query, body in saved(page)[1]["steps"] if query["tag"] == tag)
+    return [step for step, _ in found]
+
+
+def test_every_module_is_in_the_script_and_nothing_is_left_to_load(tmp_path: Path) -> None:
+    code = script()
+    modules = {path[1:-3] for path in STATIC if path.endswith(".js") and "/" not in path[1:]} - {"index"}
+    assert set(re.findall(r"^const (\w+)\$ = ", code, re.MULTILINE)) == modules
+    without_comments = re.sub(r"/\*.*?\*/|^\s*//.*?$", "", code, flags=re.DOTALL | re.MULTILINE)
+    assert not re.search(r"^\s*(import|export)\b|\bimport\(", without_comments, re.MULTILINE)
+    assert "</script" not in code.lower()
+    assert "<!--" not in code
+    (tmp_path / "script.js").write_text(code, encoding="utf-8")
+    subprocess.run([node(), "--check", tmp_path / "script.js"], check=True)
+
+
+def test_no_text_and_no_name_of_a_run_can_end_an_element(tmp_path: Path) -> None:
+    snapshot = made([*CHARACTERS, *"</script><!--"], [1])
+    log(tmp_path / HOSTILE, {0: snapshot})
+    page = page_of(tmp_path)
+    assert [tag for tag, _ in Parsed(page).found] == [
+        "html",
+        "meta",
+        "meta",
+        "meta",
+        "title",
+        "style",
+        "body",
+        *["script"] * 2,
+    ]
+    _, routes = saved(page)
+    assert list(routes["runs"][0][1]) == [HOSTILE]
+    ((query, body),) = routes["snapshot"]
+    assert query == {"run": HOSTILE, "tag": VALIDATION, "step": 0}
+    assert b64decode(body) == encode(snapshot)
+
+
+def test_a_page_has_all_that_was_written_but_what_a_resumed_run_has_taken_back(tmp_path: Path) -> None:
+    with closing(EventWriter(tmp_path)) as writer:
+        for step in 0, 10, 20:
+            writer.add_summary(summary_of("validation", made([*"ab"], [1], seed=step)), step)
+        writer.purge(11)
+        writer.add_summary(summary_of("validation", made([*"ab"], [1], seed=15)), 15)
+        writer.add_summary(scalar(metric_tag("entropy", 1, 1), 0.5), 15)
+        writer.add_summary(scalar("loss/training", 2.0), 15)
+    page = page_of(tmp_path)
+    assert steps(page, VALIDATION) == [0, 10, 15]
+    _, routes = saved(page)
+    assert [query["run"] for query, _ in routes["snapshot"]] == [tmp_path.name] * 3
+    assert b64decode(routes["snapshot"][-1][1]) == encode(made([*"ab"], [1], seed=15))
+    assert routes["curves"] == [({"run": tmp_path.name, "metric": "entropy"}, [[1, 1, [[15, 0.5]]]])]
+    assert routes["losses"] == [({"run": tmp_path.name}, {"training": [[15, 2.0]]})]
+
+
+def test_steps_are_left_out_evenly_and_scores_and_statistics_before_snapshots(tmp_path: Path) -> None:
+    text = [*"to be or not to be, that is"]
+    with closing(EventWriter(tmp_path)) as writer:
+        for step in range(0, 90, 10):
+            writer.add_summary(summary_of("validation", made(text, [2, 2], seed=step)), step)
+            writer.add_summary(_blob(STATISTICS_TAG, encode_statistics(made_statistics([text], [2, 2]))), step)
+            writer.add_summary(_blob(scores_tag("validation"), encode_scores(made_scores(27, [2, 2]))), step)
+    whole = page_of(tmp_path)
+    size = len(whole) / 1e6
+
+    def kept(megabytes: float) -> list[list[int]]:
+        page = page_of(tmp_path, megabytes)
+        assert len(page.encode()) <= 1e6 * megabytes
+        return [steps(page, tag) for tag in (VALIDATION, STATISTICS_TAG, scores_tag("validation"))]
+
+    everything = [*range(0, 90, 10)]
+    assert kept(size + 0.01) == [everything] * 3
+    assert kept(size - 0.01) == [everything, everything, [80]]
+    blob = len(json.dumps(saved(whole)[1]["snapshot"][0])) / 1e6
+    least = page_of(tmp_path, size - 0.01)
+    floor = (len(least) - sum(len(body) for _, body in saved(least)[1]["snapshot"])) / 1e6 + 3 * blob
+    few, some, last = kept(floor + 5 * blob)
+    assert (few[0], few[-1], some, last) == (0, 80, [0, 80], [80])
+    assert len({b - a for a, b in zip(few, few[1:], strict=False)}) <= 2
+    assert f"{len(few)} of 9 steps" in saved(page_of(tmp_path, floor + 5 * blob))[0]
+    with pytest.raises(ExportError, match="fit into 0.1 MB"):
+        page_of(tmp_path, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("run", "file", "said"),
+    [
+        ("missing", "page.html", "expected the folder of a run, got "),
+        ("empty", "page.html", "expected a run with snapshots of attention, got none in "),
+        ("run", "missing/page.html", "cannot write .*: No such file or directory"),
+        ("run", "empty", "cannot write .*: Is a directory"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], run: str, file: str, said: str
+) -> None:
+    log(tmp_path / "run", {0: made([*"ab"], [1])})
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / run), str(tmp_path / file)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(said + ".*\n", err)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "empty"}
+
+
+def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("old", file := tmp_path / "page.html")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(ExportError, match="No space left on device"):
+        save("new", file)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_the_package_is_light_and_its_command_saves_a_page_without_torch(tmp_path: Path) -> None:
+    log(tmp_path / "run", {0: made([*"ab"], [1])})
+    code = "import attention_tab, sys; sys.exit('tensorboard' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "attention_tab",
+        "export",
+        tmp_path / "run",
+        tmp_path / "page.html",
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout[-26:]) == (0, "to be opened in a browser\n")
+    assert not re.search(r"\| +torch$", ran.stderr, re.MULTILINE)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page_of(tmp_path / "run")
+
+
+class SavedPage(Page):
+    """A page opened from disk."""
+
+    def __init__(self, browser: WebDriver, file: Path, **view: Any) -> None:
+        self.browser = browser
+        choices = urlencode({f"p.attention.{name}": value for name, value in view.items()})
+        open_tab(browser, f"{file.as_uri()}#attention&{choices}", framed=False)
+        self.ready()
+
+
+@pytest.mark.slow
+def test_a_page_from_disk_shows_heads_steps_text_and_comparisons_and_asks_for_nothing(
+    browser: WebDriver, logdir: Path, tmp_path: Path
+) -> None:
+    save(page_of(logdir), tmp_path / "page.html")
+    snapshots = {
+        (query["run"], query["step"]): decode(b64decode(body))
+        for query, body in saved(page_of(logdir))[1]["snapshot"]
+        if query["tag"] == VALIDATION
+    }
+    page = SavedPage(browser, tmp_path / "page.html", run="one", step=10)
+    page.one("[data-head='1.2']").click()
+    page.hover(7)
+    assert_lists(page.rows(), snapshots["one", 10].weights[1, 7])
+    page.one("button[aria-label='Next step']").click()
+    page.ready(step=15)
+    page.hover(12)
+    assert_lists(page.rows(), snapshots["one", 15].weights[1, 12])
+    for other, run, step in ("two", "two", 15), ("another step of this run", "one", 0):
+        page.choose("Compare with", other)
+        page.hover(13)
+        here, there = snapshots["one", 15].weights[1, 13], snapshots[run, step].weights[1, 13]
+        for position, numbers in page.rows().items():
+            expected = [here[position], there[position], here[position] - there[position]]
+            assert numbers == pytest.approx(expected, abs=6e-5)
+    assert page.all("section[aria-label='Curves'] svg polyline")
+    assert not page.one("a[download]").is_displayed()
+    assert page.script("return performance.getEntriesByType('resource').map(({ name }) => name)") == []
+    assert page.script("return window.hacked") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sandbox", ["allow-scripts", "allow-scripts allow-same-origin"])
+@pytest.mark.parametrize("body", ['data-jp-theme-light="false"', 'class="vscode-dark"'])
+def test_show_displays_it_within_a_notebook_in_its_theme(
+    browser: WebDriver, tmp_path: Path, sandbox: str, body: str
+) -> None:
+    log(tmp_path / "run", {0: made([*"to be"], [2])})
+    shown = attention_tab.show(tmp_path / "run", height=700)
+    assert html.unescape(re.findall('srcdoc="(.*?)"', shown._repr_html_(), re.DOTALL)[0]) == page_of(tmp_path / "run")
+    assert repr(shown) == "InlinePage(height=700)"
+    frame = shown._repr_html_().replace("<iframe", f'<iframe sandbox="{sandbox}"')
+    (tmp_path / "notebook.html").write_text(f"<body {body}>{frame}", encoding="utf-8")
+    browser.get((tmp_path / "notebook.html").as_uri())
+    browser.switch_to.frame(0)
+    page = Page.__new__(Page)
+    page.browser = browser
+    page.ready()
+    assert page.script("return document.documentElement.dataset.theme") == ("dark" if "origin" in sandbox else "light")
