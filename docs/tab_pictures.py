@@ -20,7 +20,7 @@ from attention_tab.format import probe_tag
 from bench.browser import address_of_view, chromium, open_tab, tensorboard, wait_until
 
 WIDTH, HEIGHT = 1280, 930  # of the browser's window
-COLOURS = 24  # of the animation, which is to stay below 1.5 MB
+COLOURS = 96  # of the animation, which is to stay below 1.5 MB
 GO = "const [slider, i] = arguments; slider.value = i; slider.dispatchEvent(new Event('input'))"
 
 
@@ -56,7 +56,7 @@ def film(chrome: Chrome, file: Path) -> None:
         frame = ImageOps.expand(heads, (0, 30, 0, 0), "white")
         step = chrome.execute_script("return document.body.dataset.step")
         ImageDraw.Draw(frame).text((30, 6), f"step {step}", "black", ImageFont.load_default(16))
-        frames.append(frame.quantize(COLOURS, dither=Image.Dither.NONE))
+        frames.append(frame.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=[180] * (len(frames) - 1) + [3000], loop=0)
 
 
