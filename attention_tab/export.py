@@ -18,7 +18,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from werkzeug.test import Client
 
-from attention_tab.format import PLUGIN, STATISTICS_TAG, parsed_metric_tag, scores_tag
+from attention_tab.format import PLUGIN, parsed_metric_tag, scores_tag
 from attention_tab.page import page
 from attention_tab.plugin import CURVE_POINTS, Plugin
 
@@ -49,14 +49,14 @@ def page_of(folder: Path, megabytes: float = MEGABYTES) -> str:
     answers, logged = recorded(folder)
     kept = thinned(logged, room=1e6 * megabytes - len(page(answers, "")))
     if kept is None:
-        expected = f"expected snapshots that fit into {megabytes:g} MB"
-        raise ExportError(f"{expected}, got more in {str(folder)!r}: give --megabytes, or the folder of one run")
-    note = "Saved by python -m attention_tab export."
+        expected = f"expected snapshots of at most {megabytes:g} MB, got more in {str(folder)!r}"
+        raise ExportError(f"{expected}: give --megabytes=, or the folder of one run")
+    note = "A page without a server, made by python -m attention_tab export."
     for (run, tag), series in kept.items():
         answers.append(answer("steps", [moment for moment, _ in series], run=run, tag=tag))
         answers += [snapshot for _, snapshot in series]
         if len(series) < (written := len(logged[run, tag])):
-            note += f" {run}, {tag.partition('/')[2]}: {len(series)} of {written} steps."
+            note += f" {run}, {tag.partition('/')[2]}: {len(series)} of {written} steps are here."
     return page(answers, note)
 
 
@@ -99,16 +99,11 @@ def answer(route: str, body: Any, **query: Any) -> str:
 
 
 def thinned(logged: Logged, room: float) -> Logged | None:
-    """As many steps as fit into `room` bytes: scores give way first, statistics next; None if two steps do not fit."""
+    """Of scores the last step, of others as many as fit into `room` bytes; None if two do not."""
     longest = max(map(len, logged.values()))
-    plans = [(longest, longest, longest), *((1, count, longest) for count in range(longest, 1, -1))]
-    plans += [(1, 2, count) for count in range(longest - 1, 1, -1)]
-    for of_scores, of_statistics, of_others in plans:
-        kept: Logged = {}
-        for (run, tag), series in logged.items():
-            count = of_scores if tag.startswith(scores_tag("")) else of_others
-            count = of_statistics if tag == STATISTICS_TAG else count
-            kept[run, tag] = evenly(series, count)
+    for count in range(max(longest, 2), 1, -1):
+        counts = {key: 1 if key[1].startswith(scores_tag("")) else count for key in logged}
+        kept = {key: evenly(series, counts[key]) for key, series in logged.items()}
         if sum(len(snapshot) + 50 for series in kept.values() for _, snapshot in series) <= room:
             return kept
     return None

@@ -1,4 +1,9 @@
-"""docs/tour.ipynb runs from its first cell to its last, and what the repository keeps of its outputs is small."""
+"""docs/tour.ipynb runs from its first cell to its last, and what the repository keeps of its outputs is small.
+
+To write them again, in docs: python -m nbconvert --inplace --execute --to notebook tour.ipynb --ExecutePreprocessor.record_timing=False
+and then: python -m nbconvert --inplace --to notebook tour.ipynb --TagRemovePreprocessor.enabled=True
+--TagRemovePreprocessor.remove_all_outputs_tags=remove_output
+"""
 
 import json
 import os
@@ -11,9 +16,8 @@ from typing import Any
 import pytest
 
 TOUR = Path(__file__).parents[2] / "docs" / "tour.ipynb"
-# Sessions of the textbooks, each with its attention.
-KINDS = "masked_softmax DotProduct Distance Bilinear Additive Mean MultiHeadAttention lecture_head two_heads".split()
-KINDS += "SinusoidalPosition LearnedPosition RotaryPosition rotate".split()
+KINDS = ["masked_softmax", "DotProduct", "Distance", "Bilinear", "Additive", "Mean", "MultiHeadAttention"]
+KINDS += ["SinusoidalPosition", "LearnedPosition", "RotaryPosition", "rotate", "two_heads", "lecture_head"]
 
 
 def outputs(notebook: Path) -> list[list[dict[str, Any]]]:
