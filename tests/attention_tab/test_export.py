@@ -7,7 +7,6 @@ import subprocess
 import sys
 from base64 import b64decode
 from contextlib import closing
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any

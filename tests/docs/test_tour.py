@@ -1,8 +1,7 @@
 """docs/tour.ipynb runs from its first cell to its last, and what the repository keeps of its outputs is small.
 
-To write them again, in docs: python -m nbconvert --inplace --execute --to notebook tour.ipynb --ExecutePreprocessor.record_timing=False
-and then: python -m nbconvert --inplace --to notebook tour.ipynb --TagRemovePreprocessor.enabled=True
---TagRemovePreprocessor.remove_all_outputs_tags=remove_output
+In docs these write them again: `python -m nbconvert --to notebook --inplace --execute tour.ipynb`, then the same with
+`--TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_all_outputs_tags=remove_output` for `--execute`.
 """
 
 import json
