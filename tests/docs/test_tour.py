@@ -28,7 +28,7 @@ def outputs(notebook: Path) -> list[list[dict[str, Any]]]:
 def test_the_tour_has_each_attention_of_the_textbooks_and_small_outputs() -> None:
     code = TOUR.read_text(encoding="utf-8")
     assert all(re.search(rf"\b{kind}\(", code) for kind in KINDS)
-    assert all(len(json.dumps(each)) < 50_000 for each in outputs(TOUR))
+    assert all(len(json.dumps(each)) < 60_000 for each in outputs(TOUR))
 
 
 @pytest.mark.slow
