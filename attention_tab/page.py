@@ -9,7 +9,7 @@ from string import Template
 
 from attention_tab.plugin import STATIC
 
-PAGE = Template(files("attention_tab").joinpath("static/saved.html").read_text(encoding="utf-8"))
+PAGE = Template(files("attention_tab").joinpath("static/saved.template").read_text(encoding="utf-8"))
 IMPORT = re.compile(r'^import \{ ([^}]+) \} from "\./(\w+)\.js";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
 

@@ -10,7 +10,6 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -151,43 +150,35 @@ def test_the_package_is_light_and_its_command_saves_a_page_without_torch(tmp_pat
     log(tmp_path / "run", {0: made([*"ab"], [1])})
     code = "import attention_tab, sys; sys.exit('tensorboard' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    command = [
-        sys.executable,
-        "-X",
-        "importtime",
-        "-m",
-        "attention_tab",
-        "export",
-        tmp_path / "run",
-        tmp_path / "page.html",
-    ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    given = ["-X", "importtime", "-m", "attention_tab", "export", tmp_path / "run", tmp_path / "page.html"]
+    ran = subprocess.run([sys.executable, *map(str, given)], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout[-26:]) == (0, "to be opened in a browser\n")
     assert not re.search(r"\| +torch$", ran.stderr, re.MULTILINE)
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == page_of(tmp_path / "run")
 
 
-class SavedPage(Page):
-    """A page opened from disk."""
-
-    def __init__(self, browser: WebDriver, file: Path, **view: Any) -> None:
-        self.browser = browser
-        choices = urlencode({f"p.attention.{name}": value for name, value in view.items()})
-        open_tab(browser, f"{file.as_uri()}#attention&{choices}", framed=False)
-        self.ready()
+def opened(browser: WebDriver) -> Page:
+    """The page that is open."""
+    page = Page.__new__(Page)
+    page.browser = browser
+    page.ready()
+    return page
 
 
 @pytest.mark.slow
 def test_a_page_from_disk_shows_heads_steps_text_and_comparisons_and_asks_for_nothing(
     browser: WebDriver, logdir: Path, tmp_path: Path
 ) -> None:
-    save(page_of(logdir), tmp_path / "page.html")
+    save(saved := page_of(logdir), tmp_path / "page.html")
+    assert "default-src 'none'" in saved  # the browser refuses it the network
     snapshots = {
         (query["run"], query["step"]): decode(b64decode(body))
-        for query, body in answers(page_of(logdir), "snapshot")
+        for query, body in answers(saved, "snapshot")
         if query["tag"] == VALIDATION
     }
-    page = SavedPage(browser, tmp_path / "page.html", run="one", step=10)
+    address = f"{(tmp_path / 'page.html').as_uri()}#attention&p.attention.run=one&p.attention.step=10"
+    open_tab(browser, address, framed=False)
+    page = opened(browser)
     page.one("[data-head='1.2']").click()
     page.hover(7)
     assert_lists(page.rows(), snapshots["one", 10].weights[1, 7])
@@ -215,14 +206,12 @@ def test_show_displays_it_within_a_notebook_in_its_theme(
     browser: WebDriver, tmp_path: Path, sandbox: str, body: str
 ) -> None:
     log(tmp_path / "run", {0: made([*"to be"], [2])})
-    shown = attention_tab.show(tmp_path / "run", height=700)
+    shown: Any = attention_tab.show(tmp_path / "run", height=700)
     assert html.unescape(re.findall('srcdoc="(.*?)"', shown._repr_html_(), re.DOTALL)[0]) == page_of(tmp_path / "run")
     assert repr(shown) == "InlinePage(height=700)"
     frame = shown._repr_html_().replace("<iframe", f'<iframe sandbox="{sandbox}"')
     (tmp_path / "notebook.html").write_text(f"<body {body}>{frame}", encoding="utf-8")
     browser.get((tmp_path / "notebook.html").as_uri())
     browser.switch_to.frame(0)
-    page = Page.__new__(Page)
-    page.browser = browser
-    page.ready()
-    assert page.script("return document.documentElement.dataset.theme") == ("dark" if "origin" in sandbox else "light")
+    theme = opened(browser).script("return document.documentElement.dataset.theme")
+    assert theme == ("dark" if "origin" in sandbox else "light")

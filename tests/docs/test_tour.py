@@ -33,12 +33,11 @@ def test_the_tour_has_each_attention_of_the_textbooks_and_small_outputs() -> Non
 
 @pytest.mark.slow
 def test_the_tour_trains_samples_and_shows_heads(tmp_path: Path) -> None:
-    pytest.importorskip("nbconvert")
-    pytest.importorskip("ipykernel")
-    pytest.importorskip("matplotlib")
-    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", tmp_path, TOUR]
+    for package in "nbconvert", "ipykernel", "matplotlib":
+        pytest.importorskip(package)
+    given = ["-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(tmp_path), str(TOUR)]
     environment = {**os.environ, "IPYTHONDIR": str(tmp_path), "TMPDIR": str(tmp_path)}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, *given], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     shown = outputs(tmp_path / TOUR.name)
     assert any('<iframe srcdoc="' in str(each) for each in shown)
