@@ -24,15 +24,7 @@ from board.config import BoardConfig
 from board.head_statistics import head_statistics
 from board.pictures import attention_grid, enlarged, heat_map
 from board.scores import scores_of
-from board.snapshots import (
-    encoding_of,
-    summary_of,
-    summary_of_encoding,
-    summary_of_metrics,
-    summary_of_scores,
-    summary_of_statistics,
-    take,
-)
+from board.snapshots import encoding_of, summary_of, summary_of_metrics, take
 from board.writer import EventWriter
 from data.batches import Batch
 from data.ngrams import Baselines
@@ -170,7 +162,7 @@ class Board:
         encoding = encoding_of(decoder)
         if encoding is None:
             return
-        self.writer.add_summary(summary_of_encoding(encoding), step)
+        self.writer.add_summary(summary_of(encoding), step)
         if decoder.position is not None:  # else it is rotary
             largest = LARGEST_LEARNED if isinstance(decoder.position, LearnedPosition) else 1.0
             picture = enlarged(heat_map((encoding.values / largest + 1) / 2), ENCODING_PIXELS)
@@ -210,11 +202,11 @@ class Board:
         self.writer.add_summary(summary_of_metrics(snapshots[0]), step)
         if statistics:
             self.writer.add_summary(summary_of_metrics(statistics, ["ablation"]), step)
-            self.writer.add_summary(summary_of_statistics(statistics), step)
+            self.writer.add_summary(summary_of(statistics), step)
         for name, factors in zip(self.probes, scores, strict=False):  # none without details
-            self.writer.add_summary(summary_of_scores(name, factors), step)
+            self.writer.add_summary(summary_of(factors, name), step)
         for name, snapshot in zip(self.probes, snapshots, strict=True):
-            self.writer.add_summary(summary_of(name, snapshot), step)
+            self.writer.add_summary(summary_of(snapshot, name), step)
 
     def _decode(self, ids: Sequence[int]) -> str:
         tokens = "".join(self.characters[i] for i in ids)

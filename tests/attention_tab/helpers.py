@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,13 @@ def made_scores(T: int, heads: list[int], scoring: str = "dot", position: str = 
     return Scores(scoring, position, heads, [] if scoring == "mean" else layers)
 
 
-def log(folder: Path, snapshots: dict[int, Snapshot], name: str = "validation") -> None:
-    """Write the snapshots of one text, by their steps, as training does."""
+def log(folder: Path, contents: Mapping[int, Snapshot | Scores | Statistics], name: str = "validation") -> None:
+    """Write what there is of one text, by its steps, as training does."""
     with closing(EventWriter(folder)) as writer:
-        for step, snapshot in snapshots.items():
-            writer.add_summary(summary_of(name, snapshot), step)
-            if name == "validation":
-                writer.add_summary(summary_of_metrics(snapshot), step)
+        for step, content in contents.items():
+            writer.add_summary(summary_of(content, name), step)
+            if isinstance(content, Snapshot) and name == "validation":
+                writer.add_summary(summary_of_metrics(content), step)
 
 
 def get(address: str, route: str, method: str = "GET", **query: object) -> tuple[int, dict[str, str], bytes]:

@@ -36,12 +36,12 @@ def test_new_snapshots_appear_while_training_goes_on_under_a_prefix_too(browser:
         page = Page(browser, address, state="empty")
         assert "python train.py" in page.one(".empty").text
         for step in 0, 7:
-            writer.add_summary(summary_of("validation", made(["a", "b"], [2], step)), step)
+            writer.add_summary(summary_of(made(["a", "b"], [2], step), "validation"), step)
             writer.flush()
             page.ready(step=step)
         page.one("input[aria-label='Step']").send_keys(Keys.ARROW_LEFT)
         page.ready(step=0)
-        writer.add_summary(summary_of("validation", made(["a", "b"], [2], 9)), 9)
+        writer.add_summary(summary_of(made(["a", "b"], [2], 9), "validation"), 9)
         writer.flush()
         wait_until(lambda: "of 3" in page.one(".timeline output").text)
         assert page.data("step") == "0"  # whoever looks back is left where they are
@@ -227,7 +227,7 @@ def test_help_says_what_every_metric_is(browser: WebDriver, address: str) -> Non
 
 
 def test_a_damaged_snapshot_and_a_server_that_is_gone_are_said_in_words(browser: WebDriver, tmp_path: Path) -> None:
-    summary = summary_of("validation", made(["a", "b"], [1]))
+    summary = summary_of(made(["a", "b"], [1]), "validation")
     damaged = bytearray(summary.value[0].tensor.string_val[0])
     damaged[-1] ^= 1
     summary.value[0].tensor.string_val[0] = bytes(damaged)

@@ -1,7 +1,6 @@
 """Value norms, ablation, the validation sample and chance in the tab, in real browsers, from synthetic runs."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +8,9 @@ import pytest
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from attention_tab.format import STATISTICS_TAG, Snapshot
-from attention_tab.statistics import Statistics, encode
+from attention_tab.format import Snapshot
+from attention_tab.statistics import Statistics
 from bench.browser import tensorboard, wait_until
-from board.snapshots import _blob
-from board.writer import EventWriter
 from tests.attention_tab.helpers import last_steps, log, made, made_statistics
 from tests.attention_tab.page import Page, assert_lists, stored
 
@@ -38,8 +35,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("measured")
     for seed, run in enumerate(("one", "two")):
         log(folder / run, {step: snapshot(step + seed) for step in (0, 20)})
-        with closing(EventWriter(folder / run)) as writer:
-            writer.add_summary(_blob(STATISTICS_TAG, encode(statistics(seed))), 10)
+        log(folder / run, {10: statistics(seed)})
     log(folder / "old", {20: replace(snapshot(0), value_norms=None)})
     with tensorboard(folder) as address:
         wait_until(lambda: sum(step for tags in last_steps(address).values() for step in tags.values()) == 80)
