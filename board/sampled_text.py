@@ -10,8 +10,8 @@ from torch import Tensor
 
 from attention_tab.format import largest_text
 from attention_tab.statistics import Statistics
-from board.ablation import ablation
 from board.board import picture_of, verbatim
+from board.head_statistics import ablation
 from board.scores import scores_of
 from board.snapshots import summary_of, take
 from board.writer import EventWriter

@@ -21,11 +21,11 @@ from attention_tab.format import (
 )
 from attention_tab.scores import decode as decode_scores
 from attention_tab.statistics import decode as decode_statistics
-from board.ablation import ablation
 from board.board import Board
 from board.capture import attention_maps
 from board.config import BoardConfig
 from board.head_metrics import all_heads, even_attention, head_metrics, induction_on_random, repeated_string
+from board.head_statistics import ablation
 from board.scores import scores_of
 from board.snapshots import take
 from data.batches import Windows
