@@ -113,7 +113,7 @@ def test_a_link_reopens_the_same_view(browser: WebDriver, address: str) -> None:
         return [page.one(selector).text for selector in (".details", ".timeline output", ".maps", ".heads")]
 
     before = seen()
-    next(each for each in page.all("button") if each.text == "Link").click()
+    page.click("Link")
     link = page.one("input[aria-label='Link to this view']").get_attribute("value")
     assert link
     assert link.startswith(f"{address}/?darkMode=false#attention&")
@@ -155,7 +155,7 @@ def test_the_view_is_saved_as_svg_and_png_and_the_weights_as_npz(
     page = Page(browser, address, framed=True, run="one", tag=probe_tag("probe_1"), step=15, position=4)
     page.choose("Compare with", "two")
     for name in "SVG", "PNG", "Weights (.npz)":
-        next(each for each in page.all("button, a.button") if each.text == name).click()
+        page.click(name)
     files = {kind: downloads / f"attention_step_15.{kind}" for kind in ("svg", "png", "npz")}
     wait_until(lambda: all(file.exists() and file.stat().st_size > 0 for file in files.values()))
     assert page.one(".alert").is_displayed() is False
@@ -217,7 +217,7 @@ def test_nothing_overflows_from_narrow_to_wide(browser: WebDriver, address: str)
 
 def test_help_says_what_every_metric_is(browser: WebDriver, address: str) -> None:
     page = Page(browser, address, run="one")
-    next(each for each in page.all("button") if each.text == "Help").click()
+    page.click("Help")
     said = page.one("dialog").text
     names = [option.text for option in Select(page.one("select[aria-label='Heads by']")).options]
     assert len(names) == len(stored(address, "one", 20).metrics) == 5

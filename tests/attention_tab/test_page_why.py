@@ -79,7 +79,7 @@ def test_keys_pin_a_pair_and_a_link_reopens_it(browser: WebDriver, explained: st
     assert "position 11" in page.one(".details h3").text  # a query is the later of the two
     page.choose("A character", "is attended to by")
     assert "position 1," in page.one(".details h3").text
-    next(each for each in page.all("button") if each.text == "Link").click()
+    page.click("Link")
     view = page.one("input[aria-label='Link to this view']").get_attribute("value") or ""
     assert "p.attention.position=1&p.attention.beside=11" in view
     page = Page(browser, explained, run="dot", position=1, beside=11, direction="to")
