@@ -66,5 +66,5 @@ clean:
 	touch $@
 
 .venv/dev: .venv/installed
-	$(INSTALL) --editable '.[dev,bench,analysis,joblib,submitit,optuna]'
+	$(INSTALL) --editable '.[dev,bench,analysis,joblib,submitit,optuna,notebook]'
 	touch $@

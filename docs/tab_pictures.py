@@ -1,7 +1,8 @@
-"""Take the pictures of the Attention tab that the README shows, of a run; needs the `dev` extra and Chromium.
+"""Take the pictures of the Attention tab that the README shows, and save its demo page; needs `dev` and Chromium.
 
+python train.py
 python train.py name=tab board.probe=$'for name, value in self.items():\\n    for name, value in self.'
-python -m docs.tab_pictures runs/tab docs
+python -m docs.tab_pictures runs/tab runs/laptop docs
 """
 
 import io
@@ -10,16 +11,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
 
+from attention_tab.export import page_of, save
 from attention_tab.format import probe_tag
 from bench.browser import address_of_view, chromium, open_tab, tensorboard, wait_until
 
 WIDTH, HEIGHT = 1280, 930  # of the browser's window
+COLOURS = 96  # of the animation, which is to stay below 1.5 MB
+GO = "const [slider, i] = arguments; slider.value = i; slider.dispatchEvent(new Event('input'))"
 
 
-def main(runs: str, folder: str) -> None:
+def main(runs: str, demo: str, folder: str) -> None:
     (run,) = (path.name for path in Path(runs).iterdir())
     view: dict[str, Any] = {"run": run, "tag": probe_tag("probe_1"), "heads": "3.2", "position": 47}
     compared = view | {"otherRun": run, "otherStep": 0}
@@ -27,14 +32,40 @@ def main(runs: str, folder: str) -> None:
         for name, chosen, dark in ("attention_tab", view, False), ("attention_tab_compared", compared, True):
             with chromium(Path(downloads), WIDTH, HEIGHT) as chrome:
                 take(chrome, address_of_view(address, framed=True, dark=dark, **chosen), Path(folder) / f"{name}.png")
+        save(page_of(Path(demo)), page := Path(folder).absolute() / "demo.html")
+        with chromium(Path(downloads), WIDTH, HEIGHT) as chrome:
+            open_tab(chrome, page.as_uri(), framed=False)
+            film(chrome, Path(folder) / "heads_forming.gif")
 
 
 def take(chrome: Chrome, address: str, file: Path) -> None:
     open_tab(chrome, address, framed=True)
-    wait_until(lambda: chrome.execute_script("return document.body?.dataset.state") == "ready")
+    ready(chrome)
     chrome.switch_to.default_content()
-    Image.open(io.BytesIO(chrome.get_screenshot_as_png())).convert("RGB").save(file, optimize=True)
-    print(f"{file}: {file.stat().st_size / 1000:.0f} kB")
+    picture(chrome.get_screenshot_as_png()).save(file, optimize=True)
+
+
+def film(chrome: Chrome, file: Path) -> None:
+    """All heads of the page that is open, step by step."""
+    ready(chrome)
+    slider, frames = chrome.find_element(By.CSS_SELECTOR, "input[type=range]"), []
+    for i in range(int(slider.get_attribute("max") or 0) + 1):
+        chrome.execute_script(GO, slider, i)
+        ready(chrome)
+        heads = picture(chrome.find_element(By.CSS_SELECTOR, ".heads").screenshot_as_png)
+        frame = ImageOps.expand(heads, (0, 30, 0, 0), "white")
+        step = chrome.execute_script("return document.body.dataset.step")
+        ImageDraw.Draw(frame).text((30, 6), f"step {step}", "black", ImageFont.load_default(16))
+        frames.append(frame.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
+    frames[0].save(file, save_all=True, append_images=frames[1:], duration=[180] * (len(frames) - 1) + [3000], loop=0)
+
+
+def ready(chrome: Chrome) -> None:
+    wait_until(lambda: chrome.execute_script("return document.body?.dataset.state") == "ready")
+
+
+def picture(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png)).convert("RGB")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 python -m docs.textbook_pictures
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from board.pictures import FUTURE, heat_map
-from docs.textbook_examples import (
-    HIDDEN,
-    KEY_SIZE,
-    LENGTHS,
-    OTHER_QUERY_SIZE,
-    hidden_projections,
-    lecture_head,
-    normal,
-    queries_keys_values,
-    two_heads,
-)
+from docs import textbook_examples as examples
 from model.attention import MultiHeadAttention
 from model.attention_pooling import AttentionPooling, masked_softmax
 from model.config import DecoderConfig, PositionKind
@@ -36,15 +25,8 @@ from model.position import LearnedPosition, RotaryPosition, angles, cosine_sine,
 from model.scoring import Additive, Bilinear, Distance, DotProduct, Mean, Scoring
 
 FOLDER = Path(__file__).with_name("textbook")
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 110,
-    "savefig.bbox": "tight",
-}
+STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
+STYLE |= {"figure.constrained_layout.use": True, "savefig.dpi": 110, "savefig.bbox": "tight"}
 # The colours of the attention maps: one hue from light to dark, so it reads without colour vision and in grey.
 SCALE = heat_map(np.linspace(0, 1, 256)) / 255
 COLOURS = ListedColormap(SCALE).with_extremes(bad=tuple(FUTURE / 255))
@@ -72,7 +54,7 @@ def weight_maps(panels: dict[str, Tensor], size: tuple[float, float], down: bool
 
 
 def masking() -> Figure:
-    scores = normal(2, 2, 4)
+    scores = examples.normal(2, 2, 4)
     lens = {
         "all keys": None,
         "one length a text: 2, 3": torch.tensor([2, 3]),
@@ -85,18 +67,18 @@ def masking() -> Figure:
 
 
 def scoring_functions() -> Figure:
-    same, other = queries_keys_values(), queries_keys_values(OTHER_QUERY_SIZE)
-    to_query, to_key = hidden_projections()
+    same, other = examples.queries_keys_values(), examples.queries_keys_values(examples.OTHER_QUERY_SIZE)
+    to_query, to_key = examples.hidden_projections()
     torch.manual_seed(0)  # of the weights of the two that learn
-    examples: dict[str, tuple[Scoring, Tensor, Tensor]] = {
+    shown: dict[str, tuple[Scoring, Tensor, Tensor]] = {
         "dot product": (DotProduct(), *same[:2]),
         "distance": (Distance(), *same[:2]),
-        "bilinear, queries of size 20": (Bilinear(1, OTHER_QUERY_SIZE, KEY_SIZE), *other[:2]),
-        "additive, queries of size 20": (Additive(1, HIDDEN), to_query(other[0]), to_key(other[1])),
+        "bilinear, queries of size 20": (Bilinear(1, examples.OTHER_QUERY_SIZE, examples.KEY_SIZE), *other[:2]),
+        "additive, queries of size 20": (Additive(1, examples.HIDDEN), to_query(other[0]), to_key(other[1])),
     }
     panels = {
-        title: AttentionPooling(scoring.double(), causal=False).weights(query, key, LENGTHS)[:, 0, 0]
-        for title, (scoring, query, key) in examples.items()
+        title: AttentionPooling(scoring.double(), causal=False).weights(query, key, examples.LENGTHS)[:, 0, 0]
+        for title, (scoring, query, key) in shown.items()
     }
     figure = weight_maps(panels, (4.6, 4.6), down=True)
     for axes in figure.axes:
@@ -124,7 +106,7 @@ def distance_and_dot_product() -> Figure:
 
 
 def mean() -> Figure:
-    values, T = normal(1, 1, 40, 1, seed=4), 8
+    values, T = examples.normal(1, 1, 40, 1, seed=4), 8
     pooling = AttentionPooling(Mean())
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8), width_ratios=(1, 1.5))
     few = values[:, :, :T]
@@ -207,7 +189,7 @@ def learned() -> Figure:
 def rotary() -> Figure:
     """One query and one key at all pairs of positions."""
     T, size = 32, 16
-    query, key = normal(2, 1, 1, 1, size, seed=1).expand(2, 1, 1, T, size)
+    query, key = examples.normal(2, 1, 1, 1, size, seed=1).expand(2, 1, 1, T, size)
     turn = RotaryPosition(T, size)
     torch.manual_seed(0)  # of the additive score's vector
     figure, axes = plt.subplots(1, 2, figsize=(5.6, 2.9), sharey=True)
@@ -221,40 +203,26 @@ def rotary() -> Figure:
 
 
 def heads() -> Figure:
-    block, x = two_heads(AttentionPooling(causal=False))
+    block, x = examples.two_heads(AttentionPooling(causal=False))
     weights = block.weights(x)[0]
     return weight_maps({"first head": weights[0], "second head": weights[1]}, (5.4, 2.9))
 
 
 def scales() -> Figure:
     titles = {"divided by √D": None, "as printed: no scale": 1.0, "multiplied by √D": 4.0}
-    panels = {}
-    for title, scale in titles.items():
-        head, x = lecture_head(scale)
-        panels[title] = head.weights(x)[0, 0]
-    return weight_maps(panels, (8.4, 3.1))
+    blocks = {title: examples.lecture_head(scale) for title, scale in titles.items()}
+    return weight_maps({title: head.weights(x)[0, 0] for title, (head, x) in blocks.items()}, (8.4, 3.1))
 
 
-PICTURES: tuple[Callable[[], Figure], ...] = (
-    masking,
-    scoring_functions,
-    distance_and_dot_product,
-    mean,
-    self_attention,
-    waves,
-    table,
-    rotation,
-    learned,
-    rotary,
-    heads,
-    scales,
-)
+OF_SCORES = masking, scoring_functions, distance_and_dot_product, mean
+OF_POSITIONS = waves, table, rotation, learned, rotary
+OF_HEADS = self_attention, heads, scales
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with plt.rc_context(STYLE):
-        for draw in PICTURES:
+        for draw in (*OF_SCORES, *OF_POSITIONS, *OF_HEADS):
             figure = draw()
             figure.savefig(FOLDER / f"{draw.__name__}.png", metadata={"Software": None}, pil_kwargs={"optimize": True})
             plt.close(figure)

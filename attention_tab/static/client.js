@@ -15,11 +15,18 @@ const MAX_BYTES = 2 ** 25; // of cached snapshots
 const MAX_ANSWERS = 32; // cached, of all other routes
 
 export class Client {
+  #ask;
+
   /** Valid while the last step is the same. @type {Map<string, {last: number, promise: Promise<any>}>} */
   #answers = new Map();
 
   /** The most recently used is last. @type {Map<string, {promise: Promise<Snapshot>, bytes: number}>} */
   #snapshots = new Map();
+
+  /** @param {(address: string) => Promise<Response>} ask */
+  constructor(ask = (address) => fetch(address)) {
+    this.#ask = ask;
+  }
 
   /** @returns {Promise<Runs>} */
   runs() {
@@ -172,7 +179,7 @@ export class Client {
    * @param {Record<string, string | number>} query
    */
   async #json(route, query) {
-    const text = await request(url(route, query), (response) => response.text());
+    const text = await request(this.#ask, url(route, query), (response) => response.text());
     try {
       return JSON.parse(text);
     } catch {
@@ -182,7 +189,7 @@ export class Client {
 
   /** @param {string} address */
   #bytes(address) {
-    return request(address, (response) => response.arrayBuffer());
+    return request(this.#ask, address, (response) => response.arrayBuffer());
   }
 }
 
@@ -197,15 +204,16 @@ export function url(route, query) {
 
 /**
  * @template Body
+ * @param {(address: string) => Promise<Response>} ask
  * @param {string} address
  * @param {(response: Response) => Promise<Body>} read
  * @returns {Promise<Body>}
  */
-async function request(address, read) {
+async function request(ask, address, read) {
   let response;
   let refusal = "";
   try {
-    response = await fetch(address);
+    response = await ask(address);
     if (response.ok) return await read(response);
     refusal = (await response.text()).slice(0, 300);
   } catch {

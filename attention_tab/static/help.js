@@ -25,17 +25,17 @@ export const METRICS = new Map(
     ],
     duplicate: [
       "duplicate character",
-      "Weight of earlier occurrences of the query's own character.",
-      "Wang et al. 2022",
+      "Weight of earlier occurrences of the query's own character, where there are any.",
+      "Wang et al. 2022, duplicate token heads",
     ],
     induction: [
       "induction",
-      "Where the last characters up to the query occurred before: weight of the character that followed them there.",
-      "after Olsson et al. 2022, prefix matching",
+      "Where the query and the two characters before it occurred before: weight of what followed them there. Runs of one character do not count.",
+      "Olsson et al. 2022, prefix matching",
     ],
     induction_random: [
       "induction (random string)",
-      "The same on a random string, read twice, which is like no text that the model has seen.",
+      "The same, of one character, on a random string read twice, which is like no text that the model has seen.",
       "Olsson et al. 2022",
     ],
     ablation: [

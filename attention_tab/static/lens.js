@@ -20,7 +20,7 @@ export function lensOf({ tokens, heads, candidates, lens }, position) {
       const title = `${named(character)}${came ? ", which came" : ""}`;
       const cell = h("td", { className: came ? "guess came" : "guess", title }, h("code", {}, visible(character)));
       cell.append(` ${percent.toFixed(0)}`);
-      cell.style.background = `color-mix(in srgb, var(--accent) ${(percent / 2).toFixed(1)}%, transparent)`;
+      cell.style.background = `color-mix(in srgb, var(--accent) ${(5 * Math.sqrt(percent)).toFixed(1)}%, transparent)`;
       return cell;
     });
     const name = layer === heads.length ? "output" : layer === 0 ? "embedding" : `layer ${layer}`;

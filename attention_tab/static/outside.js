@@ -21,15 +21,19 @@ export function outerLocation() {
   return ifReadable(() => (window.parent.location.href ? window.parent.location : null)) ?? window.location;
 }
 
+/** Dark bodies: TensorBoard's, Jupyter's, VS Code's, Colab's. */
+const DARK =
+  '.dark-mode, [data-jp-theme-light="false"], .vscode-dark, .vscode-high-contrast:not(.vscode-high-contrast-light), [theme="dark"] > body';
+
 /**
- * TensorBoard's theme, now and whenever it changes; the system's, if TensorBoard's cannot be read.
+ * TensorBoard's or the notebook's theme, now and whenever it changes; the system's, if that cannot be read.
  * @param {(theme: Theme) => void} callback
  */
 export function followTheme(callback) {
   const outer = ifReadable(() => (window.parent === window ? null : window.parent.document.body));
   const system = window.matchMedia("(prefers-color-scheme: dark)");
-  const notify = () => callback((outer ? outer.classList.contains("dark-mode") : system.matches) ? "dark" : "light");
-  if (outer) new MutationObserver(notify).observe(outer, { attributeFilter: ["class"] });
+  const notify = () => callback((outer ? outer.matches(DARK) : system.matches) ? "dark" : "light");
+  if (outer) new MutationObserver(notify).observe(outer, { attributeFilter: ["class", "data-jp-theme-light"] });
   else system.addEventListener("change", notify);
   notify();
 }

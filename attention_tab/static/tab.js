@@ -17,7 +17,7 @@ const LONGEST = 10_000; // when none has come for long
 const SLOWER = 1.25;
 
 export class Tab {
-  #client = new Client();
+  #client;
   /** The user's choices, and the same with what does not exist replaced. */
   #wanted = viewOf(outerLocation().hash);
   #view = this.#wanted;
@@ -46,6 +46,13 @@ export class Tab {
     save: (kind) => this.#save(kind),
   });
   #shown = new Shown(this.#parts);
+
+  /** @param {Client} client @param {string | undefined} note of a page without a server */
+  constructor(client = new Client(), note = undefined) {
+    this.#client = client;
+    this.#parts.weights.hidden = note !== undefined; // the server makes the file
+    this.#parts.foot.textContent = note ?? "";
+  }
 
   get element() {
     return this.#parts.element;

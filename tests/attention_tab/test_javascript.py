@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attention_tab import scores, statistics
 from attention_tab.blob import levels
 from attention_tab.format import Encoding, Snapshot, decode, decode_encoding, encode, encode_encoding
-from tests.attention_tab.helpers import made
+from attention_tab.scores import Scores
+from attention_tab.statistics import Statistics
+from tests.attention_tab.helpers import made, made_scores, made_statistics
 
 TESTS = sorted(Path(__file__).parent.glob("*.test.mjs"))
 PATIENCE = 120  # seconds
@@ -40,6 +43,12 @@ def test_the_tabs_scripts_pass_their_tests_with_what_python_wrote(tmp_path: Path
         read = decode_encoding(blob)
         computed = {"positions": len(read.values), "largest": largest, "values": plain(read.values)}
         write(tmp_path / f"{name}.encoding", blob, vars(read) | computed)
+    for number, sequences in enumerate(([["a", "\n", "👍"], ["b"]], [[*"xyz"]])):
+        blob = statistics.encode(made_statistics(sequences, [2, 1], seed=number))
+        write(tmp_path / f"{number}.statistics", blob, expected_statistics(statistics.decode(blob)))
+    for scoring, position in ("dot", "sinusoidal"), ("additive", "rotary"), ("mean", "none"):
+        blob = scores.encode(made_scores(3, [2, 1], scoring, position))
+        write(tmp_path / f"{scoring}.scores", blob, expected_scores(scores.decode(blob)))
     command = [node(), "--test", "--test-reporter=tap", *map(str, TESTS)]
     environment = {**os.environ, "SNAPSHOTS": str(tmp_path)}
     ran = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=PATIENCE)
@@ -77,7 +86,7 @@ def expected_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "tokens": snapshot.tokens,
         "heads": snapshot.heads,
-        "names": [f"{i}.{j}" for i, H in enumerate(snapshot.heads, 1) for j in range(1, H + 1)],
+        "names": head_names(snapshot.heads),
         "levels": (255 * np.sqrt(triangle)).round().astype(int).ravel().tolist(),
         "metrics": {name: plain(values) for name, values in snapshot.metrics.items()},
         "loss": plain(snapshot.loss),
@@ -94,6 +103,47 @@ def expected_snapshot(snapshot: Snapshot) -> dict[str, Any]:
             "choices": snapshot.lens.likeliest.shape[-1],
         },
     }
+
+
+def expected_statistics(found: Statistics) -> dict[str, Any]:
+    """The fields that the browser must read."""
+    lengths = [*map(len, found.sequences)]
+    return {
+        "names": head_names(found.heads),
+        "sequences": found.sequences,
+        "metrics": {name: plain(values) for name, values in found.metrics.items()},
+        "chance": {name: None if np.isnan(value) else value for name, value in found.chance.items()},
+        "ablations": {name: plain(values) for name, values in found.ablations.items()},
+        "places": [
+            [
+                {
+                    **dict(zip(("sequence", "query", "key"), place.tolist(), strict=True)),
+                    "decisiveness": float(decisiveness),
+                    "levels": levels(weights[np.tril_indices(lengths[place[0]])]).tolist(),
+                }
+                for place, decisiveness, weights in zip(*of_head, strict=True)
+                if not np.isnan(decisiveness)
+            ]
+            for of_head in zip(found.places, found.decisiveness, found.maps, strict=True)
+        ],
+    }
+
+
+def expected_scores(found: Scores) -> dict[str, Any]:
+    """The fields that the browser must read."""
+    layers = []
+    for layer in found.layers:
+        H, T, D = layer.query.shape
+        arrays = {"query": layer.query, "key": layer.key, "vector": layer.vector}
+        arrays |= {"queryPosition": layer.query_position, "keyPosition": layer.key_position}
+        read = {name: None if array is None else plain(array) for name, array in arrays.items()}
+        layers.append({**read, "scale": layer.scale, "heads": H, "columns": D})
+    names = {"scoring": found.scoring, "position": found.position, "names": head_names(found.heads)}
+    return {**names, "layers": layers, "T": T if layers else 0}
+
+
+def head_names(heads: list[int]) -> list[str]:
+    return [f"{i}.{j}" for i, H in enumerate(heads, 1) for j in range(1, H + 1)]
 
 
 def plain(values: np.ndarray) -> list[float | None]:

@@ -24,7 +24,7 @@ def test_two_runs_are_compared_side_by_side_with_their_difference(browser: WebDr
         assert [first, second, difference] == pytest.approx(
             [one[position], two[position], one[position] - two[position]], abs=6e-5
         )
-    assert len([mark for mark in page.all(".cross") if mark.is_displayed()]) == 3
+    assert len([mark for mark in page.all(".maps .cross") if mark.is_displayed()]) == 3
     assert "difference" in [legend.text.partition("\n")[0] for legend in page.all(".legend > span:first-child")]
     page.choose("Grid shows", "first − second")
     level = stored(address, "one", 10).weights[0] - stored(address, "two", 10).weights[0]
@@ -75,4 +75,4 @@ def test_different_texts_are_shown_and_never_subtracted(browser: WebDriver, tmp_
         assert page.one(".note").text == "The two are of different texts; the first is shown below."
         assert page.titles() == ["first, a, step 0: head 1.1", "second, b, step 0: head 1.1"]
         assert all(len(numbers) == 1 for numbers in page.rows().values())
-        assert len([mark for mark in page.all(".cross") if mark.is_displayed()]) == 1
+        assert len([mark for mark in page.all(".maps .cross") if mark.is_displayed()]) == 1

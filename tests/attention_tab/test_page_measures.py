@@ -81,7 +81,7 @@ def test_two_metrics_of_all_heads_choose_heads_by_mouse_and_keys(browser: WebDri
     page = Page(browser, address, run="one", heads="2.1")
     points = [point.get_attribute("aria-label") for point in page.all(".point")]
     assert points[0] == "head 1.1: previous character 0.400, entropy (nats) 0.000"
-    assert len(page.all(".chance")) == 2
+    assert len(page.all(".scatter .chance")) == 2
     page.script("document.querySelector('.scatter').scrollIntoView({block: 'center'})")
     page.one("[data-point='1.2'] circle").click()
     page.until("document.querySelector('[data-point=\"1.2\"][aria-pressed=true]')")

@@ -63,10 +63,10 @@ def test_weights_times_value_norms_are_shown_everywhere_on_one_scale(browser: We
     assert float(page.all(".legend .marks span")[4].text) == pytest.approx(expected.max(), rel=0.05)
     for query, key in (0, 0), (6, 2), (7, 7):
         assert page.pixel("[data-head='2.1'] canvas", query, key) == page.pixel(".map canvas", query, key)
-    head, query, key = np.unravel_index(expected.argmax(), expected.shape)
+    head, query, key = map(int, np.unravel_index(expected.argmax(), expected.shape))
     page.one(f"[data-head='{NAMES[head]}']").click()
     last = page.one(".legend .strip").value_of_css_property("background-image").split("rgb(")[-1].split(")")[0]
-    assert page.pixel(".map canvas", int(query), int(key)) == [int(part) for part in last.split(",")]
+    assert page.pixel(".map canvas", query, key) == [int(part) for part in last.split(",")]
     page.one("[data-head='2.1']").click()
     ActionChains(browser).key_down(Keys.CONTROL).click(page.one("[data-head='1.2']")).key_up(Keys.CONTROL).perform()
     assert_lists(page.rows(), expected[[2, 1], 6].mean(0))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,9 +104,7 @@ def test_keys_pin_a_pair_and_a_link_reopens_it(browser: WebDriver, explained: st
         ({"run": "mean"}, "every key counts alike, 1/10 = 0.1000."),
     ],
 )
-def test_what_cannot_be_explained_is_said(
-    browser: WebDriver, explained: str, view: dict[str, object], words: str
-) -> None:
+def test_what_cannot_be_explained_is_said(browser: WebDriver, explained: str, view: dict[str, Any], words: str) -> None:
     page = Page(browser, explained, position=9, beside=4, **view)
     wait_until(lambda: words in page.one(".why").text)
 
