@@ -55,7 +55,6 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     chart: createChart((step) => change({ step })),
     encoding: createEncoding((columns) => change({ columns })),
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
-    foot: h("footer", { className: "note" }),
     link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
   };
   const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
@@ -91,7 +90,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   );
   const curves = section("", "Curves", h("h2", {}, "Heads over training"), parts.chart.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
-  const page = h("div", { className: "page", hidden: true }, header, main, curves, encodings, parts.foot);
+  const page = h("div", { className: "page", hidden: true }, header, main, curves, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }
