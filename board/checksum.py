@@ -39,9 +39,9 @@ def _product(columns: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.bitwise_xor.reduce(bits * columns, axis=1)
 
 
-_TABLE = np.arange(256, dtype=np.uint32)
+_TABLE: np.ndarray = np.arange(256, dtype=np.uint32)
 for _ in range(8):
     _TABLE = _TABLE >> 1 ^ (_TABLE & 1) * np.uint32(0x82F63B78)
-_APPEND_ROW = np.uint32(1) << np.arange(32, dtype=np.uint32)  # the matrix that appends as many zero bytes
+_APPEND_ROW: np.ndarray = np.uint32(1) << np.arange(32, dtype=np.uint32)  # the matrix that appends as many zero bytes
 for _ in range(ROW):
     _APPEND_ROW = _append_byte(_APPEND_ROW)
