@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +21,7 @@ from attention_tab.format import Snapshot
 from attention_tab.scores import Scores
 from attention_tab.statistics import Statistics
 from board.capture import attention_maps
-from board.config import BoardConfig
+from board.config import BoardConfig, snapshot_interval
 from board.head_statistics import head_statistics
 from board.pictures import attention_grid, enlarged, heat_map
 from board.scores import scores_of
@@ -43,7 +42,6 @@ from model.position import LearnedPosition
 from sampling.completion import complete
 from terminal import visible
 
-SNAPSHOTS = 40  # about, in a run, unless the user asks otherwise
 ATTENTION_TAG = "attention/layers_down_heads_across"
 SAMPLE_LINES = 10  # where lines are learned
 LARGEST_LEARNED = 2.0  # larger values get the last colour: one scale for all steps, so that they can be compared
@@ -238,15 +236,6 @@ class SilentBoard(Board):
     def __getattribute__(self, name: str) -> Callable[..., None]:
         super().__getattribute__(name)
         return lambda *_: None
-
-
-@cache
-def snapshot_interval(steps: int, evaluate_every: int) -> int:
-    """Steps between about SNAPSHOTS snapshots: an evaluation falls on one wherever that leaves as many."""
-    least = math.ceil(steps / SNAPSHOTS)
-    if least > evaluate_every:
-        return math.ceil(least / evaluate_every) * evaluate_every
-    return next((every for every in range(least, 2 * least) if evaluate_every % every == 0), least)
 
 
 def picture_of(layers: Sequence[np.ndarray]) -> Summary:

@@ -22,10 +22,25 @@ export const METRICS = new Map(
       "Weight of the first character of the text, an attention sink.",
       "Vig and Belinkov 2019; Xiao et al. 2023",
     ],
+    duplicate: [
+      "duplicate character",
+      "Weight of earlier occurrences of the query's own character, where there are any.",
+      "Wang et al. 2022, duplicate token heads",
+    ],
     induction: [
       "induction",
-      "On a random string, repeated: weight of the character that followed the query's first occurrence.",
-      "after Olsson et al. 2022, prefix matching",
+      "Where the query and the two characters before it occurred before: weight of what followed them there. Runs of one character do not count.",
+      "Olsson et al. 2022, prefix matching",
+    ],
+    induction_random: [
+      "induction (random string)",
+      "The same, of one character, on a random string read twice, which is like no text that the model has seen.",
+      "Olsson et al. 2022",
+    ],
+    ablation: [
+      "ablation (nats/char)",
+      "Rise of the mean loss when the head's output is set to zero. Below zero, in blue, the model is better without it.",
+      "Michel et al. 2019",
     ],
   }),
 );

@@ -6,7 +6,7 @@ import torch
 
 from attention_tab.statistics import decode, encode
 from board.ablation import ablation
-from board.capture import attention_maps
+from board.capture import attention_maps, capture
 from board.head_metrics import all_heads, even_attention, head_metrics
 from board.head_statistics import PLACES, head_statistics
 from board.probes import SAMPLED, choose_sample
@@ -33,28 +33,20 @@ def test_statistics_are_those_of_each_sequence_read_alone(sample: Any, kinds: li
 
     assert found.heads == [2 if kind == "multi" else 1 for kind in (kinds * 2)[:2]]
     assert found.sequences == [[CHARACTERS[i] for i in text] for text in texts]
-    np.testing.assert_allclose(found.metrics.pop("ablation"), ablation(model, sample.inputs, sample.valid_lens))
+    half = sample.inputs[::2], torch.tensor(lens[::2])
+    np.testing.assert_allclose(found.metrics["ablation"], ablation(model, *half))
     np.testing.assert_allclose(found.ablations["validation"], ablation(model, torch.tensor([[1, 2, 3]])))
     assert np.isnan(found.ablations["probe_1"]).all()
-    # Means over all queries that count: alone, each text weighs as much as it has of them.
-    scored = np.array([max(0, length - 1) for length in lens])
-    for values, level, of in (
-        (found.metrics["previous"], found.chance["previous"], "previous"),
-        (found.metrics["entropy"], found.chance["entropy"], "entropy"),
-    ):
-        alone = [head_metrics(each[None], text[None])[of] for each, text in zip(maps, texts, strict=True)]
-        even = [
-            head_metrics(even_attention(each)[None], text[None])[of] for each, text in zip(maps, texts, strict=True)
-        ]
-        np.testing.assert_allclose(values, np.average(np.nan_to_num(alone), 0, scored), rtol=1e-5)
-        assert level == pytest.approx(np.average(np.nan_to_num(even), 0, scored).item())
+    together = all_heads(capture(model, sample.inputs).maps)
+    measured = sample.inputs, torch.tensor(lens)
+    for name, values in head_metrics(together, *measured).items():
+        np.testing.assert_allclose(found.metrics[name], values)
+    for name, [level] in head_metrics(even_attention(together), *measured).items():
+        assert found.chance[name] == pytest.approx(level.item(), nan_ok=True)
 
     for head, places in enumerate(found.places):
         # For each text the query farthest from even attention, and the texts in the order of these.
-        kl = [
-            [float((row[: i + 1] * (row[: i + 1] * (i + 1)).log()).sum()) for i, row in enumerate(a[head])]
-            for a in maps
-        ]
+        kl = [[(row[: i + 1] * (row[: i + 1] * (i + 1)).log()).sum() for i, row in enumerate(a[head])] for a in maps]
         order = sorted(range(len(texts)), key=lambda number: -max(kl[number]))[:PLACES]
         assert [place[0] for place in places] == order
         np.testing.assert_allclose(found.decisiveness[head], [max(kl[number]) for number in order], atol=1e-5)

@@ -1,9 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from attention_tab.format import decode, probe_tag
+from attention_tab.format import STATISTICS_TAG, decode, probe_tag, scores_tag
+from attention_tab.scores import decode as decode_scores
+from attention_tab.statistics import decode as decode_statistics
+from board.ablation import ablation
 from board.board import ATTENTION_TAG
 from board.capture import attention_maps
 from board.pictures import attention_grid
@@ -24,6 +28,12 @@ def test_the_maps_of_every_context_and_their_texts_are_written_beside_the_run(tm
     snapshots = {each.step: decode(each.tensor_proto.string_val[0]) for each in event.Tensors(probe_tag("text"))}
     assert ["".join(snapshot.tokens) for snapshot in snapshots.values()] == shown
     assert snapshots[2].weights.shape == (2, 2, 2)
+    ablations = [decode_statistics(each.tensor_proto.string_val[0]).ablations for each in event.Tensors(STATISTICS_TAG)]
+    for found, context in zip(ablations, shown, strict=True):
+        rises = ablation(DECODER, torch.from_numpy(VOCABULARY.encode(context).astype(np.int64))[None])
+        np.testing.assert_allclose(found["text"], rises, atol=1e-7)
+    scores = [decode_scores(each.tensor_proto.string_val[0]) for each in event.Tensors(scores_tag("text"))]
+    assert [each.layers[0].query.shape for each in scores] == [(2, len(tokens), 8) for tokens in shown]
     maps = attention_grid([each.numpy() for each in attention_maps(DECODER, torch.tensor(texts[1]))])
     image = event.Images(ATTENTION_TAG)[-1]
     assert (image.height, image.width) == maps.shape[:2]

@@ -67,12 +67,15 @@ def test_statistics_and_scores_are_written_with_details_alone_and_ablations_are_
     sample = Windows(IDS, 8).sample(4, 8)
     with closing(Board(tmp_path, BoardConfig(), CHARACTERS, probes, [0], sample=sample)) as board:
         board.attention(5, model)
-        board.attention(6, model, details=True)
+        state = torch.get_rng_state()
+        board.attention(6, model.train(), details=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
     event = events(tmp_path)
     [written] = event.Tensors(STATISTICS_TAG)
     statistics = decode_statistics(written.tensor_proto.string_val[0])
     assert (written.step, statistics.ablations.keys()) == (6, probes.keys())
-    np.testing.assert_allclose(statistics.metrics["ablation"], ablation(model, sample.inputs), atol=1e-7)
+    np.testing.assert_allclose(statistics.metrics["ablation"], ablation(model, sample.inputs[::2]), atol=1e-7)
     curves = [event.Scalars(metric_tag("ablation", layer, head)) for layer in (1, 2) for head in (1, 2)]
     assert [[(each.step, each.value) for each in curve] for curve in curves] == [
         [(6, pytest.approx(value))] for value in statistics.metrics["ablation"]
@@ -135,7 +138,7 @@ def test_value_norms_and_the_logit_lens_are_those_of_the_stream_before_and_after
         values += block.attention.value_norms(block.attention.projections(block.attention_norm(streams[-1][None]))[2])
         streams.append(block(streams[-1][None])[0])
     assert snapshot.value_norms is not None
-    norms = torch.cat(values).detach()
+    norms = torch.cat(values).detach().numpy()
     np.testing.assert_allclose(snapshot.value_norms, norms, atol=norms.max() / 65535)
     assert snapshot.lens is not None
     after = torch.stack([model.output(model.norm(x)).softmax(-1) for x in streams]).detach()  # (L + 1, T, V)
