@@ -5,8 +5,8 @@
 # Expected:  the trapezoid rule is exact for gradients that are linear along the path, whatever the number of steps, and
 #            its error falls with the square of that number; the left and right sums' only with the number itself.
 # Behaviour: with method="riemann_trapezoid" the attributions of a plain sum, whose gradient is 1, add up to 1 - 1 /
-#            n_steps of the difference that they explain; all other methods give all of it. At 50 steps, the default, 2 %
-#            are missing from each attribution.
+#            n_steps of the difference that they explain; all other methods give all of it. At 50 steps, the default,
+#            2 % are missing from each attribution.
 # Cause:     n points make n - 1 intervals, and their widths are taken as 1 / n, so that the weights sum to (n - 1) / n
 #            (captum/attr/_utils/approximation_methods.py).
 # Matters:   the missing part looks like error of integration, which the convergence delta is for: one doubles the
