@@ -70,7 +70,6 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     places: createPlaces(),
     encoding: createEncoding((columns) => change({ columns })),
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
-    foot: h("footer", { className: "note" }),
     link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
   };
   const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
@@ -118,17 +117,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const places = section("", "Places", h("h2", {}, "Where the head looks most decidedly"), parts.places.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
   const why = section("", "Why", parts.explanation.element);
-  const page = h(
-    "div",
-    { className: "page", hidden: true },
-    header,
-    main,
-    why,
-    measures,
-    places,
-    encodings,
-    parts.foot,
-  );
+  const page = h("div", { className: "page", hidden: true }, header, main, why, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }
