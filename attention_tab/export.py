@@ -1,7 +1,6 @@
 """The tab of a run as one page without a server: the page holds what the plugin answers. Must not import torch."""
 
 import json
-import os
 import secrets
 import sys
 from argparse import ArgumentParser
@@ -119,9 +118,8 @@ def save(html: str, file: Path) -> None:
     """Write a page, whole or not at all. Raises ExportError."""
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(html)
-        os.replace(temporary, file)
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.replace(file)
     except OSError as error:
         raise ExportError(f"cannot write {str(file)!r}: {error.strerror}") from error
     finally:
