@@ -77,7 +77,7 @@ export function createScatter(choose, against) {
       drawing.replaceChildren(
         ...axes(x, y),
         ...chanceLine(`M${left} ${TOP}V${BOTTOM}`, left, TOP - 3),
-        ...chanceLine(`M${LEFT} ${top}H${RIGHT}`, RIGHT - 20, top - 3),
+        ...chanceLine(`M${LEFT} ${top}H${RIGHT}`, RIGHT - 20, top < TOP + 24 ? top + 13 : top - 3), // not on the other
         ...drawn,
       );
       drawn.find(({ dataset }) => dataset.point === before)?.focus();
