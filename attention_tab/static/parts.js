@@ -72,6 +72,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
     link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
   };
+  parts.values.element.title = "times the norm of what the key's value adds: a weight that carries nothing fades";
   const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
     h("button", { type: "button", onclick }, text);
   const row = (/** @type {(Node | string)[]} */ ...children) => h("div", { className: "row" }, ...children);
