@@ -64,14 +64,23 @@ export function diverging(theme) {
   });
 }
 
-/**
- * @param {Scale} table
- * @param {number} share from 0 to 1
- */
-export function css(table, share) {
-  const at = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  return `rgb(${table[at]} ${table[at + 1]} ${table[at + 2]})`;
+/** Colours of lines, which differ in lightness as well as in hue. @param {number} i @param {Theme} theme */
+export function lineColour(i, theme) {
+  const lightness = (theme === "light" ? 0.45 : 0.7) + 0.08 * ((i % 3) - 1);
+  return rgb(oklch(lightness, 0.13, (255 + 137.5 * i) % 360).map(Math.round));
 }
+
+/** @param {number[]} channels */
+const rgb = ([red, green, blue]) => `rgb(${red} ${green} ${blue})`;
+
+/** @param {Scale} table @param {number} share from 0 to 1 */
+function channels(table, share) {
+  const at = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
+  return [table[at], table[at + 1], table[at + 2]];
+}
+
+/** @param {Scale} table @param {number} share from 0 to 1 */
+export const css = (table, share) => rgb(channels(table, share));
 
 /**
  * Black or white, whichever is readable on a colour of the scale.
@@ -79,7 +88,6 @@ export function css(table, share) {
  * @param {number} share
  */
 export function ink(table, share) {
-  const at = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  const [red, green, blue] = [0, 1, 2].map((i) => (table[at + i] / 255) ** 2.2);
+  const [red, green, blue] = channels(table, share).map((channel) => (channel / 255) ** 2.2);
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000" : "#fff";
 }

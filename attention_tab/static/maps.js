@@ -72,8 +72,8 @@ const short = (number) => String(Number(number.toPrecision(2))).replace("-", "âˆ
 
 /** A strip of all colours of a scale, with its numbers. @param {Legend} legend */
 export function createLegend({ what, scale, marks }) {
-  const strip = h("span", { className: "strip" });
-  strip.style.background = `linear-gradient(to right, ${colours(scale, 17).join(", ")})`;
+  const style = `background: linear-gradient(to right, ${colours(scale, 17).join(", ")})`;
+  const strip = h("span", { className: "strip", style });
   const numbers = h("span", { className: "marks" }, ...marks.map((mark) => h("span", {}, mark)));
   return h("div", { className: "legend" }, h("span", {}, what), h("span", { className: "ruler" }, strip, numbers));
 }

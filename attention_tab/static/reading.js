@@ -173,9 +173,8 @@ function lensOf(snapshot, position) {
       const title = `${named(character)}${came ? ", which came" : ""}`;
       const code = h("code", {}, visible(character));
       const percent = 100 * probability;
-      const cell = h("td", { className: came ? "guess came" : "guess", title }, code, ` ${percent.toFixed(0)}`);
-      cell.style.background = `color-mix(in srgb, var(--accent) ${(5 * Math.sqrt(percent)).toFixed(1)}%, transparent)`;
-      return cell;
+      const style = `background: color-mix(in srgb, var(--accent) ${(5 * Math.sqrt(percent)).toFixed(1)}%, transparent)`;
+      return h("td", { className: came ? "guess came" : "guess", title, style }, code, ` ${percent.toFixed(0)}`);
     });
     const name = layer === heads.length ? "output" : layer === 0 ? "embedding" : `layer ${layer}`;
     return h("tr", {}, h("th", { scope: "row" }, name), ...cells);
@@ -204,9 +203,8 @@ const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 /** A bar for a share of the longest. @param {number} share */
 export function bar(share, longest = 40) {
-  const inner = h("span", { className: share < 0 ? "bar less" : "bar" });
-  inner.style.width = `${(longest * Math.min(1, Math.abs(share))).toFixed(1)}px`;
-  return inner;
+  const width = `${(longest * Math.min(1, Math.abs(share))).toFixed(1)}px`;
+  return h("span", { className: share < 0 ? "bar less" : "bar", style: `width: ${width}` });
 }
 
 /** A character among its neighbours. @param {Snapshot} snapshot @param {number} position */

@@ -1,9 +1,9 @@
 // @ts-check
 // All heads by two metrics at once.
 
+import { lineColour } from "./colour.js";
 import { at, axes, range } from "./curves.js";
 import { createMenu, drawnButton, h, isAdding, onArrows, s } from "./dom.js";
-import { lineColour } from "./encoding.js";
 import { titleOf } from "./help.js";
 import { chanceOf, metricsOf, valuesOf } from "./measured.js";
 
