@@ -29,10 +29,7 @@ export function oklch(lightness, chroma, hue) {
   return [red, green, blue];
 }
 
-/**
- * @param {(share: number) => [number, number, number]} colour
- * @returns {Scale}
- */
+/** @param {(share: number) => [number, number, number]} colour @returns {Scale} */
 function scale(colour) {
   const table = new Uint8ClampedArray(4 * 256);
   for (let i = 0; i < 256; i++) table.set([...colour(i / 255), 255], 4 * i);
@@ -46,16 +43,10 @@ function scale(colour) {
  */
 export function sequential(theme, hue) {
   const [low, high] = theme === "light" ? [0.98, 0.3] : [0.22, 0.93];
-  return scale((share) => {
-    const lightness = low + (high - low) * share;
-    return oklch(lightness, 0.13 * Math.sin(0.8 * Math.PI * share), hue);
-  });
+  return scale((share) => oklch(low + (high - low) * share, 0.13 * Math.sin(0.8 * Math.PI * share), hue));
 }
 
-/**
- * From -1, blue, through the page's own colour to 1, orange.
- * @param {Theme} theme
- */
+/** From -1, blue, through the page's own colour to 1, orange. @param {Theme} theme */
 export function diverging(theme) {
   const [middle, end] = theme === "light" ? [0.98, 0.48] : [0.22, 0.76];
   return scale((share) => {

@@ -32,12 +32,7 @@ export const range = (numbers) => [
   numbers.reduce((a, b) => Math.max(a, b), numbers[0] ?? 1),
 ];
 
-/**
- * The horizontal axis of every chart, so that those of one range are in line.
- * @param {string} name
- * @param {[number, number]} range
- * @returns {Axis}
- */
+/** The horizontal axis of every chart. @param {string} name @param {[number, number]} range @returns {Axis} */
 export const across = (name, [low, high]) => ({ name, from: LEFT, to: WIDTH - RIGHT, low, high });
 
 /** The position of a value. @param {Axis} axis @param {number} value */
@@ -59,10 +54,7 @@ export function axes(x, y) {
   ];
 }
 
-/**
- * @param {(x: number) => void} [clicked]
- * @param {number} [height]
- */
+/** @param {(x: number) => void} [clicked] @param {number} [height] */
 export function createChart(clicked, height = 260) {
   const content = s("g");
   const moment = s("line", { class: "moment", y1: TOP, y2: height - BOTTOM, hidden: "" });
@@ -97,18 +89,15 @@ export function createChart(clicked, height = 260) {
       const y = { name: yName, from: height - BOTTOM, to: TOP, low, high: high === low ? low + 1 : high };
       const drawn = lines.flatMap(({ name, points, colour, dashed, strong }) => {
         const path = points.map((point) => `${at(x, point[0]).toFixed(1)},${at(y, point[1]).toFixed(1)}`).join(" ");
+        const style = `${colour ? `stroke: ${colour};` : ""}${dashed ? "stroke-dasharray: 5 4" : ""}`;
         const line = s("polyline", { points: path, class: strong ? "line strong" : "line" });
-        if (colour) line.style.stroke = colour;
-        if (dashed) line.setAttribute("stroke-dasharray", "5 4");
+        line.style.cssText = style;
         return [line, s("polyline", { points: path, class: "target", "data-name": name })]; // easier to point at
       });
       content.replaceChildren(...axes(x, y), ...drawn);
-      const named = lines.filter(({ strong }) => strong);
-      key.replaceChildren(
-        ...named.map(({ name, colour = "", dashed }) =>
-          h("span", { style: `color: ${colour}` }, `${dashed ? "┄" : "━"} ${name}`),
-        ),
-      );
+      const entry = (/** @type {Line} */ { name, colour, dashed }) =>
+        h("span", { style: `color: ${colour}` }, `${dashed ? "┄" : "━"} ${name}`);
+      key.replaceChildren(...lines.filter(({ strong }) => strong).map(entry));
     },
     /** @param {number} value on the horizontal axis */
     mark(value) {

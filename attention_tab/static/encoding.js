@@ -55,17 +55,10 @@ export function createEncoding(chosen) {
       key.replaceChildren(createLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
       if (document.activeElement !== input) input.value = columns.join(", "); // not while the user types in it
       const lines = columns.map((column, i) => {
-        /** @type {[number, number][]} */
-        const points = Array.from({ length: positions }, (_, position) => [
-          position,
-          values[position * count + column],
-        ]);
-        return {
-          name: `column ${column}: ${encoding.columns[column]}`,
-          colour: lineColour(i, theme),
-          strong: true,
-          points,
-        };
+        const point = (/** @type {number} */ position) => [position, values[position * count + column]];
+        const points = /** @type {[number, number][]} */ ([...Array(positions).keys()].map(point));
+        const name = `column ${column}: ${encoding.columns[column]}`;
+        return { name, points, colour: lineColour(i, theme), strong: true };
       });
       chart.draw(lines, "position", "value");
     },
@@ -75,11 +68,7 @@ export function createEncoding(chosen) {
 /** @param {string} text */
 const numbers = (text) => (text.match(/\d+/g) ?? []).map(Number);
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Encoding} encoding
- * @param {Scale} scale
- */
+/** @param {HTMLCanvasElement} canvas @param {Encoding} encoding @param {Scale} scale */
 function paint(canvas, { positions, columns, values, largest }, scale) {
   canvas.width = columns.length;
   canvas.height = positions;

@@ -11,9 +11,7 @@ import { ABLATION, atChance, chanceOf, rise, valuesOf } from "./measured.js";
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {import("./colour.js").Scale} Scale */
 
-/**
- * @param {(name: string, added: boolean) => void} chosen a head, alone or with those chosen before
- */
+/** @param {(name: string, added: boolean) => void} chosen a head, alone or with those chosen before */
 export function createHeads(chosen) {
   const element = h("div", { className: "heads", role: "grid", "aria-label": "Heads", "aria-multiselectable": "true" });
   /** @type {Map<string, ReturnType<typeof createCell>>} */

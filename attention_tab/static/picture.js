@@ -9,9 +9,9 @@ import { visible } from "./text.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
 /** @typedef {Record<string, string | number>} Attributes */
-
-/** `names`: row by row. @typedef {{names: string[][], canvas: (name: string) => HTMLCanvasElement | undefined, chosen: string[]}} Heads */
-/** `values`: the weight of `position` with each character. @typedef {{snapshot: import("./format.js").Snapshot, position: number | null, values: Float32Array | null, weights: Scale, losses: Scale}} Text */
+/** @typedef {{names: string[][], canvas: ReturnType<typeof import("./heads.js").createHeads>["canvas"], chosen: string[]}} Heads */
+/** `values`: its weight with each character. @typedef {{position: number | null, values: Float32Array | null}} Current */
+/** @typedef {Current & {snapshot: import("./format.js").Snapshot, weights: Scale, losses: Scale}} Text */
 
 const PAD = 20;
 const THUMB = 88; // a small map, and with its name
@@ -22,7 +22,7 @@ const STRIP = 240; // the colours of a legend
 const CHARACTER = 10;
 const LINE = 26;
 const ROW = 90; // characters at most
-
+const SVG = "http://www.w3.org/2000/svg";
 const FONT = { "font-family": "monospace", "font-size": 14, "text-anchor": "middle" };
 
 /** Characters of double width, roughly: East Asian ones, and emoji. */
@@ -32,10 +32,7 @@ const WIDE =
 /** A colour of the page's style sheet. @param {string} name */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/**
- * @param {{titles: string[], heads: Heads, maps: import("./maps.js").Shown[], text: Text}} shown
- * @returns {SVGSVGElement}
- */
+/** @param {{titles: string[], heads: Heads, maps: import("./maps.js").Shown[], text: Text}} shown */
 export function pictureOf({ titles, heads, maps, text }) {
   const left = Math.max(...heads.names.map((row) => row.length)) * CELL.width;
   const top = PAD + 10 + 20 * titles.length;
@@ -47,13 +44,12 @@ export function pictureOf({ titles, heads, maps, text }) {
     2 * PAD + 9 * Math.max(...titles.map((title) => title.length)),
   );
   const height = textTop + written.height + PAD;
-  const attributes = { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "sans-serif" };
-  const head = { "font-size": 15, "font-weight": "bold" };
+  const font = { "font-size": 15, "font-weight": "bold" };
   return s(
     "svg",
-    { xmlns: "http://www.w3.org/2000/svg", ...attributes },
+    { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "sans-serif" },
     s("rect", { width, height, fill: colour("--paper") }),
-    ...titles.map((title, i) => label(title, { x: PAD, y: PAD + 8 + 20 * i, ...head })),
+    ...titles.map((title, i) => label(title, { x: PAD, y: PAD + 8 + 20 * i, ...font })),
     ...heads.names.flatMap((row, y) =>
       row.flatMap((name, x) => smallMap(heads, name, PAD + x * CELL.width, top + y * CELL.height)),
     ),

@@ -57,13 +57,9 @@ export function createScatter(choose, against) {
         const { name, numbers } = point;
         const chosen = heads.indexOf(name);
         const said = numbers.map((number, i) => `${both[i].title} ${number.toFixed(3)}`).join(", ");
-        const attributes = {
-          class: "point",
-          transform: `translate(${at(x, numbers[0])} ${at(y, numbers[1])})`,
-          tabindex: point === reachable ? 0 : -1,
-          "aria-pressed": String(chosen >= 0),
-          "data-point": name,
-        };
+        const transform = `translate(${at(x, numbers[0])} ${at(y, numbers[1])})`;
+        const state = { tabindex: point === reachable ? 0 : -1, "aria-pressed": String(chosen >= 0) };
+        const attributes = { class: "point", transform, "data-point": name, ...state };
         const circle = s("circle", chosen < 0 ? { r: 5 } : { r: 7, fill: lineColour(chosen, theme) });
         const label = s("text", { y: -10, class: "tick" }, name);
         return drawnButton(`head ${name}: ${said}`, attributes, (e) => choose(name, isAdding(e)), circle, label);

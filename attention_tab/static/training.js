@@ -63,11 +63,7 @@ export function createTraining(go, show) {
   };
 }
 
-/**
- * The losses of each run, those of a second dashed.
- * @param {Found} found
- * @param {(i: number) => string} colour
- */
+/** The losses of each run, those of a second dashed. @param {Found} found @param {(i: number) => string} colour */
 function lossLines({ losses, sides }, colour) {
   const runs = [...new Set(sides.map(({ run }) => run))];
   return runs.flatMap((run, i) =>
