@@ -90,7 +90,7 @@ export function createHeads(chosen) {
       const layers = heads.map((_, layer) => names.filter((name) => name.startsWith(`${layer + 1}.`)));
       const sorted = order(numbers).map((head) => names[head]);
       arrange(view.sorted ? chunks(sorted, Math.max(...heads, 4)) : layers, !view.sorted);
-      element.classList.toggle("measured", changes !== unknown);
+      element.classList.toggle("measured", side.metrics.includes(ABLATION));
       const signed = view.metric === ABLATION; // and stands below
       const [low, high] = range([0, 1e-9, ...numbers.filter(Number.isFinite)]);
       const share = (/** @type {number} */ number) =>

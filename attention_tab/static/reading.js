@@ -179,7 +179,7 @@ function lensOf(snapshot, position) {
     const name = layer === heads.length ? "output" : layer === 0 ? "embedding" : `layer ${layer}`;
     return h("tr", {}, h("th", { scope: "row" }, name), ...cells);
   });
-  return [h("div", {}, h("h3", {}, "After each layer, in %"), h("table", { className: "lens" }, ...rows))];
+  return [h("div", {}, h("h3", {}, "Expected after each layer, in %"), h("table", { className: "lens" }, ...rows))];
 }
 
 /**

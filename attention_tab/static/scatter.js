@@ -33,7 +33,7 @@ export function createScatter(choose, against) {
      * @param {import("./colour.js").Theme} theme
      */
     draw(side, { metric, against, sample, heads }, theme) {
-      const metrics = metricsOf(side, sample);
+      const metrics = metricsOf(side, sample).filter((name) => name !== metric);
       const upwards = metrics.includes(against) ? against : (metrics[0] ?? against);
       menu.show(
         metrics.map((name) => [name, titleOf(name)]),
@@ -48,9 +48,11 @@ export function createScatter(choose, against) {
         .map((name, head) => ({ name, numbers: both.map(({ values }) => values[head]) }))
         .filter(({ numbers }) => numbers.every(Number.isFinite))
         .sort((a, b) => a.numbers[0] - b.numbers[0]); // the order of the arrow keys
-      const none = points.length === 0;
-      note.textContent = none ? "One of these is measured at evaluations; by this step there is none." : "";
-      drawing.toggleAttribute("hidden", none);
+      note.textContent =
+        points.length > 0
+          ? "Across: the metric of “Heads by”. Click a head to choose it."
+          : "One of these is measured at evaluations; by this step there is none.";
+      drawing.toggleAttribute("hidden", points.length === 0);
       drawing.setAttribute("aria-label", `${y.name} against ${x.name}, ${points.length} heads`);
       const reachable = points.find(({ name }) => heads.includes(name)) ?? points[0];
       const drawn = points.map((point) => {
@@ -69,7 +71,7 @@ export function createScatter(choose, against) {
       drawing.replaceChildren(
         ...axes(x, y),
         ...chanceLine(`M${left} ${TOP}V${BOTTOM}`, left, TOP - 3),
-        ...chanceLine(`M${LEFT} ${top}H${RIGHT}`, RIGHT - 20, top - 3),
+        ...chanceLine(`M${LEFT} ${top}H${RIGHT}`, RIGHT - 20, top < TOP + 24 ? top + 13 : top - 3), // not on the other
         ...drawn,
       );
       drawn.find(({ dataset }) => dataset.point === before)?.focus();
