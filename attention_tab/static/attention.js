@@ -95,21 +95,14 @@ export function largest(values, count) {
     .slice(0, count);
 }
 
-/**
- * The rank of `values[i]` among them, 1 for the largest.
- * @param {ArrayLike<number>} values
- * @param {number} i
- */
+/** The rank of `values[i]` among them, 1 for the largest. @param {ArrayLike<number>} values @param {number} i */
 export function rank(values, i) {
   let found = 1;
   for (let j = 0; j < values.length; j++) if (values[j] > values[i]) found++;
   return found;
 }
 
-/**
- * 0 to n - 1 in the order of `values`, the largest first, unknown ones last.
- * @param {ArrayLike<number>} values
- */
+/** 0 to n - 1 in the order of `values`, the largest first, unknown ones last. @param {ArrayLike<number>} values */
 export function order(values) {
   const key = (/** @type {number} */ i) => (Number.isNaN(values[i]) ? -Number.MAX_VALUE : values[i]);
   return Array.from(values, (_, i) => i).sort((i, j) => key(j) - key(i) || i - j);

@@ -87,11 +87,10 @@ export function createChart(clicked, height = 260) {
       x = across(xName, span ?? range(all.map(([x]) => x)));
       const [low, high] = range([0, ...all.map(([, y]) => y)]);
       const y = { name: yName, from: height - BOTTOM, to: TOP, low, high: high === low ? low + 1 : high };
-      const drawn = lines.flatMap(({ name, points, colour, dashed, strong }) => {
+      const drawn = lines.flatMap(({ name, points, colour = "", dashed, strong }) => {
         const path = points.map((point) => `${at(x, point[0]).toFixed(1)},${at(y, point[1]).toFixed(1)}`).join(" ");
-        const style = `${colour ? `stroke: ${colour};` : ""}${dashed ? "stroke-dasharray: 5 4" : ""}`;
         const line = s("polyline", { points: path, class: strong ? "line strong" : "line" });
-        line.style.cssText = style;
+        line.style.cssText = `stroke: ${colour}; stroke-dasharray: ${dashed ? "5 4" : "none"}`;
         return [line, s("polyline", { points: path, class: "target", "data-name": name })]; // easier to point at
       });
       content.replaceChildren(...axes(x, y), ...drawn);

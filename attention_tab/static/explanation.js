@@ -60,13 +60,7 @@ async function answersTo({ sides, heads, pair, factorsOf }) {
   });
 }
 
-/**
- * @param {Side} side
- * @param {Factors} factors
- * @param {string} head
- * @param {number} query
- * @param {number} key
- */
+/** @param {Side} side @param {Factors} factors @param {string} head @param {number} query @param {number} key */
 function explained({ snapshot, step }, factors, head, query, key) {
   const even = `Scored by the mean: every key counts alike, 1/${query + 1} = ${(1 / (query + 1)).toFixed(4)}.`;
   if (factors?.scores.scoring === "mean") return [h("p", {}, even)];

@@ -117,7 +117,7 @@ export function createHeads(chosen) {
       }
     },
     /** @param {string} name */
-    canvas: (name) => cells.get(name)?.canvas,
+    canvas: (name) => cellOf(name).canvas,
     /** The names as they are arranged now. */
     rows: () => arranged,
   };

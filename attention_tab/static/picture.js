@@ -64,20 +64,13 @@ const label = (text, attributes) => s("text", { fill: colour("--ink"), "font-siz
 /** @param {HTMLCanvasElement} canvas @param {Attributes} box */
 const pixels = (canvas, box) => s("image", { ...box, href: canvas.toDataURL(), style: "image-rendering: pixelated" });
 
-/**
- * @param {Heads} heads
- * @param {string} name
- * @param {number} x
- * @param {number} y
- */
-function smallMap({ canvas: canvasOf, chosen }, name, x, y) {
-  const canvas = canvasOf(name);
-  if (!canvas) return [];
+/** @param {Heads} heads @param {string} name @param {number} x @param {number} y */
+function smallMap({ canvas, chosen }, name, x, y) {
   const box = { x, y, width: THUMB, height: THUMB };
   const [stroke, thickness] = chosen.includes(name) ? [colour("--accent"), 3] : [colour("--faint"), 1];
   return [
     s("rect", { ...box, fill: "none", stroke, "stroke-width": thickness }),
-    pixels(canvas, box),
+    pixels(canvas(name), box),
     label(name, { x, y: y + THUMB + 13 }),
   ];
 }
