@@ -11,11 +11,7 @@ const WEIGHT = Float32Array.from({ length: 256 }, (_, level) => (level / 255) **
 /** @param {number} T */
 export const triangle = (T) => (T * (T + 1)) / 2;
 
-/**
- * The stored levels of one head.
- * @param {Snapshot} snapshot
- * @param {number} head
- */
+/** The stored levels of one head. @param {Snapshot} snapshot @param {number} head */
 export function levelsOf(snapshot, head) {
   const size = triangle(snapshot.tokens.length);
   return snapshot.levels.subarray(head * size, (head + 1) * size);
@@ -34,17 +30,13 @@ export function weightsOf(snapshot, heads, values = false) {
     const levels = levelsOf(snapshot, head);
     const norms = values && snapshot.valueNorms?.subarray(head * T, (head + 1) * T);
     let at = 0;
-    for (let query = 0; query < T; query++) {
+    for (let query = 0; query < T; query++)
       for (let key = 0; key <= query; key++, at++) map[at] += WEIGHT[levels[at]] * (norms ? norms[key] : 1);
-    }
   }
   return heads.length === 1 ? map : map.map((sum) => sum / heads.length);
 }
 
-/**
- * The largest weight times value norm of all heads; 1 if all are zero.
- * @param {Snapshot} snapshot
- */
+/** The largest weight times value norm of all heads; 1 if all are zero. @param {Snapshot} snapshot */
 export function largestProduct(snapshot) {
   let most = 0;
   for (const head of snapshot.names.keys())
@@ -52,39 +44,26 @@ export function largestProduct(snapshot) {
   return most || 1;
 }
 
-/**
- * @param {Float32Array} a
- * @param {Float32Array} b
- */
-export function difference(a, b) {
-  return a.map((weight, i) => weight - b[i]);
-}
+/** @param {Float32Array} a @param {Float32Array} b */
+export const difference = (a, b) => a.map((weight, i) => weight - b[i]);
 
 /**
  * Levels to colour weights by: 255 times the root.
  * @param {Float32Array} map
  * @param {number} [most] the number with the last colour
  */
-export function weightLevels(map, most = 1) {
-  return rounded(map, (weight) => 255 * Math.sqrt(weight / most));
-}
+export const weightLevels = (map, most = 1) => bytes(map, (weight) => 255 * Math.sqrt(weight / most));
 
 /**
  * Levels to colour differences by: 0 for -most, 255 for most, and the root between, as for weights.
  * @param {Float32Array} map
  * @param {number} [most]
  */
-export function differenceLevels(map, most = 1) {
-  const root = (/** @type {number} */ value) => Math.sign(value) * Math.sqrt(Math.abs(value / most));
-  return rounded(map, (value) => 127.5 * (1 + root(value)));
-}
+export const differenceLevels = (map, most = 1) =>
+  bytes(map, (value) => 127.5 * (1 + Math.sign(value) * Math.sqrt(Math.abs(value / most))));
 
-/**
- * Levels of a map; `Uint8Array.from` takes several times as long.
- * @param {Float32Array} map
- * @param {(value: number) => number} level
- */
-function rounded(map, level) {
+/** `Uint8Array.from` takes several times as long. @param {Float32Array} map @param {(value: number) => number} level */
+function bytes(map, level) {
   const levels = new Uint8Array(map.length);
   for (let i = 0; i < map.length; i++) levels[i] = Math.round(level(map[i]));
   return levels;
@@ -116,21 +95,14 @@ export function largest(values, count) {
     .slice(0, count);
 }
 
-/**
- * The rank of `values[i]` among them, 1 for the largest.
- * @param {ArrayLike<number>} values
- * @param {number} i
- */
+/** The rank of `values[i]` among them, 1 for the largest. @param {ArrayLike<number>} values @param {number} i */
 export function rank(values, i) {
-  let larger = 0;
-  for (let j = 0; j < values.length; j++) if (values[j] > values[i]) larger++;
-  return larger + 1;
+  let found = 1;
+  for (let j = 0; j < values.length; j++) if (values[j] > values[i]) found++;
+  return found;
 }
 
-/**
- * 0 to n - 1 in the order of `values`, the largest first, unknown ones last.
- * @param {ArrayLike<number>} values
- */
+/** 0 to n - 1 in the order of `values`, the largest first, unknown ones last. @param {ArrayLike<number>} values */
 export function order(values) {
   const key = (/** @type {number} */ i) => (Number.isNaN(values[i]) ? -Number.MAX_VALUE : values[i]);
   return Array.from(values, (_, i) => i).sort((i, j) => key(j) - key(i) || i - j);
@@ -148,11 +120,6 @@ export function nearest(steps, step) {
   return best;
 }
 
-/**
- * Whether two snapshots are of the same text.
- * @param {Snapshot} a
- * @param {Snapshot} b
- */
-export function sameText(a, b) {
-  return a.tokens.length === b.tokens.length && a.tokens.every((token, i) => token === b.tokens[i]);
-}
+/** Whether two snapshots are of the same text. @param {Snapshot} a @param {Snapshot} b */
+export const sameText = ({ tokens: a }, { tokens: b }) =>
+  a.length === b.length && a.every((token, i) => token === b[i]);

@@ -29,10 +29,7 @@ export function oklch(lightness, chroma, hue) {
   return [red, green, blue];
 }
 
-/**
- * @param {(share: number) => [number, number, number]} colour
- * @returns {Scale}
- */
+/** @param {(share: number) => [number, number, number]} colour @returns {Scale} */
 function scale(colour) {
   const table = new Uint8ClampedArray(4 * 256);
   for (let i = 0; i < 256; i++) table.set([...colour(i / 255), 255], 4 * i);
@@ -46,16 +43,10 @@ function scale(colour) {
  */
 export function sequential(theme, hue) {
   const [low, high] = theme === "light" ? [0.98, 0.3] : [0.22, 0.93];
-  return scale((share) => {
-    const lightness = low + (high - low) * share;
-    return oklch(lightness, 0.13 * Math.sin(0.8 * Math.PI * share), hue);
-  });
+  return scale((share) => oklch(low + (high - low) * share, 0.13 * Math.sin(0.8 * Math.PI * share), hue));
 }
 
-/**
- * From -1, blue, through the page's own colour to 1, orange.
- * @param {Theme} theme
- */
+/** From -1, blue, through the page's own colour to 1, orange. @param {Theme} theme */
 export function diverging(theme) {
   const [middle, end] = theme === "light" ? [0.98, 0.48] : [0.22, 0.76];
   return scale((share) => {
@@ -64,14 +55,23 @@ export function diverging(theme) {
   });
 }
 
-/**
- * @param {Scale} table
- * @param {number} share from 0 to 1
- */
-export function css(table, share) {
-  const at = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  return `rgb(${table[at]} ${table[at + 1]} ${table[at + 2]})`;
+/** Colours of lines, which differ in lightness as well as in hue. @param {number} i @param {Theme} theme */
+export function lineColour(i, theme) {
+  const lightness = (theme === "light" ? 0.45 : 0.7) + 0.08 * ((i % 3) - 1);
+  return rgb(oklch(lightness, 0.13, (255 + 137.5 * i) % 360).map(Math.round));
 }
+
+/** @param {number[]} channels */
+const rgb = ([red, green, blue]) => `rgb(${red} ${green} ${blue})`;
+
+/** @param {Scale} table @param {number} share from 0 to 1 */
+function channels(table, share) {
+  const at = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
+  return [table[at], table[at + 1], table[at + 2]];
+}
+
+/** @param {Scale} table @param {number} share from 0 to 1 */
+export const css = (table, share) => rgb(channels(table, share));
 
 /**
  * Black or white, whichever is readable on a colour of the scale.
@@ -79,7 +79,6 @@ export function css(table, share) {
  * @param {number} share
  */
 export function ink(table, share) {
-  const at = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  const [red, green, blue] = [0, 1, 2].map((i) => (table[at + i] / 255) ** 2.2);
+  const [red, green, blue] = channels(table, share).map((channel) => (channel / 255) ** 2.2);
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000" : "#fff";
 }

@@ -8,11 +8,7 @@ import { h, s } from "./dom.js";
 /** `from` and `to`: the positions of `low` and `high` in the drawing. @typedef {{name: string, from: number, to: number, low: number, high: number}} Axis */
 
 export const WIDTH = 900;
-const HEIGHT = 260;
-const LEFT = 56;
-const BOTTOM = 38;
-const TOP = 10;
-const RIGHT = 12;
+const [LEFT, RIGHT, TOP, BOTTOM] = [56, 12, 10, 38]; // around the lines
 
 /**
  * Round numbers between `low` and `high`, about `count` of them.
@@ -30,37 +26,19 @@ export function ticks(low, high, count) {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * unit).toPrecision(12)));
 }
 
-/**
- * The least and the greatest of them.
- * @param {number[]} numbers
- * @returns {[number, number]}
- */
-export const range = (numbers) =>
-  numbers.reduce(
-    ([least, greatest], x) => [Math.min(least, x), Math.max(greatest, x)],
-    [numbers[0] ?? 0, numbers[0] ?? 1],
-  );
+/** The least and the greatest of them. @param {number[]} numbers @returns {[number, number]} */
+export const range = (numbers) => [
+  numbers.reduce((a, b) => Math.min(a, b), numbers[0] ?? 0),
+  numbers.reduce((a, b) => Math.max(a, b), numbers[0] ?? 1),
+];
 
-/**
- * The horizontal axis of every chart, so that those of one range are in line.
- * @param {string} name
- * @param {[number, number]} range
- * @returns {Axis}
- */
+/** The horizontal axis of every chart. @param {string} name @param {[number, number]} range @returns {Axis} */
 export const across = (name, [low, high]) => ({ name, from: LEFT, to: WIDTH - RIGHT, low, high });
 
-/**
- * The position of a value.
- * @param {Axis} axis
- * @param {number} value
- */
+/** The position of a value. @param {Axis} axis @param {number} value */
 export const at = ({ from, to, low, high }, value) => from + ((value - low) / (high - low || 1)) * (to - from);
 
-/**
- * Rules, numbers and names of both axes.
- * @param {Axis} x
- * @param {Axis} y
- */
+/** Rules, numbers and names of both axes. @param {Axis} x @param {Axis} y */
 export function axes(x, y) {
   return [
     ...ticks(x.low, x.high, Math.round((x.to - x.from) / 100)).flatMap((value) => [
@@ -76,11 +54,8 @@ export function axes(x, y) {
   ];
 }
 
-/**
- * @param {(x: number) => void} [clicked]
- * @param {number} [height]
- */
-export function createChart(clicked, height = HEIGHT) {
+/** @param {(x: number) => void} [clicked] @param {number} [height] */
+export function createChart(clicked, height = 260) {
   const content = s("g");
   const moment = s("line", { class: "moment", y1: TOP, y2: height - BOTTOM, hidden: "" });
   const drawing = s("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img" }, content, moment);
@@ -112,24 +87,16 @@ export function createChart(clicked, height = HEIGHT) {
       x = across(xName, span ?? range(all.map(([x]) => x)));
       const [low, high] = range([0, ...all.map(([, y]) => y)]);
       const y = { name: yName, from: height - BOTTOM, to: TOP, low, high: high === low ? low + 1 : high };
-      const drawn = lines.flatMap(({ name, points, colour, dashed, strong }) => {
+      const drawn = lines.flatMap(({ name, points, colour = "", dashed, strong }) => {
         const path = points.map((point) => `${at(x, point[0]).toFixed(1)},${at(y, point[1]).toFixed(1)}`).join(" ");
         const line = s("polyline", { points: path, class: strong ? "line strong" : "line" });
-        if (colour) line.style.stroke = colour;
-        if (dashed) line.setAttribute("stroke-dasharray", "5 4");
-        const target = s("polyline", { points: path, class: "target" }); // easier to point at
-        target.dataset.name = name;
-        return [line, target];
+        line.style.cssText = `stroke: ${colour}; stroke-dasharray: ${dashed ? "5 4" : "none"}`;
+        return [line, s("polyline", { points: path, class: "target", "data-name": name })]; // easier to point at
       });
       content.replaceChildren(...axes(x, y), ...drawn);
-      const named = lines
-        .filter(({ strong }) => strong)
-        .map(({ name, colour = "", dashed }) => {
-          const entry = h("span", {}, `${dashed ? "┄" : "━"} ${name}`);
-          entry.style.color = colour;
-          return entry;
-        });
-      key.replaceChildren(...named);
+      const entry = (/** @type {Line} */ { name, colour, dashed }) =>
+        h("span", { style: `color: ${colour}` }, `${dashed ? "┄" : "━"} ${name}`);
+      key.replaceChildren(...lines.filter(({ strong }) => strong).map(entry));
     },
     /** @param {number} value on the horizontal axis */
     mark(value) {

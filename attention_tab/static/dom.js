@@ -74,3 +74,23 @@ export function createMenu(label, chosen) {
 
 /** @param {unknown} error */
 export const messageOf = (error) => (error instanceof Error ? error.message : String(error));
+
+/**
+ * Act on arrow keys, of which those with Alt, Control or Meta are the browser's.
+ * @param {GlobalEventHandlers} element
+ * @param {(right: number, down: number, event: KeyboardEvent) => void} moved
+ */
+export function onArrows(element, moved) {
+  const moves = new Map(
+    Object.entries({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }),
+  );
+  element.addEventListener("keydown", (event) => {
+    const move = moves.get(event.key);
+    if (!move || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    moved(move[0], move[1], event);
+  });
+}
+
+/** Whether a click chooses something besides what is chosen already. @param {MouseEvent | KeyboardEvent} event */
+export const isAdding = (event) => event.ctrlKey || event.metaKey || event.shiftKey;

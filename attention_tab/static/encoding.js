@@ -1,18 +1,16 @@
 // @ts-check
 // The positional encoding: a heat map of its table, and columns of it as curves.
 
-import { oklch } from "./colour.js";
-import { createChart, ticks } from "./curves.js";
+import { lineColour } from "./colour.js";
+import { createChart, ticks, WIDTH } from "./curves.js";
 import { h, s } from "./dom.js";
 import { createLegend } from "./maps.js";
 
 /** @typedef {import("./format.js").Encoding} Encoding */
 /** @typedef {import("./colour.js").Scale} Scale */
 
-const WIDTH = 900;
 const HEIGHT = 300;
-const LEFT = 56;
-const TOP = 36;
+const [LEFT, TOP] = [56, 36]; // of the table
 
 /** @param {(columns: number[]) => void} chosen columns to draw as curves */
 export function createEncoding(chosen) {
@@ -21,27 +19,11 @@ export function createEncoding(chosen) {
   const name = h("p");
   const key = h("div");
   const chart = createChart();
-  const input = h("input", {
-    type: "text",
-    size: 24,
-    onchange: () => chosen(numbers(input.value)),
-    "aria-label": "Columns",
-  });
-  const element = h(
-    "div",
-    { className: "encoding" },
-    name,
-    h("div", { className: "drawn table" }, canvas, axes),
-    key,
-    h(
-      "label",
-      {},
-      h("span", {}, "Columns as curves"),
-      input,
-      h("span", { className: "hint" }, "or click on them above"),
-    ),
-    chart.element,
-  );
+  const onchange = () => chosen(numbers(input.value));
+  const input = h("input", { type: "text", size: 24, onchange, "aria-label": "Columns" });
+  const table = h("div", { className: "drawn table" }, canvas, axes);
+  const hint = h("span", { className: "hint" }, "or click on them above");
+  const label = h("label", {}, h("span", {}, "Columns as curves"), input, hint);
   let columns = /** @type {number[]} */ ([]);
   let count = 1;
 
@@ -53,7 +35,7 @@ export function createEncoding(chosen) {
   });
 
   return {
-    element,
+    element: h("div", { className: "encoding" }, name, table, key, label, chart.element),
     /**
      * @param {Encoding} encoding
      * @param {number | null} step null if it does not change during training
@@ -72,52 +54,29 @@ export function createEncoding(chosen) {
       const bound = largest.toPrecision(2);
       key.replaceChildren(createLegend({ what: "value", scale, marks: [`−${bound}`, "0", bound] }));
       if (document.activeElement !== input) input.value = columns.join(", "); // not while the user types in it
-      chart.draw(
-        columns.map((column, i) => ({
-          name: `column ${column}: ${encoding.columns[column]}`,
-          colour: lineColour(i, theme),
-          strong: true,
-          points: Array.from(
-            { length: positions },
-            (_, position) => /** @type {[number, number]} */ ([position, values[position * count + column]]),
-          ),
-        })),
-        "position",
-        "value",
-      );
+      const lines = columns.map((column, i) => {
+        const point = (/** @type {number} */ position) => [position, values[position * count + column]];
+        const points = /** @type {[number, number][]} */ ([...Array(positions).keys()].map(point));
+        const name = `column ${column}: ${encoding.columns[column]}`;
+        return { name, points, colour: lineColour(i, theme), strong: true };
+      });
+      chart.draw(lines, "position", "value");
     },
   };
-}
-
-/**
- * Colours that differ in lightness as well as in hue.
- * @param {number} i
- * @param {import("./colour.js").Theme} theme
- */
-export function lineColour(i, theme) {
-  const lightness = (theme === "light" ? 0.45 : 0.7) + 0.08 * ((i % 3) - 1);
-  return `rgb(${oklch(lightness, 0.13, (255 + 137.5 * i) % 360)
-    .map(Math.round)
-    .join(" ")})`;
 }
 
 /** @param {string} text */
 const numbers = (text) => (text.match(/\d+/g) ?? []).map(Number);
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Encoding} encoding
- * @param {Scale} scale
- */
+/** @param {HTMLCanvasElement} canvas @param {Encoding} encoding @param {Scale} scale */
 function paint(canvas, { positions, columns, values, largest }, scale) {
   canvas.width = columns.length;
   canvas.height = positions;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const image = context.createImageData(columns.length, positions);
+  const image = new ImageData(columns.length, positions);
   const pixels = new Uint32Array(image.data.buffer);
   const colours = new Uint32Array(scale.buffer);
   for (let i = 0; i < values.length; i++) pixels[i] = colours[Math.round(127.5 * (1 + values[i] / largest))];
-  context.putImageData(image, 0, 0);
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 
 /**

@@ -4,7 +4,7 @@
 import { sameText } from "./attention.js";
 import { sideLabel } from "./choices.js";
 import { h, messageOf } from "./dom.js";
-import { inContext } from "./reading.js";
+import { bar, inContext } from "./reading.js";
 import { explanation } from "./why.js";
 
 /** @typedef {import("./gather.js").Side} Side */
@@ -60,31 +60,20 @@ async function answersTo({ sides, heads, pair, factorsOf }) {
   });
 }
 
-/**
- * @param {Side} side
- * @param {Factors} factors
- * @param {string} head
- * @param {number} query
- * @param {number} key
- */
+/** @param {Side} side @param {Factors} factors @param {string} head @param {number} query @param {number} key */
 function explained({ snapshot, step }, factors, head, query, key) {
   const even = `Scored by the mean: every key counts alike, 1/${query + 1} = ${(1 / (query + 1)).toFixed(4)}.`;
   if (factors?.scores.scoring === "mean") return [h("p", {}, even)];
   const found = factors && explanation(factors.scores, head, query, key);
-  if (!found)
-    return [h("p", {}, `Scores are logged at evaluations: none of head ${head} in this text by step ${step}.`)];
+  const none = `Scores are logged at evaluations: none of head ${head} in this text by step ${step}.`;
+  if (!found) return [h("p", {}, none)];
   const { score, above, weight, rotated, parts, kinds } = found;
   const logged = factors.step === step ? "" : ` at step ${factors.step}, the last evaluation by step ${step}`;
+  const compared = `${signed(Math.abs(above))} ${above < 0 ? "below" : "above"} the mean of the query's keys (${query + 1})`;
   const said = [
-    ...[
-      "Query ",
-      inContext(snapshot, query),
-      ` at ${query}, key `,
-      inContext(snapshot, key),
-      ` at ${key}, head ${head}${logged}: `,
-    ],
-    ...["score ", h("b", {}, signed(score)), `, ${signed(Math.abs(above))} ${above < 0 ? "below" : "above"} the mean `],
-    `of the query's keys (${query + 1}). Weight: exp(${signed(score)}) / Σ exp(scores of these keys) = ${weight.toFixed(4)}. `,
+    ...["Query ", inContext(snapshot, query), ` at ${query}, key `, inContext(snapshot, key), ` at ${key}, `],
+    ...[`head ${head}${logged}: score `, h("b", {}, signed(score)), `, ${compared}. `],
+    `Weight: exp(${signed(score)}) / Σ exp(scores of these keys) = ${weight.toFixed(4)}. `,
     "A score is a sum of parts. What all keys share changes no weight, so bars are parts less their means over these keys.",
   ];
   const tables = [...(kinds ? [byKind(kinds)] : []), largest(parts, rotated)];
@@ -96,17 +85,11 @@ const signed = (number, plus = "") => `${number < 0 ? "" : plus}${number.toFixed
 
 /** Content and position of the query down, of the key across. @param {Part[]} kinds */
 function byKind(kinds) {
-  const row = (/** @type {string} */ name, /** @type {Part[]} */ parts) =>
-    h("tr", {}, h("th", { scope: "row" }, name), ...parts.flatMap((part) => cellsOf(part, kinds)));
   const titles = ["key's content", "key's position"].map((name) => h("th", { colSpan: 3 }, name));
-  const first = h("tr", {}, h("th"), ...titles);
-  return h(
-    "table",
-    { className: "kinds" },
-    first,
-    row("query's content", kinds.slice(0, 2)),
-    row("query's position", kinds.slice(2)),
+  const rows = ["query's content", "query's position"].map((name, i) =>
+    row(name, kinds.slice(2 * i, 2 * i + 2), kinds),
   );
+  return h("table", { className: "kinds" }, h("tr", {}, h("th"), ...titles), ...rows);
 }
 
 /** @param {Part[]} parts @param {boolean} rotated */
@@ -114,17 +97,24 @@ function largest(parts, rotated) {
   const sorted = parts.toSorted((a, b) => Math.abs(b.above) - Math.abs(a.above));
   const others = sorted.splice(LISTED);
   const sum = (/** @type {"value" | "above"} */ of) => others.reduce((total, part) => total + part[of], 0);
-  const rows = sorted.map((part) => ({ ...part, name: rotated ? `${part.name} characters` : `column ${part.name}` }));
-  if (others.length > 0) rows.push({ name: `the other ${others.length}`, value: sum("value"), above: sum("above") });
-  const cells = (/** @type {Part} */ part) => [h("th", { scope: "row" }, part.name), ...cellsOf(part, rows)];
+  const listed = sorted.map((part) => ({ ...part, name: rotated ? `${part.name} characters` : `column ${part.name}` }));
+  if (others.length > 0) listed.push({ name: `the other ${others.length}`, value: sum("value"), above: sum("above") });
   const title = h("th", { colSpan: 4 }, rotated ? "by wavelength of the rotation" : "by column of query and key");
-  return h("table", { className: "columns" }, h("tr", {}, title), ...rows.map((part) => h("tr", {}, ...cells(part))));
+  return h(
+    "table",
+    { className: "columns" },
+    h("tr", {}, title),
+    ...listed.map((part) => row(part.name, [part], listed)),
+  );
 }
 
-/** @param {Part} part @param {Part[]} all that it is drawn beside */
-function cellsOf({ value, above }, all) {
-  const bar = h("span", { className: above < 0 ? "bar less" : "bar" });
-  const longest = Math.max(...all.map((part) => Math.abs(part.above)), 1e-9);
-  bar.style.width = `${((60 * Math.abs(above)) / longest).toFixed(1)}px`;
-  return [h("td", {}, bar), h("td", {}, signed(above, "+")), h("td", { className: "hint" }, `part ${signed(value)}`)];
+/** @param {string} name @param {Part[]} parts in it @param {Part[]} all of the table */
+function row(name, parts, all) {
+  const longest = Math.max(...all.map(({ above }) => Math.abs(above)), 1e-9);
+  const cells = parts.flatMap(({ value, above }) => [
+    h("td", {}, bar(above / longest, 60)),
+    h("td", {}, signed(above, "+")),
+    h("td", { className: "hint" }, `part ${signed(value)}`),
+  ]);
+  return h("tr", {}, h("th", { scope: "row" }, name), ...cells);
 }

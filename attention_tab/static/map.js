@@ -5,11 +5,14 @@ import { h, s } from "./dom.js";
 import { visible } from "./text.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
+/** @typedef {(query: number, key: number) => void} Pointed */
 
 const SIDE = 512; // of the map, in SVG units
 const MARGIN = 40; // above and left of it, for the characters
 const READABLE = 7; // units a label takes at least; below, only some positions are labelled
 const TICKS = 8; // labels, if not all fit
+
+let image = /** @type {ImageData | null} */ (null); // of the last map: one for each would be 10 MB a step
 
 /**
  * One pixel for each weight.
@@ -20,21 +23,20 @@ const TICKS = 8; // labels, if not all fit
  */
 export function paint(canvas, T, levels, scale) {
   if (canvas.width !== T) canvas.width = canvas.height = T;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const image = context.createImageData(T, T);
+  if (image?.width !== T) image = new ImageData(T, T);
   const pixels = new Uint32Array(image.data.buffer);
   const colours = new Uint32Array(scale.buffer);
   let from = 0;
   for (let query = 0; query < T; query++) {
     for (let key = 0; key <= query; key++) pixels[query * T + key] = colours[levels[from++]];
   }
-  context.putImageData(image, 0, 0);
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 
 /**
  * A large map with its axes, which marks the hovered position.
- * @param {(query: number, key: number) => void} hovered
- * @param {(query: number, key: number) => void} clicked
+ * @param {Pointed} hovered
+ * @param {Pointed} clicked
  */
 export function createMap(hovered, clicked) {
   const canvas = h("canvas", { width: 1, height: 1, role: "img" });
@@ -49,18 +51,14 @@ export function createMap(hovered, clicked) {
   let T = 1;
   let labelled = "";
 
-  /**
-   * @param {MouseEvent} event
-   * @param {(query: number, key: number) => void} callback
-   */
-  function locate(event, callback) {
+  const locating = (/** @type {Pointed} */ callback) => (/** @type {MouseEvent} */ event) => {
     const box = canvas.getBoundingClientRect();
     const key = Math.floor(((event.clientX - box.left) / box.width) * T);
     const query = Math.floor(((event.clientY - box.top) / box.height) * T);
     if (key >= 0 && key <= query && query < T) callback(query, key);
-  }
-  drawing.addEventListener("pointermove", (event) => locate(event, hovered));
-  drawing.addEventListener("click", (event) => locate(event, clicked));
+  };
+  drawing.addEventListener("pointermove", locating(hovered));
+  drawing.addEventListener("click", locating(clicked));
 
   return {
     element,
@@ -92,14 +90,12 @@ export function createMap(hovered, clicked) {
      * @param {import("./attention.js").Direction} direction
      */
     mark(position, other, direction) {
-      const unit = SIDE / T;
+      const from = direction === "from";
       const y = position !== null && position < T ? position : null;
-      const row = (/** @type {number} */ y) => ({ x: 0, y, width: y + 1, height: 1 });
-      const column = (/** @type {number} */ y) => ({ x: y, y, width: 1, height: T - y });
-      frame(cross, y === null ? null : direction === "from" ? row(y) : column(y), unit);
-      const [query, key] = direction === "from" ? [y, other] : [other, y];
+      const [query, key] = from ? [y, other] : [other, y];
       const there = query !== null && key !== null && key <= query && query < T;
-      frame(cell, there ? { x: key, y: query, width: 1, height: 1 } : null, unit);
+      frame(cross, y === null ? [] : from ? [0, y, y + 1, 1] : [y, y, 1, T - y], SIDE / T);
+      frame(cell, there ? [key, query, 1, 1] : [], SIDE / T);
     },
   };
 }
@@ -107,16 +103,13 @@ export function createMap(hovered, clicked) {
 /**
  * Frame some cells of a map, leaving them visible.
  * @param {SVGRectElement} rectangle
- * @param {{x: number, y: number, width: number, height: number} | null} cells
+ * @param {number[]} cells x, y, width and height; or none
  * @param {number} unit
  */
 function frame(rectangle, cells, unit) {
-  rectangle.toggleAttribute("hidden", cells === null);
-  if (cells === null) return;
-  for (const [name, count] of Object.entries(cells)) {
-    const pixels = count * unit + (name === "x" || name === "y" ? MARGIN - 1 : 2);
-    rectangle.setAttribute(name, String(pixels));
-  }
+  rectangle.toggleAttribute("hidden", cells.length === 0);
+  for (const [i, count] of cells.entries())
+    rectangle.setAttribute(["x", "y", "width", "height"][i], String(count * unit + (i < 2 ? MARGIN - 1 : 2)));
 }
 
 /**

@@ -7,26 +7,21 @@ import { h } from "./dom.js";
 import { createMap } from "./map.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
-/** @typedef {import("./attention.js").Direction} Direction */
-/** @typedef {import("./reading.js").HeadMap} HeadMap */
-/** @typedef {{weights: Scale, differences: Scale, losses: Scale}} Scales */
+/** @typedef {import("./map.js").Pointed} Pointed */
 /** @typedef {{what: string, scale: Scale, marks: string[]}} Legend marks from the low end to the high one */
-/** `linked`: of the text that the page shows. @typedef {ReturnType<typeof createMap> & {legend: Legend, linked: boolean}} Shown */
+/** @typedef {ReturnType<typeof createMap> & {legend: Legend}} Shown */
 
 export const LARGEST_LOSS = 6; // nats; larger losses get the last colour
+const OF_LOSSES = { what: "loss, below the text", marks: ["0", `${LARGEST_LOSS / 2}`, `${LARGEST_LOSS} nats`] };
 
-/**
- * @param {(query: number, key: number) => void} hovered
- * @param {(query: number, key: number) => void} clicked
- */
+/** @param {Pointed} hovered @param {Pointed} clicked */
 export function createMaps(hovered, clicked) {
   /** @type {Shown[]} */
   let shown = [];
-  const maps = Array.from({ length: 3 }, (_, i) => {
-    const ifLinked =
-      (/** @type {typeof hovered} */ callback) => (/** @type {number} */ query, /** @type {number} */ key) => {
-        if (shown.find(({ element }) => element === maps[i].element)?.linked) callback(query, key);
-      };
+  const linked = [true, false, true]; // those of the text that the page shows
+  const maps = linked.map((_, i) => {
+    const ifLinked = (/** @type {Pointed} */ callback) => (/** @type {number} */ query, /** @type {number} */ key) =>
+      linked[i] && callback(query, key);
     return createMap(ifLinked(hovered), ifLinked(clicked));
   });
   const figures = h("div", { className: "maps" });
@@ -36,8 +31,8 @@ export function createMaps(hovered, clicked) {
     elements: [figures, legends],
     shown: () => shown,
     /**
-     * @param {HeadMap[]} headMaps
-     * @param {Scales} scales
+     * @param {import("./reading.js").HeadMap[]} headMaps
+     * @param {{weights: Scale, differences: Scale, losses: Scale}} scales
      * @param {string} what they show
      * @param {number} most the number with the last colour
      */
@@ -45,33 +40,29 @@ export function createMaps(hovered, clicked) {
       const marks = (/** @type {number[]} */ ...shares) => shares.map((share) => short(share * most)); // by the root
       const ofWeights = { what, scale: weights, marks: marks(0, 0.0625, 0.25, 0.5625, 1) };
       const ofDifferences = { what: "difference", scale: differences, marks: marks(-1, -0.25, 0, 0.25, 1) };
-      const ofLosses = {
-        what: "loss, below the text",
-        scale: losses,
-        marks: ["0", `${LARGEST_LOSS / 2}`, `${LARGEST_LOSS} nats`],
-      };
-      const linked = headMaps.map(({ snapshot }) => sameText(snapshot, headMaps[0].snapshot));
+      const [first, second] = headMaps;
+      linked[1] = second !== undefined && sameText(second.snapshot, first.snapshot);
       shown = headMaps.flatMap(({ title, snapshot, map, effect }, i) => {
         if (!map) return [];
         maps[i].draw(title, snapshot.tokens, weightLevels(map, most), weights, effect);
-        return [{ ...maps[i], legend: ofWeights, linked: linked[i] }];
+        return [{ ...maps[i], legend: ofWeights }];
       });
-      const [first, second] = headMaps;
       if (first.map && second?.map && linked[1]) {
         const levels = differenceLevels(difference(first.map, second.map), most);
         maps[2].draw("first âˆ’ second", first.snapshot.tokens, levels, differences);
-        shown.push({ ...maps[2], legend: ofDifferences, linked: true });
+        shown.push({ ...maps[2], legend: ofDifferences });
       }
       figures.replaceChildren(...shown.map(({ element }) => element));
-      legends.replaceChildren(...[ofWeights, ...(second ? [ofDifferences] : []), ofLosses].map(createLegend));
+      const named = [ofWeights, ...(second ? [ofDifferences] : []), { ...OF_LOSSES, scale: losses }];
+      legends.replaceChildren(...named.map(createLegend));
     },
     /**
      * @param {number | null} position
      * @param {number | null} beside
-     * @param {Direction} direction
+     * @param {import("./attention.js").Direction} direction
      */
     mark(position, beside, direction) {
-      for (const map of shown) map.mark(map.linked ? position : null, beside, direction);
+      for (const [i, map] of maps.entries()) map.mark(linked[i] ? position : null, beside, direction);
     },
   };
 }
@@ -81,14 +72,11 @@ const short = (number) => String(Number(number.toPrecision(2))).replace("-", "âˆ
 
 /** A strip of all colours of a scale, with its numbers. @param {Legend} legend */
 export function createLegend({ what, scale, marks }) {
-  const strip = h("span", { className: "strip" });
-  strip.style.background = `linear-gradient(to right, ${colours(scale, 17).join(", ")})`;
+  const style = `background: linear-gradient(to right, ${colours(scale, 17).join(", ")})`;
+  const strip = h("span", { className: "strip", style });
   const numbers = h("span", { className: "marks" }, ...marks.map((mark) => h("span", {}, mark)));
   return h("div", { className: "legend" }, h("span", {}, what), h("span", { className: "ruler" }, strip, numbers));
 }
 
-/**
- * @param {Scale} scale
- * @param {number} count
- */
+/** @param {Scale} scale @param {number} count */
 export const colours = (scale, count) => Array.from({ length: count }, (_, i) => css(scale, i / (count - 1)));

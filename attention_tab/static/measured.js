@@ -1,20 +1,42 @@
 // @ts-check
-// Where a metric of all heads was measured, its chance level and the effect of a head, in words. Pure.
+// One number for each head, of the text shown or of the validation sample, and what it says in words. Pure.
 
-import { FIRST } from "./format.js";
-import { chanceOf, valuesOf } from "./measures.js";
+import { FIRST, TAG } from "./format.js";
 
 /** @typedef {import("./gather.js").Side} Side */
 /** @typedef {import("./view.js").View} View */
 
-export const ABLATION = "ablation";
+export const ABLATION = "ablation"; // is in no snapshot: it costs a pass for each head, and is measured at evaluations
 const NO_SCORES = new Set(["entropy", "distance", ABLATION]); // of which little is not less than much
 
 /**
- * Whether a metric is known of the text (false), and of the sample (true).
+ * The metric of every head, or null where it was not measured.
  * @param {Side} side
  * @param {string} metric
+ * @param {boolean} sample whether of the validation sample, not of the side's text
  */
+export function valuesOf({ tag, snapshot, measured }, metric, sample) {
+  const { metrics, ablations } = measured?.statistics ?? {};
+  const ofText = metric === ABLATION ? ablations?.get(tag.slice(TAG.length)) : snapshot.metrics.get(metric);
+  return (sample ? metrics?.get(metric) : ofText) ?? null;
+}
+
+/**
+ * The metric of a head whose queries all attend evenly; NaN if unknown.
+ * @param {Side} side
+ * @param {string} metric
+ * @param {boolean} sample
+ */
+export const chanceOf = ({ snapshot, measured }, metric, sample) =>
+  (sample ? measured?.statistics : snapshot)?.chance.get(metric) ?? Number.NaN;
+
+/** The names of the metrics that `valuesOf` knows. @param {Side} side @param {boolean} sample */
+export const metricsOf = (side, sample) =>
+  sample
+    ? [...(side.measured?.statistics.metrics.keys() ?? [])]
+    : [...side.snapshot.metrics.keys(), ...(valuesOf(side, ABLATION, false) ? [ABLATION] : [])];
+
+/** Whether a metric is known of the text (false), and of the sample (true). @param {Side} side @param {string} metric */
 export const placesOf = (side, metric) => [false, true].filter((sample) => valuesOf(side, metric, sample));
 
 /**
@@ -25,10 +47,7 @@ export const placesOf = (side, metric) => [false, true].filter((sample) => value
  */
 export const atChance = (metric, value, chance) => !NO_SCORES.has(metric) && value <= chance;
 
-/**
- * A change of the loss in nats.
- * @param {number} change
- */
+/** A change of the loss in nats. @param {number} change */
 export function rise(change) {
   const rounded = Number(change.toFixed(3));
   const sign = rounded < 0 ? "−" : rounded > 0 ? "+" : "";

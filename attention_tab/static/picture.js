@@ -8,22 +8,10 @@ import { outerDocument } from "./outside.js";
 import { visible } from "./text.js";
 
 /** @typedef {import("./colour.js").Scale} Scale */
-
-/**
- * @typedef {object} Heads
- * @property {string[][]} names row by row
- * @property {(name: string) => HTMLCanvasElement | undefined} canvas
- * @property {string[]} chosen
- */
-
-/**
- * @typedef {object} Text
- * @property {import("./format.js").Snapshot} snapshot
- * @property {number | null} position
- * @property {Float32Array | null} values its weight with each character
- * @property {Scale} weights
- * @property {Scale} losses
- */
+/** @typedef {Record<string, string | number>} Attributes */
+/** @typedef {{names: string[][], canvas: ReturnType<typeof import("./heads.js").createHeads>["canvas"], chosen: string[]}} Heads */
+/** `values`: its weight with each character. @typedef {{position: number | null, values: Float32Array | null}} Current */
+/** @typedef {Current & {snapshot: import("./format.js").Snapshot, weights: Scale, losses: Scale}} Text */
 
 const PAD = 20;
 const THUMB = 88; // a small map, and with its name
@@ -34,6 +22,8 @@ const STRIP = 240; // the colours of a legend
 const CHARACTER = 10;
 const LINE = 26;
 const ROW = 90; // characters at most
+const SVG = "http://www.w3.org/2000/svg";
+const FONT = { "font-family": "monospace", "font-size": 14, "text-anchor": "middle" };
 
 /** Characters of double width, roughly: East Asian ones, and emoji. */
 const WIDE =
@@ -42,10 +32,7 @@ const WIDE =
 /** A colour of the page's style sheet. @param {string} name */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/**
- * @param {{titles: string[], heads: Heads, maps: import("./maps.js").Shown[], text: Text}} shown
- * @returns {SVGSVGElement}
- */
+/** @param {{titles: string[], heads: Heads, maps: import("./maps.js").Shown[], text: Text}} shown */
 export function pictureOf({ titles, heads, maps, text }) {
   const left = Math.max(...heads.names.map((row) => row.length)) * CELL.width;
   const top = PAD + 10 + 20 * titles.length;
@@ -57,17 +44,12 @@ export function pictureOf({ titles, heads, maps, text }) {
     2 * PAD + 9 * Math.max(...titles.map((title) => title.length)),
   );
   const height = textTop + written.height + PAD;
+  const font = { "font-size": 15, "font-weight": "bold" };
   return s(
     "svg",
-    {
-      xmlns: "http://www.w3.org/2000/svg",
-      width,
-      height,
-      viewBox: `0 0 ${width} ${height}`,
-      "font-family": "sans-serif",
-    },
+    { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "sans-serif" },
     s("rect", { width, height, fill: colour("--paper") }),
-    ...titles.map((title, i) => label(title, { x: PAD, y: PAD + 8 + 20 * i, "font-size": 15, "font-weight": "bold" })),
+    ...titles.map((title, i) => label(title, { x: PAD, y: PAD + 8 + 20 * i, ...font })),
     ...heads.names.flatMap((row, y) =>
       row.flatMap((name, x) => smallMap(heads, name, PAD + x * CELL.width, top + y * CELL.height)),
     ),
@@ -76,32 +58,19 @@ export function pictureOf({ titles, heads, maps, text }) {
   );
 }
 
-/**
- * @param {string} text
- * @param {Record<string, string | number>} attributes
- */
+/** @param {string} text @param {Attributes} attributes */
 const label = (text, attributes) => s("text", { fill: colour("--ink"), "font-size": 11, ...attributes }, text);
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {{x: number, y: number, width: number, height: number}} box
- */
+/** @param {HTMLCanvasElement} canvas @param {Attributes} box */
 const pixels = (canvas, box) => s("image", { ...box, href: canvas.toDataURL(), style: "image-rendering: pixelated" });
 
-/**
- * @param {Heads} heads
- * @param {string} name
- * @param {number} x
- * @param {number} y
- */
-function smallMap({ canvas: canvasOf, chosen }, name, x, y) {
-  const canvas = canvasOf(name);
-  if (!canvas) return [];
+/** @param {Heads} heads @param {string} name @param {number} x @param {number} y */
+function smallMap({ canvas, chosen }, name, x, y) {
   const box = { x, y, width: THUMB, height: THUMB };
   const [stroke, thickness] = chosen.includes(name) ? [colour("--accent"), 3] : [colour("--faint"), 1];
   return [
     s("rect", { ...box, fill: "none", stroke, "stroke-width": thickness }),
-    pixels(canvas, box),
+    pixels(canvas(name), box),
     label(name, { x, y: y + THUMB + 13 }),
   ];
 }
@@ -139,19 +108,12 @@ function largeMap({ canvas, drawing, title, legend: { what, scale, marks } }, x,
   ];
 }
 
-/**
- * @param {Element} element
- * @param {Record<string, string | number>} attributes
- */
+/** @param {Element} element @param {Attributes} attributes */
 function set(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
 }
 
-/**
- * The text with its weights and losses, from `top` on.
- * @param {Text} text
- * @param {number} top
- */
+/** The text with its weights and losses, from `top` on. @param {Text} text @param {number} top */
 function writtenText({ snapshot: { tokens, loss }, position, values, weights, losses }, top) {
   const nodes = [];
   let [column, line] = [0, 0];
@@ -160,26 +122,14 @@ function writtenText({ snapshot: { tokens, loss }, position, values, weights, lo
     const wide = WIDE.test(shown) ? 2 : Math.max(1, [...shown].length);
     if (column + wide > ROW) [column, line] = [0, line + 1];
     const [x, y, width] = [PAD + column * CHARACTER, top + line * LINE, wide * CHARACTER];
+    const rect = (/** @type {Attributes} */ attributes) => s("rect", { x, y, width, height: 20, ...attributes });
     const share = Math.sqrt(values?.[i] ?? 0);
-    if (share > 0) nodes.push(s("rect", { x, y, width, height: 20, fill: css(weights, share) }));
-    if (Number.isFinite(loss[i])) {
-      nodes.push(
-        s("rect", { x: x + 1, y: y + 20, width: width - 2, height: 3, fill: css(losses, loss[i] / LARGEST_LOSS) }),
-      );
-    }
-    if (i === position)
-      nodes.push(s("rect", { x, y, width, height: 20, fill: "none", stroke: colour("--accent"), "stroke-width": 2 }));
+    if (share > 0) nodes.push(rect({ fill: css(weights, share) }));
+    if (Number.isFinite(loss[i]))
+      nodes.push(rect({ x: x + 1, y: y + 20, width: width - 2, height: 3, fill: css(losses, loss[i] / LARGEST_LOSS) }));
+    if (i === position) nodes.push(rect({ fill: "none", stroke: colour("--accent"), "stroke-width": 2 }));
     const fill = share > 0 ? ink(weights, share) : colour("--ink");
-    nodes.push(
-      label(shown, {
-        x: x + width / 2,
-        y: y + 15,
-        fill,
-        "font-family": "monospace",
-        "font-size": 14,
-        "text-anchor": "middle",
-      }),
-    );
+    nodes.push(label(shown, { x: x + width / 2, y: y + 15, ...FONT, fill }));
     [column, line] = token === "\n" ? [0, line + 1] : [column + wide, line];
   }
   return { nodes, height: (line + 1) * LINE };
@@ -191,29 +141,21 @@ const source = (svg) => new XMLSerializer().serializeToString(svg);
 /** @param {SVGSVGElement} svg */
 export const svgBlob = (svg) => new Blob([source(svg)], { type: "image/svg+xml" });
 
-/**
- * @param {SVGSVGElement} svg
- * @returns {Promise<Blob>}
- */
+/** @param {SVGSVGElement} svg @returns {Promise<Blob>} */
 export async function pngBlob(svg) {
   const image = new Image();
   // Not a blob URL: Chromium would let no pixel of such a picture be read.
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(source(svg))}`;
   await image.decode();
   const canvas = h("canvas", { width: svg.width.baseVal.value * 2, height: svg.height.baseVal.value * 2 });
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve, reject) => {
-    const made = (/** @type {Blob | null} */ blob) =>
-      blob ? resolve(blob) : reject(new Error("The browser could not make a PNG of this view."));
-    canvas.toBlob(made);
-  });
+  canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
+  /** @type {Blob | null} */
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve));
+  if (!blob) throw new Error("The browser could not make a PNG of this view.");
+  return blob;
 }
 
-/**
- * @param {Blob} blob
- * @param {string} name
- */
+/** @param {Blob} blob @param {string} name */
 export function save(blob, name) {
   const link = outerDocument().createElement("a");
   Object.assign(link, { href: URL.createObjectURL(blob), download: name });

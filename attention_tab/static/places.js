@@ -4,7 +4,7 @@
 import { triangle } from "./attention.js";
 import { h } from "./dom.js";
 import { createMap } from "./map.js";
-import { joined, visible } from "./text.js";
+import { joined, surroundings, visible } from "./text.js";
 
 /** @typedef {import("./statistics.js").Place} Place */
 
@@ -25,13 +25,13 @@ export function createPlaces() {
      * @param {string[]} heads the chosen ones
      * @param {import("./colour.js").Scale} scale
      */
-    draw({ run, measured }, heads, scale) {
+    draw({ run, measured }, [head, ...others], scale) {
       const { names = [], places = [], sequences = [] } = measured?.statistics ?? {};
-      const [head] = heads;
       const found = places[names.indexOf(head)] ?? [];
-      const which = `Head ${head}${heads.length > 1 ? ", the first of those chosen," : ""}`;
+      const which = `Head ${head}${others.length > 0 ? ", the first of those chosen," : ""}`;
+      const where = `${sequences.length} validation sequences of ${run}, measured at step ${measured?.step}`;
       title.textContent = measured
-        ? `${which} in ${sequences.length} validation sequences of ${run}, measured at step ${measured.step}${found.length > 0 ? "" : ": no place"}.`
+        ? `${which} in ${where}${found.length > 0 ? "" : ": no place"}.`
         : "Measured at evaluations; by this step there is none.";
       const buttons = found.map((place) =>
         h("button", { type: "button", onclick: () => show(place) }, ...described(sequences[place.sequence], place)),
@@ -56,22 +56,16 @@ export function createPlaces() {
  * @param {Place} place
  */
 function described(tokens, { query, key, levels, decisiveness }) {
-  const part = (/** @type {number} */ from, /** @type {number} */ to) => joined(tokens.slice(Math.max(0, from), to));
+  const [ofKey, ofQuery] = [key, query].map((position) => surroundings(tokens, position, AROUND));
+  const all = joined(tokens.slice(key + 1, query));
+  const between = query - key > BETWEEN ? `${ofKey.after} … ${ofQuery.before}` : all;
   const marked = (/** @type {string} */ name, /** @type {number} */ i) =>
     h("b", { className: name }, visible(tokens[i]));
-  const between =
-    query - key > BETWEEN
-      ? `${part(key + 1, key + 1 + AROUND)} … ${part(query - AROUND, query)}`
-      : part(key + 1, query);
   const keyed = key === query ? [] : [marked("key", key), between];
   const weight = (levels[triangle(query) + key] / 255) ** 2;
-  const keys = (query + 1) * Math.exp(-decisiveness);
+  const even = `as if evenly to ${((query + 1) * Math.exp(-decisiveness)).toFixed(1)} of ${query + 1} characters`;
   return [
-    h("code", {}, part(key - AROUND, key), ...keyed, marked("query", query), part(query + 1, query + 1 + AROUND)),
-    h(
-      "span",
-      { className: "hint" },
-      `weight ${weight.toFixed(2)}; ${decisiveness.toFixed(2)} nats: as if evenly to ${keys.toFixed(1)} of ${query + 1} characters`,
-    ),
+    h("code", {}, ofKey.before, ...keyed, marked("query", query), ofQuery.after),
+    h("span", { className: "hint" }, `weight ${weight.toFixed(2)}; ${decisiveness.toFixed(2)} nats: ${even}`),
   ];
 }

@@ -4,7 +4,6 @@
 import { difference, largest, rank, sameText, weightsAt } from "./attention.js";
 import { css, ink } from "./colour.js";
 import { h } from "./dom.js";
-import { lensOf } from "./lens.js";
 import { LARGEST_LOSS } from "./maps.js";
 import { named, surroundings, visible } from "./text.js";
 
@@ -26,24 +25,18 @@ export function createText(hovered, pinned) {
   let spans = [];
   let shown = "";
 
-  const positionOf = (/** @type {EventTarget | null} */ target) => {
-    const position = /** @type {HTMLElement} */ (target).dataset?.position;
-    return position === undefined ? null : Number(position);
-  };
-  element.addEventListener("pointerover", (event) => {
-    const position = positionOf(event.target);
-    if (position !== null) hovered(position);
-  });
-  element.addEventListener("pointerleave", () => hovered(null));
-  element.addEventListener("focusin", (event) => hovered(positionOf(event.target)));
-  element.addEventListener("focusout", () => hovered(null));
-  element.addEventListener("click", (event) => {
-    const position = positionOf(event.target);
-    if (position !== null) pinned(position, event.shiftKey);
-  });
-  element.addEventListener("keydown", (event) => {
-    const position = positionOf(event.target);
-    if (position === null || event.altKey || event.ctrlKey || event.metaKey) return;
+  /** @param {string} type of event @param {(position: number, event: MouseEvent & KeyboardEvent) => void} act */
+  function onCharacter(type, act) {
+    element.addEventListener(type, (event) => {
+      const { position } = /** @type {HTMLElement} */ (event.target).dataset;
+      if (position !== undefined) act(Number(position), /** @type {MouseEvent & KeyboardEvent} */ (event));
+    });
+  }
+  for (const type of ["pointerover", "focusin"]) onCharacter(type, hovered);
+  for (const type of ["pointerleave", "focusout"]) element.addEventListener(type, () => hovered(null));
+  onCharacter("click", (position, event) => pinned(position, event.shiftKey));
+  onCharacter("keydown", (position, event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const moves = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: spans.length - 1 };
     if (Object.hasOwn(moves, event.key)) focus(moves[/** @type {keyof typeof moves} */ (event.key)]);
     else if (event.key === "Enter" || event.key === " ") pinned(position, event.shiftKey);
@@ -54,11 +47,9 @@ export function createText(hovered, pinned) {
 
   /** @param {number} position */
   function focus(position) {
-    const target = spans[position];
-    if (!target) return;
-    for (const span of spans) span.tabIndex = -1;
-    target.tabIndex = 0;
-    target.focus();
+    if (!spans[position]) return;
+    for (const [i, span] of spans.entries()) span.tabIndex = i === position ? 0 : -1;
+    spans[position].focus();
   }
 
   return {
@@ -67,8 +58,7 @@ export function createText(hovered, pinned) {
      * @param {Snapshot} snapshot
      * @param {Scale} losses
      */
-    draw(snapshot, losses) {
-      const { tokens, loss } = snapshot;
+    draw({ tokens, loss }, losses) {
       if (shown !== JSON.stringify(tokens)) {
         shown = JSON.stringify(tokens);
         spans = tokens.map((token, position) => {
@@ -79,17 +69,13 @@ export function createText(hovered, pinned) {
           span.classList.toggle("alone", JOINING.test(token));
           return span;
         });
-        element.replaceChildren(
-          ...spans.flatMap((span, position) => (tokens[position] === "\n" ? [span, h("br")] : [span])),
-        );
+        element.replaceChildren(...spans.flatMap((span, i) => (tokens[i] === "\n" ? [span, h("br")] : [span])));
       }
       for (const [position, span] of spans.entries()) {
         const known = Number.isFinite(loss[position]);
         span.style.setProperty("--loss", known ? css(losses, loss[position] / LARGEST_LOSS) : "transparent");
-        span.setAttribute(
-          "aria-label",
-          `${named(tokens[position])}, position ${position}${known ? `, loss ${loss[position].toFixed(2)}` : ""}`,
-        );
+        const ofLoss = known ? `, loss ${loss[position].toFixed(2)}` : "";
+        span.setAttribute("aria-label", `${named(tokens[position])}, position ${position}${ofLoss}`);
       }
     },
     /**
@@ -139,91 +125,91 @@ export function createDetails() {
       if (first && other !== null && other < T && !listed.includes(other)) listed.push(other);
       const title = direction === "from" ? "attends to" : "is attended to by";
       const names = ["", "character", "position", "rank", ...columns.map(({ name }) => name)];
-      const table = h(
-        "table",
-        {},
-        h("tr", {}, ...names.map((name) => h("th", {}, name))),
-        ...listed.map((i) =>
-          h(
-            "tr",
-            { className: i === other ? "here" : "" },
-            h("td", {}, bar(first.of[i] / most)),
-            h("td", {}, inContext(snapshot, i)),
-            h("td", {}, String(i)),
-            h("td", {}, String(rank(first.of, i))),
-            ...columns.map(({ of }) => h("td", { className: "number" }, signed(of[i]))),
-          ),
-        ),
-      );
+      const rows = listed.map((i) => {
+        const weights = columns.map(({ of }) => of[i].toFixed(4).replace("-", "−"));
+        const numbers = [String(i), String(rank(first.of, i)), ...weights];
+        return row(i === other, bar(first.of[i] / most), inContext(snapshot, i), ...numbers);
+      });
+      const table = h("table", {}, h("tr", {}, ...names.map((name) => h("th", {}, name))), ...rows);
       const heading = h("h3", {}, inContext(snapshot, position), ` position ${position}, ${title}`);
-      element.replaceChildren(
-        h("div", {}, heading, table),
-        ...alike.map((headMap) => h("div", {}, ...next(headMap.name, headMap.snapshot, position, alike.length > 1))),
-      );
+      const after = alike.map(({ name, snapshot }) => nextOf(snapshot, position, alike.length > 1 ? `${name}: ` : ""));
+      element.replaceChildren(h("div", {}, heading, table), ...after);
     },
   };
 }
 
 /**
  * The loss of the character at `position`, and the likeliest next characters.
- * @param {string} name
  * @param {Snapshot} snapshot
  * @param {number} position
- * @param {boolean} several
+ * @param {string} name
  */
-function next(name, snapshot, position, several) {
-  const { tokens, loss, choices, likeliest, probabilities, candidates } = snapshot;
-  const own = loss[position];
+function nextOf(snapshot, position, name) {
+  const own = snapshot.loss[position];
   const sentence = Number.isFinite(own)
     ? `loss ${own.toFixed(2)} nats, probability ${percent(Math.exp(-own))}`
     : "the first character has no loss";
-  const rows = Array.from({ length: choices }, (_, k) => {
-    const character = candidates[likeliest[position * choices + k]];
-    const probability = probabilities[position * choices + k];
-    const came = character === tokens[position + 1];
-    return h(
-      "tr",
-      { className: came ? "here" : "" },
-      h("td", {}, bar(probability)),
-      h("td", {}, h("code", {}, named(character)), came ? " came" : ""),
-      h("td", { className: "number" }, percent(probability)),
-    );
+  const rows = guesses(snapshot, snapshot, position, position).map(({ character, probability, came }) => {
+    const code = h("span", {}, h("code", {}, named(character)), came ? " came" : "");
+    return row(came, bar(probability), code, percent(probability));
   });
-  return [
-    h("p", { className: "own" }, several ? `${name}: ` : "", sentence),
-    h(
-      "div",
-      { className: "beside" },
-      h("div", {}, h("h3", {}, "Expected next"), h("table", { className: "next" }, ...rows)),
-      ...lensOf(snapshot, position),
-    ),
-  ];
+  const expected = h("div", {}, h("h3", {}, "Expected next"), h("table", { className: "next" }, ...rows));
+  const tables = h("div", { className: "beside" }, expected, ...lensOf(snapshot, position));
+  return h("div", {}, h("p", { className: "own" }, name, sentence), tables);
 }
 
-/** @param {number} weight or a difference of two */
-const signed = (weight) => weight.toFixed(4).replace("-", "−");
+/**
+ * The logit lens (nostalgebraist 2020): the next characters that the output layer reads after each layer, the embedding
+ * first; nothing if unknown.
+ * @param {Snapshot} snapshot
+ * @param {number} position
+ */
+function lensOf(snapshot, position) {
+  const { tokens, heads, lens } = snapshot;
+  if (!lens) return [];
+  const rows = Array.from({ length: heads.length + 1 }, (_, layer) => {
+    const found = guesses(snapshot, lens, layer * tokens.length + position, position);
+    const cells = found.map(({ character, probability, came }) => {
+      const title = `${named(character)}${came ? ", which came" : ""}`;
+      const code = h("code", {}, visible(character));
+      const percent = 100 * probability;
+      const style = `background: color-mix(in srgb, var(--accent) ${(5 * Math.sqrt(percent)).toFixed(1)}%, transparent)`;
+      return h("td", { className: came ? "guess came" : "guess", title, style }, code, ` ${percent.toFixed(0)}`);
+    });
+    const name = layer === heads.length ? "output" : layer === 0 ? "embedding" : `layer ${layer}`;
+    return h("tr", {}, h("th", { scope: "row" }, name), ...cells);
+  });
+  return [h("div", {}, h("h3", {}, "Expected after each layer, in %"), h("table", { className: "lens" }, ...rows))];
+}
+
+/**
+ * The likeliest next characters after `position`, of one row of such.
+ * @param {Snapshot} snapshot
+ * @param {{likeliest: ArrayLike<number>, probabilities: ArrayLike<number>, choices: number}} of
+ * @param {number} row
+ * @param {number} position
+ */
+const guesses = ({ candidates, tokens }, { likeliest, probabilities, choices }, row, position) =>
+  Array.from({ length: choices }, (_, k) => {
+    const character = candidates[likeliest[row * choices + k]];
+    return { character, probability: probabilities[row * choices + k], came: character === tokens[position + 1] };
+  });
+
+/** @param {boolean} here whether it is marked @param {...(Node | string)} cells */
+const row = (here, ...cells) => h("tr", { className: here ? "here" : "" }, ...cells.map((cell) => h("td", {}, cell)));
 
 /** @param {number} share */
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
-/** @param {number} share */
-function bar(share) {
-  const inner = h("span", { className: "bar" });
-  inner.style.width = `${(40 * Math.max(0, Math.min(1, share))).toFixed(1)}px`;
-  return inner;
+/** A bar for a share of the longest. @param {number} share */
+export function bar(share, longest = 40) {
+  const width = `${(longest * Math.min(1, Math.abs(share))).toFixed(1)}px`;
+  return h("span", { className: share < 0 ? "bar less" : "bar", style: `width: ${width}` });
 }
 
-/**
- * @param {Snapshot} snapshot
- * @param {number} position
- */
-export function inContext(snapshot, position) {
-  const { before, after } = surroundings(snapshot.tokens, position);
-  return h(
-    "code",
-    {},
-    h("span", { className: "around" }, before),
-    h("b", {}, visible(snapshot.tokens[position])),
-    h("span", { className: "around" }, after),
-  );
+/** A character among its neighbours. @param {Snapshot} snapshot @param {number} position */
+export function inContext({ tokens }, position) {
+  const { before, after } = surroundings(tokens, position);
+  const around = (/** @type {string} */ text) => h("span", { className: "around" }, text);
+  return h("code", {}, around(before), h("b", {}, visible(tokens[position])), around(after));
 }

@@ -1,11 +1,11 @@
 // @ts-check
 // All heads by two metrics at once.
 
+import { lineColour } from "./colour.js";
 import { at, axes, range } from "./curves.js";
-import { createMenu, drawnButton, h, s } from "./dom.js";
-import { lineColour } from "./encoding.js";
+import { createMenu, drawnButton, h, isAdding, onArrows, s } from "./dom.js";
 import { titleOf } from "./help.js";
-import { chanceOf, metricsOf, valuesOf } from "./measures.js";
+import { chanceOf, metricsOf, valuesOf } from "./measured.js";
 
 const SIZE = 420;
 const [LEFT, RIGHT, TOP, BOTTOM] = [56, SIZE - 12, 14, SIZE - 38];
@@ -20,12 +20,9 @@ export function createScatter(choose, against) {
   const note = h("p", { className: "hint" });
   const focused = () => /** @type {SVGElement | null} */ (document.activeElement?.closest(".point") ?? null);
 
-  drawing.addEventListener("keydown", (event) => {
-    if (!event.key.startsWith("Arrow") || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    const on = event.key === "ArrowRight" || event.key === "ArrowUp";
-    const next = /** @type {SVGElement | null} */ (focused()?.[on ? "nextElementSibling" : "previousElementSibling"]);
-    if (next?.matches(".point")) next.focus();
+  onArrows(drawing, (right, down) => {
+    const next = focused()?.[right > down ? "nextElementSibling" : "previousElementSibling"];
+    if (next?.matches(".point")) /** @type {SVGElement} */ (next).focus();
   });
 
   return {
@@ -37,17 +34,18 @@ export function createScatter(choose, against) {
      */
     draw(side, { metric, against, sample, heads }, theme) {
       const metrics = metricsOf(side, sample).filter((name) => name !== metric);
-      const both = [metric, metrics.includes(against) ? against : (metrics[0] ?? against)];
+      const upwards = metrics.includes(against) ? against : (metrics[0] ?? against);
       menu.show(
         metrics.map((name) => [name, titleOf(name)]),
-        both[1],
+        upwards,
       );
-      const [xs, ys] = both.map((name) => valuesOf(side, name, sample) ?? new Float32Array());
-      const [chanceX, chanceY] = both.map((name) => chanceOf(side, name, sample));
-      const x = axisOf(both[0], [...xs, chanceX], LEFT, RIGHT);
-      const y = axisOf(both[1], [...ys, chanceY], BOTTOM, TOP);
+      const both = [metric, upwards].map((name) => {
+        const values = valuesOf(side, name, sample) ?? new Float32Array();
+        return { title: titleOf(name), values, chance: chanceOf(side, name, sample) };
+      });
+      const [x, y] = [axisOf(both[0], LEFT, RIGHT), axisOf(both[1], BOTTOM, TOP)];
       const points = side.snapshot.names
-        .map((name, i) => ({ name, numbers: [xs[i], ys[i]] }))
+        .map((name, head) => ({ name, numbers: both.map(({ values }) => values[head]) }))
         .filter(({ numbers }) => numbers.every(Number.isFinite))
         .sort((a, b) => a.numbers[0] - b.numbers[0]); // the order of the arrow keys
       note.textContent =
@@ -60,20 +58,16 @@ export function createScatter(choose, against) {
       const drawn = points.map((point) => {
         const { name, numbers } = point;
         const chosen = heads.indexOf(name);
-        const said = `head ${name}: ${numbers.map((number, i) => `${titleOf(both[i])} ${number.toFixed(3)}`).join(", ")}`;
-        const attributes = {
-          class: "point",
-          transform: `translate(${at(x, numbers[0])} ${at(y, numbers[1])})`,
-          tabindex: point === reachable ? 0 : -1,
-          "aria-pressed": String(chosen >= 0),
-          "data-point": name,
-        };
+        const said = numbers.map((number, i) => `${both[i].title} ${number.toFixed(3)}`).join(", ");
+        const transform = `translate(${at(x, numbers[0])} ${at(y, numbers[1])})`;
+        const state = { tabindex: point === reachable ? 0 : -1, "aria-pressed": String(chosen >= 0) };
+        const attributes = { class: "point", transform, "data-point": name, ...state };
         const circle = s("circle", chosen < 0 ? { r: 5 } : { r: 7, fill: lineColour(chosen, theme) });
         const label = s("text", { y: -10, class: "tick" }, name);
-        return drawnButton(said, attributes, (e) => choose(name, e.ctrlKey || e.metaKey || e.shiftKey), circle, label);
+        return drawnButton(`head ${name}: ${said}`, attributes, (e) => choose(name, isAdding(e)), circle, label);
       });
       const before = focused()?.dataset.point;
-      const [left, top] = [at(x, chanceX), at(y, chanceY)];
+      const [left, top] = [at(x, both[0].chance), at(y, both[1].chance)];
       drawing.replaceChildren(
         ...axes(x, y),
         ...chanceLine(`M${left} ${TOP}V${BOTTOM}`, left, TOP - 3),
@@ -86,16 +80,15 @@ export function createScatter(choose, against) {
 }
 
 /**
- * An axis with room for the values and zero.
- * @param {string} metric
- * @param {number[]} values
+ * An axis with room for the values, their chance and zero.
+ * @param {{title: string, values: Float32Array, chance: number}} measure
  * @param {number} from
  * @param {number} to
  */
-function axisOf(metric, values, from, to) {
-  const [low, high] = range([0, ...values].filter(Number.isFinite));
+function axisOf({ title, values, chance }, from, to) {
+  const [low, high] = range([0, chance, ...values].filter(Number.isFinite));
   const room = 0.06 * (high - low || 1);
-  return { name: titleOf(metric), from, to, low: low < 0 ? low - room : low, high: high + room };
+  return { name: title, from, to, low: low < 0 ? low - room : low, high: high + room };
 }
 
 /**
@@ -104,7 +97,5 @@ function axisOf(metric, values, from, to) {
  * @param {number} x of its name
  * @param {number} y
  */
-function chanceLine(d, x, y) {
-  if (!Number.isFinite(x + y)) return [];
-  return [s("path", { class: "chance", d }), s("text", { class: "axis", x, y }, "chance")];
-}
+const chanceLine = (d, x, y) =>
+  Number.isFinite(x + y) ? [s("path", { class: "chance", d }), s("text", { class: "axis", x, y }, "chance")] : [];

@@ -2,9 +2,9 @@
 // Losses and heads over training on one time axis, and between them the steps at which heads form.
 
 import { linesOf } from "./choices.js";
+import { lineColour } from "./colour.js";
 import { across, at, createChart, range, WIDTH } from "./curves.js";
 import { drawnButton, h, s } from "./dom.js";
-import { lineColour } from "./encoding.js";
 import { FORMED, formationsOf, THRESHOLD } from "./forming.js";
 import { titleOf } from "./help.js";
 import { aboutCurves } from "./measured.js";
@@ -39,14 +39,15 @@ export function createTraining(go, show) {
       const ofLosses = lossLines(found, colour);
       const ofHeads = linesOf(found.curves, found.sides, view, colour);
       const steps = [...ofLosses, ...ofHeads].flatMap(({ points }) => points.map(([step]) => step));
+      const span = range(steps);
       losses.element.hidden = ofLosses.length === 0;
-      losses.draw(ofLosses, "step", "loss (nats/char)", range(steps));
-      heads.draw(ofHeads, "step", titleOf(view.metric) + aboutCurves(found.sides[0], view), range(steps));
-      const axis = across("step", range(steps));
+      losses.draw(ofLosses, "step", "loss (nats/char)", span);
+      heads.draw(ofHeads, "step", titleOf(view.metric) + aboutCurves(found.sides[0], view), span);
+      const axis = across("step", span);
       const marks = found.forming.map(([metric, curves], lane) => {
-        const group = s("g", { transform: `translate(0 ${LANE * lane + 22})` }, ...marksOf(metric, curves, axis, show));
-        group.append(s("text", { class: "axis lane", x: axis.from - 6 }, metric));
-        return group;
+        const name = s("text", { class: "axis lane", x: axis.from - 6 }, metric);
+        const transform = `translate(0 ${LANE * lane + 22})`;
+        return s("g", { transform }, ...marksOf(metric, curves, axis, show), name);
       });
       lanes.replaceChildren(...marks);
       const none = marks.every(({ children }) => children.length === 1) ? "; none has yet" : "";
@@ -63,11 +64,7 @@ export function createTraining(go, show) {
   };
 }
 
-/**
- * The losses of each run, those of a second dashed.
- * @param {Found} found
- * @param {(i: number) => string} colour
- */
+/** The losses of each run, those of a second dashed. @param {Found} found @param {(i: number) => string} colour */
 function lossLines({ losses, sides }, colour) {
   const runs = [...new Set(sides.map(({ run }) => run))];
   return runs.flatMap((run, i) =>

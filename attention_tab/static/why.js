@@ -19,9 +19,7 @@ export function explanation({ scoring, position, names, layers, T }, name, query
   const { columns, scale, vector, queryPosition, keyPosition, ...layer } = layers[number];
   const row = (/** @type {Float32Array} */ of, /** @type {number} */ i) =>
     of.subarray((head * T + i) * columns, (head * T + i + 1) * columns);
-  const vectorOf = vector?.subarray(head * columns);
-  const terms = (/** @type {Float32Array} */ q, /** @type {Float32Array} */ k) =>
-    termsOf(scoring, q, k, scale, vectorOf);
+  const terms = termsBy(scoring, scale, vector?.subarray(head * columns));
   const q = row(layer.query, query);
   const byColumn = Array.from({ length: query + 1 }, (_, j) => terms(q, row(layer.key, j)));
   const scores = Float64Array.from(byColumn, sum);
@@ -50,24 +48,21 @@ export function explanation({ scoring, position, names, layers, T }, name, query
  * @param {(Float64Array | number[])[]} rows parts of each key's score
  * @param {number} key
  * @param {string[]} names
- * @returns {Part[]}
  */
 const partsOf = (rows, key, names) =>
   names.map((name, i) => {
-    let total = 0;
-    for (const row of rows) total += row[i];
-    return { name, value: rows[key][i], above: rows[key][i] - total / rows.length };
+    const value = rows[key][i];
+    return { name, value, above: value - sum(rows.map((row) => row[i])) / rows.length };
   });
 
 /**
- * What each column adds to a score. Loops of their own: callbacks take ten times as long.
+ * What each column of a query and a key adds to a score. Loops of their own: callbacks take ten times as long.
  * @param {string} scoring
- * @param {Float32Array} q
- * @param {Float32Array} k
  * @param {number} scale
  * @param {Float32Array | undefined} vector
+ * @returns {(q: Float32Array, k: Float32Array) => Float64Array}
  */
-function termsOf(scoring, q, k, scale, vector) {
+const termsBy = (scoring, scale, vector) => (q, k) => {
   const found = new Float64Array(q.length);
   if (scoring === "dot" || scoring === "bilinear") for (let c = 0; c < q.length; c++) found[c] = scale * q[c] * k[c];
   else if (scoring === "distance") for (let c = 0; c < q.length; c++) found[c] = (-scale / 2) * (q[c] - k[c]) ** 2;
@@ -75,9 +70,9 @@ function termsOf(scoring, q, k, scale, vector) {
     for (let c = 0; c < q.length; c++) found[c] = vector[c] * Math.tanh(q[c] + k[c]);
   else throw new Error(`Expected dot, bilinear, distance or additive scoring with its factors, got ${scoring}.`);
   return found;
-}
+};
 
-/** @param {Float64Array} numbers */
+/** @param {Iterable<number>} numbers */
 function sum(numbers) {
   let total = 0;
   for (const number of numbers) total += number;

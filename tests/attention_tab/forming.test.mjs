@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formationsOf, THRESHOLD } from "../../attention_tab/static/forming.js";
-import { chanceOf, metricsOf, valuesOf } from "../../attention_tab/static/measures.js";
+import { chanceOf, metricsOf, valuesOf } from "../../attention_tab/static/measured.js";
 
 const LOW = THRESHOLD - 0.01;
 /** Heads of one layer whose scores are these at steps 0, 10, 20, ... */
