@@ -15,6 +15,8 @@ const MAX_BYTES = 2 ** 25; // of cached snapshots
 const MAX_ANSWERS = 32; // cached, of all other routes
 
 export class Client {
+  #ask;
+
   /** Valid while the last step is the same. @type {Map<string, {last: number, promise: Promise<any>}>} */
   #answers = new Map();
 
@@ -23,7 +25,7 @@ export class Client {
 
   /** @param {(address: string) => Promise<Response>} ask */
   constructor(ask = (address) => fetch(address)) {
-    this.ask = ask;
+    this.#ask = ask;
   }
 
   /** @returns {Promise<Runs>} */
@@ -177,7 +179,7 @@ export class Client {
   async #request(address, read) {
     let refusal = "";
     try {
-      const response = await this.ask(address);
+      const response = await this.#ask(address);
       if (response.ok) return await read(response);
       refusal = (await response.text()).slice(0, 300) || String(response.status);
     } catch {

@@ -89,17 +89,13 @@ export class Shown {
     const parts = this.#parts;
     const { view, runs, found } = this.#scene;
     const [first, second] = found.sides;
+    const { run, tag: text } = first;
     const options = optionsOf(runs, first, view.metric);
-    parts.run.show(options.run, first.run);
-    parts.text.show(options.text, first.tag);
-    parts.other.show(options.other, second?.run ?? "");
-    parts.metric.show(options.metric, view.metric);
-    parts.measured.show(options.measured, String(view.sample));
+    const chosen = { ...view, run, text, other: second?.run ?? "", measured: view.sample };
+    for (const menu of /** @type {(keyof typeof options)[]} */ (Object.keys(options)))
+      parts[menu].show(options[menu], String(chosen[menu]));
     parts.measured.element.hidden = options.measured.length === 0;
-    parts.values.show(options.values, String(view.values));
     parts.values.element.hidden = found.sides.some(({ snapshot }) => !snapshot.valueNorms);
-    parts.direction.show(options.direction, view.direction);
-    parts.shows.show(options.shows, view.shows);
     parts.shows.element.hidden = !second;
     parts.sorted.checked = view.sorted;
   }
@@ -130,19 +126,12 @@ export class Shown {
     const position = view.position ?? this.#hovered;
     const [{ map, snapshot }] = this.#headMaps;
     const T = snapshot.tokens.length;
-    return {
-      position,
-      values:
-        map && position !== null && position < T
-          ? weightsAt(map, T, position, view.direction).map((value) => value / this.#most)
-          : null,
-    };
+    if (!map || position === null || position >= T) return { position, values: null };
+    const values = weightsAt(map, T, position, view.direction).map((value) => value / this.#most);
+    return { position, values };
   }
 
-  /**
-   * @param {number | null} position
-   * @param {number | null} beside
-   */
+  /** @param {number | null} position @param {number | null} beside */
   hover(position, beside) {
     if (position === this.#hovered && beside === this.#beside) return;
     this.#hovered = position;
@@ -196,11 +185,7 @@ export class Shown {
     this.#parts.encoding.draw(encoding.table, encoding.step, columns, this.#scales.differences, this.#theme);
   }
 
-  /**
-   * Whether the inputs of a part have changed since it was last drawn.
-   * @param {string} part
-   * @param {unknown[]} of
-   */
+  /** Whether the inputs of a part have changed since it was last drawn. @param {string} part @param {unknown[]} of */
   #isNew(part, of) {
     const last = this.#drawn.get(part);
     this.#drawn.set(part, of);
