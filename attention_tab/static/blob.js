@@ -13,19 +13,12 @@ const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float
 /** The blob is no snapshot, or is damaged. */
 export class FormatError extends Error {}
 
-/**
- * @param {unknown} holds
- * @param {string} expected
- * @returns {asserts holds}
- */
+/** @param {unknown} holds @param {string} expected @returns {asserts holds} */
 export function expect(holds, expected) {
   if (!holds) throw new FormatError(`This snapshot cannot be read: expected ${expected}.`);
 }
 
-/**
- * @param {ArrayBuffer} blob
- * @param {string} kind
- */
+/** @param {ArrayBuffer} blob @param {string} kind */
 export async function unpacked(blob, kind) {
   expect(blob.byteLength >= LEAST, `at least ${LEAST} bytes, got ${blob.byteLength}`);
   const prelude = new DataView(blob);
@@ -109,11 +102,7 @@ export function stored(arrays, name, type, shape) {
   return /** @type {Arrays[Type]} */ (found.data);
 }
 
-/**
- * @param {Record<string, unknown>} header
- * @param {string} name
- * @returns {string[]}
- */
+/** @param {Record<string, unknown>} header @param {string} name @returns {string[]} */
 export function texts(header, name) {
   const found = header[name];
   expect(Array.isArray(found) && found.every((text) => typeof text === "string"), `texts as ${name}`);

@@ -56,11 +56,7 @@ export class Client {
     return this.#answer("curves", { run, metric }, last, read);
   }
 
-  /**
-   * @param {string} run
-   * @param {number} last
-   * @returns {Promise<Losses>}
-   */
+  /** @param {string} run @param {number} last @returns {Promise<Losses>} */
   losses(run, last) {
     return this.#answer("losses", { run }, last, (losses) => losses);
   }
@@ -69,11 +65,7 @@ export class Client {
   statistics = this.#reader(decodeStatistics);
   scores = this.#reader(decodeScores);
 
-  /**
-   * @param {string} run
-   * @param {string} tag
-   * @param {Moment} moment
-   */
+  /** @param {string} run @param {string} tag @param {Moment} moment */
   snapshot(run, tag, { step, time }) {
     const key = JSON.stringify([run, tag, step, time]); // with the time, as a run may be written again
     const address = url("snapshot", { run, tag, step });
@@ -133,10 +125,7 @@ export class Client {
     };
   }
 
-  /**
-   * @param {string} key
-   * @param {string} address
-   */
+  /** @param {string} key @param {string} address */
   async #load(key, address) {
     try {
       const snapshot = await decodeSnapshot(await this.#bytes(address));
@@ -153,10 +142,7 @@ export class Client {
     }
   }
 
-  /**
-   * @param {string} route
-   * @param {Record<string, string | number>} query
-   */
+  /** @param {string} route @param {Record<string, string | number>} query */
   async #json(route, query) {
     const text = await this.#request(url(route, query), (response) => response.text());
     try {

@@ -141,14 +141,25 @@ async function measuredBy(client, runs, run, step) {
   return moment && { statistics: await client.statistics(run, STATISTICS, moment), step: moment.step };
 }
 
-/** The latest scores of a side's text by its step. @param {Client} client @param {Runs} runs @param {Side} side */
+/**
+ * The latest scores of a side's text by its step.
+ * @param {Client} client
+ * @param {Runs} runs
+ * @param {Side} side
+ */
 export async function scoresOf(client, runs, { run, tag, step }) {
   const scores = tag.replace(TAG, SCORES);
   const moment = latestBy(await momentsOf(client, runs, run, scores), step);
   return moment && { scores: await client.scores(run, scores, moment), step: moment.step };
 }
 
-/** None if the run lacks the tag. @param {Client} client @param {Runs} runs @param {string} run @param {string} tag */
+/**
+ * None if the run lacks the tag.
+ * @param {Client} client
+ * @param {Runs} runs
+ * @param {string} run
+ * @param {string} tag
+ */
 async function momentsOf(client, runs, run, tag) {
   return Object.hasOwn(runs[run], tag) ? client.steps(run, tag, runs[run][tag].time) : [];
 }
@@ -156,7 +167,11 @@ async function momentsOf(client, runs, run, tag) {
 /** @param {Moment[]} moments @param {number} step */
 const latestBy = (moments, step) => moments.findLast((moment) => moment.step <= step) ?? null;
 
-/** The nearest moment to `step`, or the latest. @param {Moment[]} moments @param {number | null} step */
+/**
+ * The nearest moment to `step`, or the latest.
+ * @param {Moment[]} moments
+ * @param {number | null} step
+ */
 const momentAt = (moments, step) => moments[nearest(stepsOf(moments), step)];
 
 /** @param {Moment[]} moments */

@@ -185,7 +185,11 @@ export class Shown {
     this.#parts.encoding.draw(encoding.table, encoding.step, columns, this.#scales.differences, this.#theme);
   }
 
-  /** Whether the inputs of a part have changed since it was last drawn. @param {string} part @param {unknown[]} of */
+  /**
+   * Whether the inputs of a part have changed since it was last drawn.
+   * @param {string} part
+   * @param {unknown[]} of
+   */
   #isNew(part, of) {
     const last = this.#drawn.get(part);
     this.#drawn.set(part, of);

@@ -83,10 +83,7 @@ export function paired(view) {
   return direction === "from" ? { ...view, position: query, beside: key } : { ...view, position: key, beside: query };
 }
 
-/**
- * @param {View} view
- * @returns {string} a hash; `viewOf` is the inverse
- */
+/** @param {View} view @returns {string} a hash; `viewOf` is the inverse */
 export function hashOf(view) {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(view)) if (value !== null) params.set(PREFIX + name, String(value));
