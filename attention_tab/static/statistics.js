@@ -31,28 +31,26 @@ export async function decodeStatistics(blob) {
   const N = names.length;
   const chance = stored(arrays, "chance", "float32", [metricNames.length]);
   const count = arrays.get("decisiveness")?.shape[0] ?? 0;
-  expect(count % N === 0, "as many places of each head");
+  const each = count / N;
+  expect(Number.isInteger(each), "as many places of each head");
   const decisiveness = stored(arrays, "decisiveness", "float32", [count]);
   const numbers = stored(arrays, "places", "uint16", [count, 3]);
   const size = (longest * (longest + 1)) / 2;
   const maps = stored(arrays, "maps", "uint8", [count, size]);
-  const places = Array.from({ length: count }, (_, i) => {
+  const placeAt = (/** @type {number} */ i) => {
+    if (!Number.isFinite(decisiveness[i])) return []; // the head has fewer
     const [sequence, query, key] = numbers.subarray(3 * i, 3 * i + 3);
-    const place = { sequence, query, key, decisiveness: decisiveness[i], levels: maps.subarray(0, 0) };
-    if (!isKnown(place)) return place;
     expect(key <= query && query < sequences[sequence]?.length, "places inside their sequences");
     const T = sequences[sequence].length;
-    return { ...place, levels: maps.subarray(i * size, i * size + (T * (T + 1)) / 2) };
-  });
+    const levels = maps.subarray(i * size, i * size + (T * (T + 1)) / 2);
+    return [{ sequence, query, key, decisiveness: decisiveness[i], levels }];
+  };
   return {
     names,
     sequences,
     metrics: rowsOf(metricNames, stored(arrays, "metrics", "float32", [metricNames.length, N])),
     chance: new Map(metricNames.map((name, i) => [name, chance[i]])),
     ablations: rowsOf(probes, stored(arrays, "ablations", "float32", [probes.length, N])),
-    places: names.map((_, head) => places.slice((head * count) / N, ((head + 1) * count) / N).filter(isKnown)),
+    places: names.map((_, head) => Array.from({ length: each }, (_, i) => placeAt(head * each + i)).flat()),
   };
 }
-
-/** @param {Place} place */
-const isKnown = ({ decisiveness }) => Number.isFinite(decisiveness);
