@@ -1,6 +1,10 @@
 """Configuration of the board. Free of heavy imports, so that help and completion are instant."""
 
+import math
 from dataclasses import dataclass, field
+from functools import cache
+
+SNAPSHOTS = 40  # about, in a run, unless the user asks otherwise
 
 
 @dataclass(kw_only=True, slots=True)
@@ -19,3 +23,12 @@ class BoardConfig:
             if count is not None and count < least:
                 found.append(f"board.{name}: expected at least {least}, got {count}")
         return found
+
+
+@cache
+def snapshot_interval(steps: int, evaluate_every: int) -> int:
+    """Steps between about SNAPSHOTS snapshots: a divisor of `evaluate_every` if one is near, or a multiple."""
+    least = math.ceil(steps / SNAPSHOTS)
+    if least > evaluate_every:
+        return math.ceil(least / evaluate_every) * evaluate_every
+    return next((every for every in range(least, 2 * least) if evaluate_every % every == 0), least)

@@ -40,7 +40,7 @@ def key_patterns(ids: Tensor, stretch: int = STRETCH) -> dict[str, Tensor]:
     Queries without any do not count.
     """
     positions = torch.arange(ids.shape[1], device=ids.device)
-    # The character is repeated, or the whole stretch is one character: what follows in a run says nothing.
+    # Stretches of one character, of two at least: what follows in a run says nothing.
     run = F.pad(repeats(ids, max(1, stretch - 1)).diagonal(-1, 1, 2), (1, 0))  # (B, T)
     return {
         # The character just before (Clark et al. 2019).

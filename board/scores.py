@@ -48,5 +48,5 @@ def layer_scores(decoder: Decoder, block: Block, x: Tensor) -> LayerScores:
     return LayerScores(
         **{name: values[0].cpu().numpy() for name, values in arrays.items()},  # (H, T, D)
         scale=scoring.scale_for(key) if isinstance(scoring, InnerProduct) else 1.0,
-        vector=scoring.vector.cpu().numpy() if isinstance(scoring, Additive) else None,
+        vector=scoring.vector.clone().cpu().numpy() if isinstance(scoring, Additive) else None,
     )

@@ -44,8 +44,12 @@ const METRICS = {
   ],
 };
 
-/** The title of a metric. @param {string} metric */
-export const titleOf = (metric) => (Object.hasOwn(METRICS, metric) ? METRICS[metric][0] : metric);
+/** @param {string} metric */
+const aboutOf = (metric) => (Object.hasOwn(METRICS, metric) ? METRICS[metric] : [metric, ""]);
+/** @param {string} metric */
+export const titleOf = (metric) => aboutOf(metric)[0];
+/** @param {string} metric */
+export const definitionOf = (metric) => aboutOf(metric)[1];
 
 const KEYS = [
   ["← →", "in the text: the next character; on the slider: the next step"],
@@ -116,7 +120,7 @@ export function createHelp() {
       "and a byte of a model of bytes, unless it is ASCII, as \\xd0.",
     ),
     ...about(
-      "After each layer",
+      "Expected after each layer",
       "The logit lens: the output layer reads the stream after each layer, so that a row shows what would be expected next ",
       "if the decoder ended there, the first from the embedding alone and the last the decoder's own output (nostalgebraist 2020). ",
       "Framed is the character that came.",

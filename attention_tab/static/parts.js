@@ -67,9 +67,9 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     places: createPlaces(),
     encoding: createEncoding((columns) => change({ columns })),
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
-    foot: h("footer", { className: "note" }),
     link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
   };
+  parts.values.element.title = "times the norm of what the key's value adds: a weight that carries nothing fades";
   const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
     h("button", { type: "button", onclick }, text);
   const row = (/** @type {(Node | string)[]} */ ...children) => h("div", { className: "row" }, ...children);
@@ -101,7 +101,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
   const why = section("", "Why", parts.explanation.element);
   const header = h("header", {}, above, parts.timeline.element, parts.otherTimeline.element);
-  const page = h("div", { hidden: true }, header, main, why, measures, places, encodings, parts.foot);
+  const page = h("div", { hidden: true }, header, main, why, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }

@@ -6,6 +6,7 @@ import { headsLabel, fullLabel, optionsOf, PRODUCT, sideLabel } from "./choices.
 import { url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
 import { stepsOf } from "./gather.js";
+import { definitionOf } from "./help.js";
 import { aboutCurves, aboutMetric, effectOf } from "./measured.js";
 import { pictureOf } from "./picture.js";
 
@@ -94,6 +95,7 @@ export class Shown {
     const chosen = { ...view, run, text, other: second?.run ?? "", measured: view.sample };
     for (const menu of /** @type {(keyof typeof options)[]} */ (Object.keys(options)))
       parts[menu].show(options[menu], String(chosen[menu]));
+    parts.metric.element.title = definitionOf(view.metric);
     parts.measured.element.hidden = options.measured.length === 0;
     parts.values.element.hidden = found.sides.some(({ snapshot }) => !snapshot.valueNorms);
     parts.shows.element.hidden = !second;

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.remote.webdriver import WebDriver
 
+from attention_tab.format import probe_tag
 from bench.browser import NoBrowserError, chromium, tensorboard, wait_until
 from tests.attention_tab.browsers import firefox, webkit
 from tests.attention_tab.helpers import last_steps
@@ -50,5 +51,6 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def address(logdir: Path) -> Iterator[str]:
     with tensorboard(logdir) as address:
-        wait_until(lambda: [last for tags in last_steps(address).values() for last in tags.values()].count(20) == 4)
+        texts = [probe_tag("validation"), probe_tag("probe_1")]
+        wait_until(lambda: [tags.get(text) for tags in last_steps(address).values() for text in texts] == 4 * [20])
         yield address  # once it has read both texts of both runs

@@ -130,9 +130,9 @@ def test_numbers_and_expectations_of_two_runs_are_above_the_fold(browser: WebDri
     browser.set_window_size(1400, 1000)
     try:
         page = Page(browser, address, run="one", otherRun="two", position=13)
-        assert len(page.all(".next")) == 2
+        assert len(page.all(".details div:first-child > table")) == 3  # all but what each layer expects
         page.until(
-            "[...document.querySelectorAll('.details table')].every("
+            "[...document.querySelectorAll('.details div:first-child > table')].every("
             "(table) => table.getBoundingClientRect().bottom <= innerHeight)"
         )
     finally:

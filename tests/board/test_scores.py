@@ -1,6 +1,7 @@
 """Parts of scores against the decoder's own scores, and their positional parts against a decoder's derivative."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from board.capture import capture
 from board.scores import scores_of
 from model.config import PositionKind
 from model.decoder import Block
+from model.scoring import Additive
 from tests.model.helpers import of_each_scoring
 from tests.training.helpers import CHARACTERS, decoder
 
@@ -78,6 +80,17 @@ def factors(block: Block, stream: Tensor, deviation: Tensor) -> list[np.ndarray]
 
 
 def test_other_scores_have_no_positional_part() -> None:
-    for name, kind in ("scoring", "distance"), ("scoring", "additive"), ("position", "rotary"), ("position", "none"):
-        for layer in scores_of(decoder(attention=["multi"], **{name: kind}), IDS).layers:  # type: ignore[arg-type]
+    choices: list[dict[str, Any]] = [{"scoring": "distance"}, {"scoring": "additive"}, {"position": "rotary"}]
+    for choice in choices:
+        for layer in scores_of(decoder(**choice), IDS).layers:
             assert layer.query_position is layer.key_position is None
+
+
+def test_scores_stay_what_they_were_while_training_goes_on() -> None:
+    model = decoder(scoring="additive")
+    scoring = model.blocks[0].attention.pooling.scoring
+    assert isinstance(scoring, Additive)
+    found, before = scores_of(model, IDS).layers[0].vector, scoring.vector.detach().clone()
+    with torch.no_grad():
+        scoring.vector.zero_()
+    np.testing.assert_array_equal(found, before)
