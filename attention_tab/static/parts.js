@@ -101,7 +101,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
   const why = section("", "Why", parts.explanation.element);
   const header = h("header", {}, above, parts.timeline.element, parts.otherTimeline.element);
-  const page = h("div", { hidden: true }, header, main, why, measures, places, encodings);
+  const page = h("div", { className: "page", hidden: true }, header, main, why, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }
