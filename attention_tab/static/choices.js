@@ -33,11 +33,7 @@ export function optionsOf(runs, first, metric) {
 /** @param {string[]} heads */
 export const headsLabel = (heads) => (heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`);
 
-/**
- * The side's name: what distinguishes it from the other.
- * @param {Side[]} sides
- * @param {number} side
- */
+/** The side's name: what distinguishes it from the other. @param {Side[]} sides @param {number} side */
 export function sideLabel(sides, side) {
   const { run, tag, step } = sides[side];
   const runs = sides.some((other) => other.run !== run) ? [run] : [];

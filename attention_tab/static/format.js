@@ -42,10 +42,7 @@ export const FIRST = `${TAG}validation`;
  * @property {number} largest
  */
 
-/**
- * @param {ArrayBuffer} blob
- * @returns {Promise<Snapshot>}
- */
+/** @param {ArrayBuffer} blob @returns {Promise<Snapshot>} */
 export async function decodeSnapshot(blob) {
   const { header, arrays } = await unpacked(blob, "attention");
   const tokens = texts(header, "tokens");
@@ -89,10 +86,7 @@ function lensOf(arrays, rows, candidates) {
   return { likeliest, probabilities, choices };
 }
 
-/**
- * @param {ArrayBuffer} blob
- * @returns {Promise<Encoding>}
- */
+/** @param {ArrayBuffer} blob @returns {Promise<Encoding>} */
 export async function decodeEncoding(blob) {
   const { header, arrays } = await unpacked(blob, "encoding");
   const columns = texts(header, "columns");

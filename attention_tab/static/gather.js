@@ -167,11 +167,7 @@ async function momentsOf(client, runs, run, tag) {
 /** @param {Moment[]} moments @param {number} step */
 const latestBy = (moments, step) => moments.findLast((moment) => moment.step <= step) ?? null;
 
-/**
- * The nearest moment to `step`, or the latest.
- * @param {Moment[]} moments
- * @param {number | null} step
- */
+/** The nearest moment to `step`, or the latest. @param {Moment[]} moments @param {number | null} step */
 const momentAt = (moments, step) => moments[nearest(stepsOf(moments), step)];
 
 /** @param {Moment[]} moments */

@@ -166,11 +166,7 @@ export class Tab {
     this.#draw();
   }
 
-  /**
-   * Pin a position or a pair, or unpin them.
-   * @param {number | null} one
-   * @param {number | null} other
-   */
+  /** Pin a position or a pair, or unpin them. @param {number | null} one @param {number | null} other */
   #pin(one, other) {
     const { position, beside, direction } = this.#view;
     const pinned = paired({ position: one, beside: other, direction });
