@@ -124,7 +124,7 @@ class Plugin(TBPlugin):
     def _losses(self, request: Request) -> Response:
         """Losses of one run in nats a character, over its steps: {split: [[step, value], ...]}."""
         found = self._scalars(request, lambda tag: tag.startswith("loss/"))
-        return _respond_json(request, {tag.removeprefix("loss/"): points for tag, points in found.items()})
+        return _respond_json(request, {tag.removeprefix("loss/"): points for tag, points in sorted(found.items())})
 
     def _scalars(self, request: Request, wanted: Callable[[str], bool]) -> dict[str, list[tuple[int, float]]]:
         """Finite values of the requested run's scalars whose tags are wanted, over its steps."""

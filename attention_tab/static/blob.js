@@ -5,27 +5,20 @@ export const VERSION = 3;
 const MAGIC = 0x4e545441; // "ATTN", little-endian
 const LEAST = 16; // bytes, of a blob of any version
 const LARGEST_CONTENT = 2 ** 27;
-/** @type {Record<string, typeof Uint8Array | typeof Uint16Array | typeof Int16Array | typeof Float32Array>} */
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float32: Float32Array };
 
-/** @typedef {{data: Uint8Array | Uint16Array | Int16Array | Float32Array, type: string, shape: number[]}} Stored */
+/** @typedef {{[Name in keyof typeof TYPES]: InstanceType<(typeof TYPES)[Name]>}} Arrays by the names of their types */
+/** @typedef {{data: Arrays[keyof Arrays], type: string, shape: number[]}} Stored */
 
 /** The blob is no snapshot, or is damaged. */
 export class FormatError extends Error {}
 
-/**
- * @param {unknown} holds
- * @param {string} expected
- * @returns {asserts holds}
- */
+/** @param {unknown} holds @param {string} expected @returns {asserts holds} */
 export function expect(holds, expected) {
   if (!holds) throw new FormatError(`This snapshot cannot be read: expected ${expected}.`);
 }
 
-/**
- * @param {ArrayBuffer} blob
- * @param {string} kind
- */
+/** @param {ArrayBuffer} blob @param {string} kind */
 export async function unpacked(blob, kind) {
   expect(blob.byteLength >= LEAST, `at least ${LEAST} bytes, got ${blob.byteLength}`);
   const prelude = new DataView(blob);
@@ -57,12 +50,12 @@ export async function unpacked(blob, kind) {
   for (const entry of header.arrays) {
     expect(Array.isArray(entry) && entry.length === 3, "name, type and shape of each array");
     const [name, type, shape] = entry;
-    const Type = typeof type === "string" && Object.hasOwn(TYPES, type) ? TYPES[type] : null;
+    const Type =
+      typeof type === "string" && Object.hasOwn(TYPES, type) ? TYPES[/** @type {keyof Arrays} */ (type)] : null;
     const whole = Array.isArray(shape) && shape.every((n) => Number.isInteger(n) && n >= 0 && n <= size);
     expect(typeof name === "string" && Type && whole, "name, type and shape of each array");
-    const end =
-      start +
-      shape.reduce((/** @type {number} */ product, /** @type {number} */ n) => product * n, Type.BYTES_PER_ELEMENT);
+    let end = start + Type.BYTES_PER_ELEMENT;
+    for (const n of shape) end = start + (end - start) * n;
     expect(end <= size, `all of ${name.slice(0, 50)}`);
     // A copy: an array in place would have to begin at a multiple of its type's size.
     arrays.set(name, { data: new Type(content.buffer.slice(start, end)), type, shape });
@@ -97,22 +90,19 @@ async function inflated(compressed, size) {
 }
 
 /**
+ * @template {keyof Arrays} Type
  * @param {Map<string, Stored>} arrays
  * @param {string} name
- * @param {string} type
+ * @param {Type} type
  * @param {number[]} shape
  */
 export function stored(arrays, name, type, shape) {
   const found = arrays.get(name);
   expect(found && found.type === type && String(found.shape) === String(shape), `${name} as ${type} ${shape}`);
-  return found.data;
+  return /** @type {Arrays[Type]} */ (found.data);
 }
 
-/**
- * @param {Record<string, unknown>} header
- * @param {string} name
- * @returns {string[]}
- */
+/** @param {Record<string, unknown>} header @param {string} name @returns {string[]} */
 export function texts(header, name) {
   const found = header[name];
   expect(Array.isArray(found) && found.every((text) => typeof text === "string"), `texts as ${name}`);
@@ -132,29 +122,18 @@ export function headsOf(header) {
   return { heads, names };
 }
 
-/**
- * The length of a text whose tokens have one character each.
- * @param {string[]} tokens
- */
+/** The length of a text whose tokens have one character each. @param {string[]} tokens */
 export function lengthOf(tokens) {
-  expect(
-    tokens.every((token) => [...token].length === 1),
-    "tokens of one character each",
-  );
+  const single = tokens.every((token) => [...token].length === 1);
+  expect(single, "tokens of one character each");
   expect(tokens.length > 0, "a head and a character at least");
   return tokens.length;
 }
 
-/**
- * The rows of an array by their names.
- * @param {string[]} names
- * @param {Stored["data"]} values
- */
+/** The rows of an array by their names. @param {string[]} names @param {Float32Array} values */
 export function rowsOf(names, values) {
   const size = values.length / names.length;
-  return new Map(
-    names.map((name, i) => [name, /** @type {Float32Array} */ (values.subarray(i * size, (i + 1) * size))]),
-  );
+  return new Map(names.map((name, i) => [name, values.subarray(i * size, (i + 1) * size)]));
 }
 
 /**
@@ -169,12 +148,15 @@ export function restored(fractions, largest, whole) {
 }
 
 /**
- * @param {ArrayLike<number>} indices
+ * The indices of likely characters.
+ * @param {Map<string, Stored>} arrays
+ * @param {string} name
+ * @param {number[]} shape
  * @param {string[]} candidates
  */
-export function expectIndices(indices, candidates) {
-  expect(
-    Array.from(indices).every((index) => index < candidates.length),
-    "likely characters among the candidates",
-  );
+export function indices(arrays, name, shape, candidates) {
+  const found = stored(arrays, name, "uint16", shape);
+  const known = found.every((index) => index < candidates.length);
+  expect(known, "likely characters among the candidates");
+  return found;
 }

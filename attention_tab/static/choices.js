@@ -2,7 +2,7 @@
 // The options of each menu, and their names. Pure.
 
 import { runNames, textName, textsOf } from "./gather.js";
-import { METRICS } from "./help.js";
+import { titleOf } from "./help.js";
 import { placesOf } from "./measured.js";
 
 /** @typedef {import("./gather.js").Side} Side */
@@ -21,42 +21,24 @@ export function optionsOf(runs, first, metric) {
   return {
     run: names.map((name) => [name, name]),
     text: textsOf(runs[first.run]).map((tag) => [tag, textName(tag)]),
-    other: [
-      ["", "nothing"],
-      ...names.map((name) => /** @type {Option} */ ([name, name === first.run ? "another step of this run" : name])),
-    ],
-    metric: first.metrics.map((name) => [name, METRICS.get(name)?.[0] ?? name]),
+    other: ["", ...names].map((name) => [name, name === first.run ? "another step of this run" : name || "nothing"]),
+    metric: first.metrics.map((name) => [name, titleOf(name)]),
     measured: placesOf(first, metric).map((sample) => [String(sample), sample ? "the validation sample" : "this text"]),
-    direction: [
-      ["from", "attends to"],
-      ["to", "is attended to by"],
-    ],
-    values: [
-      ["false", "weights"],
-      ["true", PRODUCT],
-    ],
-    shows: [
-      ["first", "first"],
-      ["second", "second"],
-      ["difference", "first − second"],
-    ],
+    direction: Object.entries({ from: "attends to", to: "is attended to by" }),
+    values: Object.entries({ false: "weights", true: PRODUCT }),
+    shows: Object.entries({ first: "first", second: "second", difference: "first − second" }),
   };
 }
 
 /** @param {string[]} heads */
 export const headsLabel = (heads) => (heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`);
 
-/**
- * The side's name: what distinguishes it from the other.
- * @param {Side[]} sides
- * @param {number} side
- */
+/** The side's name: what distinguishes it from the other. @param {Side[]} sides @param {number} side */
 export function sideLabel(sides, side) {
   const { run, tag, step } = sides[side];
-  const differing = [];
-  if (sides.some((other) => other.run !== run)) differing.push(run);
-  if (sides.some((other) => other.tag !== tag)) differing.push(textName(tag));
-  return [...differing, `step ${step}`].join(", ");
+  const runs = sides.some((other) => other.run !== run) ? [run] : [];
+  const texts = sides.some((other) => other.tag !== tag) ? [textName(tag)] : [];
+  return [...runs, ...texts, `step ${step}`].join(", ");
 }
 
 /** @param {Side} side */

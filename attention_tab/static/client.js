@@ -40,11 +40,8 @@ export class Client {
    * @returns {Promise<Moment[]>}
    */
   steps(run, tag, last) {
-    return this.#cached(JSON.stringify(["steps", run, tag]), last, async () => {
-      /** @type {[number, number][]} */
-      const steps = await this.#json("steps", { run, tag });
-      return steps.map(([step, time]) => ({ step, time }));
-    });
+    const read = (/** @type {[number, number][]} */ steps) => steps.map(([step, time]) => ({ step, time }));
+    return this.#answer("steps", { run, tag }, last, read);
   }
 
   /**
@@ -54,60 +51,25 @@ export class Client {
    * @returns {Promise<Curves>}
    */
   curves(run, metric, last) {
-    return this.#cached(JSON.stringify(["curves", run, metric]), last, async () => {
-      /** @type {[number, number, [number, number][]][]} */
-      const heads = await this.#json("curves", { run, metric });
-      return heads.map(([layer, head, points]) => ({ layer, head, points }));
-    });
+    const read = (/** @type {[number, number, [number, number][]][]} */ heads) =>
+      heads.map(([layer, head, points]) => ({ layer, head, points }));
+    return this.#answer("curves", { run, metric }, last, read);
   }
 
-  /**
-   * @param {string} run
-   * @param {number} last
-   * @returns {Promise<Losses>}
-   */
+  /** @param {string} run @param {number} last @returns {Promise<Losses>} */
   losses(run, last) {
-    return this.#cached(JSON.stringify(["losses", run]), last, () => this.#json("losses", { run }));
+    return this.#answer("losses", { run }, last, (losses) => losses);
   }
 
-  /**
-   * @param {string} run
-   * @param {string} tag
-   * @param {Moment} moment
-   */
-  encoding(run, tag, moment) {
-    return this.#decoded(run, tag, moment, decodeEncoding);
-  }
+  encoding = this.#reader(decodeEncoding);
+  statistics = this.#reader(decodeStatistics);
+  scores = this.#reader(decodeScores);
 
-  /**
-   * @param {string} run
-   * @param {string} tag
-   * @param {Moment} moment
-   */
-  statistics(run, tag, moment) {
-    return this.#decoded(run, tag, moment, decodeStatistics);
-  }
-
-  /**
-   * @param {string} run
-   * @param {string} tag
-   * @param {Moment} moment
-   */
-  scores(run, tag, moment) {
-    return this.#decoded(run, tag, moment, decodeScores);
-  }
-
-  /**
-   * @param {string} run
-   * @param {string} tag
-   * @param {Moment} moment
-   */
+  /** @param {string} run @param {string} tag @param {Moment} moment */
   snapshot(run, tag, { step, time }) {
     const key = JSON.stringify([run, tag, step, time]); // with the time, as a run may be written again
-    const held = this.#snapshots.get(key) ?? {
-      promise: this.#load(key, url("snapshot", { run, tag, step })),
-      bytes: 0,
-    };
+    const address = url("snapshot", { run, tag, step });
+    const held = this.#snapshots.get(key) ?? { promise: this.#load(key, address), bytes: 0 };
     this.#snapshots.delete(key);
     this.#snapshots.set(key, held);
     return held.promise;
@@ -142,22 +104,28 @@ export class Client {
   }
 
   /**
-   * @template Answer
-   * @param {string} run
-   * @param {string} tag
-   * @param {Moment} moment
-   * @param {(blob: ArrayBuffer) => Promise<Answer>} decode
-   * @returns {Promise<Answer>}
+   * @template Json, Answer
+   * @param {string} route
+   * @param {Record<string, string>} query
+   * @param {number} last
+   * @param {(answer: Json) => Answer} read
    */
-  #decoded(run, tag, { step, time }, decode) {
-    const key = JSON.stringify(["snapshot", run, tag, step]);
-    return this.#cached(key, time, async () => decode(await this.#bytes(url("snapshot", { run, tag, step }))));
+  #answer(route, query, last, read) {
+    return this.#cached(url(route, query), last, async () => read(await this.#json(route, query)));
   }
 
   /**
-   * @param {string} key
-   * @param {string} address
+   * @template Answer
+   * @param {(blob: ArrayBuffer) => Promise<Answer>} decode
    */
+  #reader(decode) {
+    return (/** @type {string} */ run, /** @type {string} */ tag, /** @type {Moment} */ { step, time }) => {
+      const address = url("snapshot", { run, tag, step });
+      return this.#cached(address, time, async () => decode(await this.#bytes(address)));
+    };
+  }
+
+  /** @param {string} key @param {string} address */
   async #load(key, address) {
     try {
       const snapshot = await decodeSnapshot(await this.#bytes(address));
@@ -174,12 +142,9 @@ export class Client {
     }
   }
 
-  /**
-   * @param {string} route
-   * @param {Record<string, string | number>} query
-   */
+  /** @param {string} route @param {Record<string, string | number>} query */
   async #json(route, query) {
-    const text = await request(this.#ask, url(route, query), (response) => response.text());
+    const text = await this.#request(url(route, query), (response) => response.text());
     try {
       return JSON.parse(text);
     } catch {
@@ -189,7 +154,24 @@ export class Client {
 
   /** @param {string} address */
   #bytes(address) {
-    return request(this.#ask, address, (response) => response.arrayBuffer());
+    return this.#request(address, (response) => response.arrayBuffer());
+  }
+
+  /**
+   * @template Body
+   * @param {string} address
+   * @param {(response: Response) => Promise<Body>} read
+   */
+  async #request(address, read) {
+    let refusal = "";
+    try {
+      const response = await this.#ask(address);
+      if (response.ok) return await read(response);
+      refusal = (await response.text()).slice(0, 300) || String(response.status);
+    } catch {
+      throw new Error("TensorBoard does not answer. Is it still running?");
+    }
+    throw new Error(`TensorBoard says: ${refusal}`);
   }
 }
 
@@ -200,24 +182,4 @@ export class Client {
  */
 export function url(route, query) {
   return `${route}?${new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]))}`;
-}
-
-/**
- * @template Body
- * @param {(address: string) => Promise<Response>} ask
- * @param {string} address
- * @param {(response: Response) => Promise<Body>} read
- * @returns {Promise<Body>}
- */
-async function request(ask, address, read) {
-  let response;
-  let refusal = "";
-  try {
-    response = await ask(address);
-    if (response.ok) return await read(response);
-    refusal = (await response.text()).slice(0, 300);
-  } catch {
-    throw new Error("TensorBoard does not answer. Is it still running?");
-  }
-  throw new Error(`TensorBoard says: ${refusal || response.status}`);
 }

@@ -51,22 +51,14 @@ export function drawnButton(label, attributes, pressed, ...children) {
   return element;
 }
 
-/**
- * A labelled drop-down menu.
- * @param {string} label
- * @param {(value: string) => void} chosen
- */
+/** A labelled drop-down menu. @param {string} label @param {(value: string) => void} chosen */
 export function createMenu(label, chosen) {
   const select = h("select", { onchange: () => chosen(select.value), "aria-label": label });
-  /**
-   * @param {[value: string, text: string][]} options
-   * @param {string} value
-   */
+  /** @param {[value: string, text: string][]} options @param {string} value */
   function show(options, value) {
-    const same =
-      options.length === select.options.length &&
-      options.every(([v, text], i) => v === select.options[i].value && text === select.options[i].text);
-    if (!same) select.replaceChildren(...options.map(([v, text]) => h("option", { value: v }, text)));
+    const shown = [...select.options].map((option) => [option.value, option.text]);
+    if (JSON.stringify(shown) !== JSON.stringify(options))
+      select.replaceChildren(...options.map(([v, text]) => h("option", { value: v }, text)));
     select.value = value;
   }
   return { element: h("label", {}, h("span", {}, label), select), show };

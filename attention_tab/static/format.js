@@ -1,7 +1,7 @@
 // @ts-check
 // Snapshots and encodings of attention_tab/format.py, for the browser.
 
-import { expect, expectIndices, headsOf, lengthOf, restored, rowsOf, stored, texts, unpacked } from "./blob.js";
+import { expect, headsOf, indices, lengthOf, restored, rowsOf, stored, texts, unpacked } from "./blob.js";
 
 export const TAG = "attention_tab/"; // of texts, followed by their names
 export const FIRST = `${TAG}validation`;
@@ -42,10 +42,7 @@ export const FIRST = `${TAG}validation`;
  * @property {number} largest
  */
 
-/**
- * @param {ArrayBuffer} blob
- * @returns {Promise<Snapshot>}
- */
+/** @param {ArrayBuffer} blob @returns {Promise<Snapshot>} */
 export async function decodeSnapshot(blob) {
   const { header, arrays } = await unpacked(blob, "attention");
   const tokens = texts(header, "tokens");
@@ -54,28 +51,22 @@ export async function decodeSnapshot(blob) {
   const { heads, names } = headsOf(header);
   const T = lengthOf(tokens);
   const N = names.length;
-  const levels = stored(arrays, "weights", "uint8", [N, (T * (T + 1)) / 2]);
-  const metrics = stored(arrays, "metrics", "float32", [metricNames.length, N]);
-  const loss = stored(arrays, "loss", "float32", [T]);
   const choices = arrays.get("probabilities")?.shape[1] ?? 0;
-  const probabilities = stored(arrays, "probabilities", "float32", [T, choices]);
-  const likeliest = stored(arrays, "likeliest", "uint16", [T, choices]);
-  expectIndices(likeliest, candidates);
   const chance = arrays.has("chance") ? stored(arrays, "chance", "float32", [metricNames.length]) : [];
   const norms = arrays.has("value_norms") ? stored(arrays, "value_norms", "uint16", [N, T]) : null;
   return {
     tokens,
     heads,
     names,
-    levels: /** @type {Uint8Array} */ (levels),
-    metrics: rowsOf(metricNames, metrics),
-    loss: /** @type {Float32Array} */ (loss),
+    levels: stored(arrays, "weights", "uint8", [N, (T * (T + 1)) / 2]),
+    metrics: rowsOf(metricNames, stored(arrays, "metrics", "float32", [metricNames.length, N])),
+    loss: stored(arrays, "loss", "float32", [T]),
     candidates,
-    likeliest: /** @type {Uint16Array} */ (likeliest),
-    probabilities: /** @type {Float32Array} */ (probabilities),
+    likeliest: indices(arrays, "likeliest", [T, choices], candidates),
+    probabilities: stored(arrays, "probabilities", "float32", [T, choices]),
     choices,
     chance: new Map(metricNames.map((name, i) => [name, chance[i]])),
-    valueNorms: norms && restored(/** @type {Uint16Array} */ (norms), header.largest_value_norm, 65535),
+    valueNorms: norms && restored(norms, header.largest_value_norm, 65535),
     lens: lensOf(arrays, (heads.length + 1) * T, candidates),
   };
 }
@@ -89,17 +80,13 @@ export async function decodeSnapshot(blob) {
 function lensOf(arrays, rows, candidates) {
   const choices = arrays.get("lens_likeliest")?.shape[1];
   if (choices === undefined) return null;
-  const likeliest = stored(arrays, "lens_likeliest", "uint16", [rows, choices]);
+  const likeliest = indices(arrays, "lens_likeliest", [rows, choices], candidates);
   const levels = stored(arrays, "lens_probabilities", "uint8", [rows, choices]);
-  expectIndices(likeliest, candidates);
   const probabilities = Float32Array.from(levels, (level) => (level / 255) ** 2);
-  return { likeliest: /** @type {Uint16Array} */ (likeliest), probabilities, choices };
+  return { likeliest, probabilities, choices };
 }
 
-/**
- * @param {ArrayBuffer} blob
- * @returns {Promise<Encoding>}
- */
+/** @param {ArrayBuffer} blob @returns {Promise<Encoding>} */
 export async function decodeEncoding(blob) {
   const { header, arrays } = await unpacked(blob, "encoding");
   const columns = texts(header, "columns");
@@ -107,6 +94,5 @@ export async function decodeEncoding(blob) {
   expect(typeof name === "string", "a name");
   const positions = arrays.get("values")?.shape[0] ?? 0;
   const shares = stored(arrays, "values", "int16", [positions, columns.length]);
-  const values = restored(/** @type {Int16Array} */ (shares), largest, 32767);
-  return { name, columns, positions, largest: /** @type {number} */ (largest), values };
+  return { name, columns, positions, largest, values: restored(shares, largest, 32767) };
 }

@@ -29,10 +29,7 @@ const ENCODING = `${TAG}encoding`;
 const STATISTICS = `${TAG}statistics`;
 const SCORES = `${TAG}scores/`;
 
-/**
- * The tags of texts, that of the validation split first.
- * @param {Runs[string]} tags
- */
+/** The tags of texts, that of the validation split first. @param {Runs[string]} tags */
 export function textsOf(tags) {
   return Object.keys(tags)
     .filter((tag) => tag !== ENCODING && tag !== STATISTICS && !tag.startsWith(SCORES))
@@ -42,10 +39,7 @@ export function textsOf(tags) {
 /** @param {string} tag */
 export const textName = (tag) => tag.slice(TAG.length).replaceAll("_", " ");
 
-/**
- * The runs that have texts.
- * @param {Runs} runs
- */
+/** The runs that have texts. @param {Runs} runs */
 export function runNames(runs) {
   const names = Object.keys(runs).filter((run) => textsOf(runs[run]).length > 0);
   return names.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
@@ -102,28 +96,20 @@ export async function gather(client, runs, view) {
   const sides = [first];
   if (otherRun !== null) sides.push(await sideOf(client, runs, otherRun, tag, otherStep ?? first.step));
   const { metric } = fitted(view, sides);
-  const formed = FORMED.map(async (name) => {
-    const of = await client.curves(run, name, latest(runs[run]));
-    return /** @type {Found["forming"][number]} */ ([name, of]);
-  });
-  const [encoding, forming, losses, ...curves] = await Promise.all([
+  const curvesOf = (/** @type {string} */ of, /** @type {string} */ name) => client.curves(of, name, latest(runs[of]));
+  const [encoding, formed, losses, curves] = await Promise.all([
     encodingOf(client, runs, run, first.step),
-    Promise.all(formed),
+    Promise.all(FORMED.map((name) => curvesOf(run, name))),
     Promise.all(sides.map((side) => client.losses(side.run, latest(runs[side.run])))),
-    ...sides.map((side) => client.curves(side.run, metric, latest(runs[side.run]))),
+    Promise.all(sides.map((side) => curvesOf(side.run, metric))),
   ]);
-  return { sides, curves, losses, forming, encoding };
+  return { sides, curves, losses, forming: FORMED.map((name, i) => [name, formed[i]]), encoding };
 }
 
-/**
- * @param {Client} client
- * @param {Runs} runs
- * @param {string} run
- * @param {number} step
- */
+/** @param {Client} client @param {Runs} runs @param {string} run @param {number} step */
 async function encodingOf(client, runs, run, step) {
-  if (!Object.hasOwn(runs[run], ENCODING)) return null;
-  const moments = await client.steps(run, ENCODING, runs[run][ENCODING].time);
+  const moments = await momentsOf(client, runs, run, ENCODING);
+  if (moments.length === 0) return null;
   const moment = momentAt(moments, step);
   const table = await client.encoding(run, ENCODING, moment);
   return { table, step: moments.length > 1 ? moment.step : null };
@@ -139,7 +125,7 @@ async function encodingOf(client, runs, run, step) {
  */
 async function sideOf(client, runs, run, tag, wanted) {
   const there = Object.hasOwn(runs[run], tag) ? tag : textsOf(runs[run])[0];
-  const moments = await client.steps(run, there, runs[run][there].time);
+  const moments = await momentsOf(client, runs, run, there);
   const moment = momentAt(moments, wanted);
   const [snapshot, measured] = await Promise.all([
     client.snapshot(run, there, moment),
@@ -149,48 +135,39 @@ async function sideOf(client, runs, run, tag, wanted) {
   return { run, tag: there, moments, step: moment.step, snapshot, metrics, measured };
 }
 
-/**
- * @param {Client} client
- * @param {Runs} runs
- * @param {string} run
- * @param {number} step
- */
+/** @param {Client} client @param {Runs} runs @param {string} run @param {number} step */
 async function measuredBy(client, runs, run, step) {
-  const moment = await latestBy(client, runs, run, STATISTICS, step);
+  const moment = latestBy(await momentsOf(client, runs, run, STATISTICS), step);
   return moment && { statistics: await client.statistics(run, STATISTICS, moment), step: moment.step };
 }
 
 /**
- * The factors of the scores of a side's text, the latest by its step.
+ * The latest scores of a side's text by its step.
  * @param {Client} client
  * @param {Runs} runs
  * @param {Side} side
  */
 export async function scoresOf(client, runs, { run, tag, step }) {
   const scores = tag.replace(TAG, SCORES);
-  const moment = await latestBy(client, runs, run, scores, step);
+  const moment = latestBy(await momentsOf(client, runs, run, scores), step);
   return moment && { scores: await client.scores(run, scores, moment), step: moment.step };
 }
 
 /**
- * The last moment at or before `step`.
+ * None if the run lacks the tag.
  * @param {Client} client
  * @param {Runs} runs
  * @param {string} run
  * @param {string} tag
- * @param {number} step
  */
-async function latestBy(client, runs, run, tag, step) {
-  if (!Object.hasOwn(runs[run], tag)) return null;
-  const moments = await client.steps(run, tag, runs[run][tag].time);
-  return moments.findLast((moment) => moment.step <= step) ?? null;
+async function momentsOf(client, runs, run, tag) {
+  return Object.hasOwn(runs[run], tag) ? client.steps(run, tag, runs[run][tag].time) : [];
 }
 
-/**
- * The nearest moment to `step`, or the latest.
- * @param {Moment[]} moments
- * @param {number | null} step
- */
+/** @param {Moment[]} moments @param {number} step */
+const latestBy = (moments, step) => moments.findLast((moment) => moment.step <= step) ?? null;
+
+/** The nearest moment to `step`, or the latest. @param {Moment[]} moments @param {number | null} step */
 const momentAt = (moments, step) => moments[nearest(stepsOf(moments), step)];
 
 /** @param {Moment[]} moments */

@@ -59,10 +59,7 @@ export function onOuterHash(callback) {
   ifReadable(() => window.parent.addEventListener("hashchange", changed));
 }
 
-/**
- * Coming back to the tab, or to the browser's page.
- * @param {() => void} callback
- */
+/** Coming back to the tab, or to the browser's page. @param {() => void} callback */
 export function onShown(callback) {
   const changed = () => isHidden() || callback();
   document.addEventListener("visibilitychange", changed);

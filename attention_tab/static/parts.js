@@ -46,10 +46,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     sorted,
     shows: createMenu("Grid shows", (shows) => change({ shows: /** @type {View["shows"]} */ (shows) })),
     measured: createMenu("Measured on", (sample) => change({ sample: sample === "true" })),
-    chance: h("span", {
-      className: "level",
-      title: "chance: its value if every query attended evenly to all it sees",
-    }),
+    chance: h("span", { className: "level", title: "chance: its value if every query attended evenly to all it sees" }),
     values: createMenu("Maps show", (values) => change({ values: values === "true" })),
     direction: createMenu("A character", (direction) =>
       change({ direction: /** @type {View["direction"]} */ (direction) }),
@@ -79,36 +76,21 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const section = (/** @type {string} */ className, /** @type {string} */ label, /** @type {Node[]} */ ...children) =>
     h("section", { className, "aria-label": label }, ...children);
 
-  const header = h(
-    "header",
-    {},
-    row(
-      ...[parts.run.element, parts.text.element, parts.other.element, h("span", { className: "space" })],
-      ...[button("Link", link), parts.link, button("PNG", () => save("png")), button("SVG", () => save("svg"))],
-      ...[parts.weights, button("Help", () => help.showModal())],
-    ),
-    parts.timeline.element,
-    parts.otherTimeline.element,
+  const above = row(
+    ...[parts.run.element, parts.text.element, parts.other.element, h("span", { className: "space" })],
+    ...[button("Link", link), parts.link, button("PNG", () => save("png")), button("SVG", () => save("svg"))],
+    ...[parts.weights, button("Help", () => help.showModal())],
   );
-  const order = h("label", {}, sorted, "sorted");
+  const aboveHeads = row(
+    ...[parts.metric.element, h("label", {}, sorted, "sorted"), button("All heads", chooseAll)],
+    ...[parts.shows.element, parts.measured.element, parts.chance],
+  );
+  const aboveMaps = row(parts.values.element, parts.direction.element, parts.note);
   const main = h(
     "main",
     {},
-    section(
-      "left",
-      "All heads",
-      row(
-        ...[parts.metric.element, order, button("All heads", chooseAll)],
-        ...[parts.shows.element, parts.measured.element, parts.chance],
-      ),
-      parts.heads.element,
-    ),
-    section(
-      "middle",
-      "The chosen heads",
-      row(parts.values.element, parts.direction.element, parts.note),
-      ...parts.maps.elements,
-    ),
+    section("left", "All heads", aboveHeads, parts.heads.element),
+    section("middle", "The chosen heads", aboveMaps, ...parts.maps.elements),
     section("details", "The character", parts.details.element),
     section("reading", "The text", parts.characters.element),
   );
@@ -118,6 +100,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const places = section("", "Places", h("h2", {}, "Where the head looks most decidedly"), parts.places.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
   const why = section("", "Why", parts.explanation.element);
+  const header = h("header", {}, above, parts.timeline.element, parts.otherTimeline.element);
   const page = h("div", { className: "page", hidden: true }, header, main, why, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };

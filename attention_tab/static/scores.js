@@ -25,10 +25,7 @@ import { expect, headsOf, restored, stored, unpacked } from "./blob.js";
  * @property {number} T 0 for a mean
  */
 
-/**
- * @param {ArrayBuffer} blob
- * @returns {Promise<Scores>}
- */
+/** @param {ArrayBuffer} blob @returns {Promise<Scores>} */
 export async function decodeScores(blob) {
   const { header, arrays } = await unpacked(blob, "scores");
   const { heads, names } = headsOf(header);

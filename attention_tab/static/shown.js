@@ -6,7 +6,7 @@ import { headsLabel, fullLabel, optionsOf, PRODUCT, sideLabel } from "./choices.
 import { url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
 import { stepsOf } from "./gather.js";
-import { METRICS } from "./help.js";
+import { definitionOf } from "./help.js";
 import { aboutCurves, aboutMetric, effectOf } from "./measured.js";
 import { pictureOf } from "./picture.js";
 
@@ -90,18 +90,14 @@ export class Shown {
     const parts = this.#parts;
     const { view, runs, found } = this.#scene;
     const [first, second] = found.sides;
+    const { run, tag: text } = first;
     const options = optionsOf(runs, first, view.metric);
-    parts.run.show(options.run, first.run);
-    parts.text.show(options.text, first.tag);
-    parts.other.show(options.other, second?.run ?? "");
-    parts.metric.show(options.metric, view.metric);
-    parts.metric.element.title = METRICS.get(view.metric)?.[1] ?? "";
-    parts.measured.show(options.measured, String(view.sample));
+    const chosen = { ...view, run, text, other: second?.run ?? "", measured: view.sample };
+    for (const menu of /** @type {(keyof typeof options)[]} */ (Object.keys(options)))
+      parts[menu].show(options[menu], String(chosen[menu]));
+    parts.metric.element.title = definitionOf(view.metric);
     parts.measured.element.hidden = options.measured.length === 0;
-    parts.values.show(options.values, String(view.values));
     parts.values.element.hidden = found.sides.some(({ snapshot }) => !snapshot.valueNorms);
-    parts.direction.show(options.direction, view.direction);
-    parts.shows.show(options.shows, view.shows);
     parts.shows.element.hidden = !second;
     parts.sorted.checked = view.sorted;
   }
@@ -132,19 +128,12 @@ export class Shown {
     const position = view.position ?? this.#hovered;
     const [{ map, snapshot }] = this.#headMaps;
     const T = snapshot.tokens.length;
-    return {
-      position,
-      values:
-        map && position !== null && position < T
-          ? weightsAt(map, T, position, view.direction).map((value) => value / this.#most)
-          : null,
-    };
+    if (!map || position === null || position >= T) return { position, values: null };
+    const values = weightsAt(map, T, position, view.direction).map((value) => value / this.#most);
+    return { position, values };
   }
 
-  /**
-   * @param {number | null} position
-   * @param {number | null} beside
-   */
+  /** @param {number | null} position @param {number | null} beside */
   hover(position, beside) {
     if (position === this.#hovered && beside === this.#beside) return;
     this.#hovered = position;

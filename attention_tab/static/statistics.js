@@ -29,33 +29,28 @@ export async function decodeStatistics(blob) {
   const sequences = header.sequences.map((/** @type {unknown} */ sequence) => texts({ sequence }, "sequence"));
   const longest = Math.max(0, ...sequences.map(lengthOf));
   const N = names.length;
-  const metrics = stored(arrays, "metrics", "float32", [metricNames.length, N]);
   const chance = stored(arrays, "chance", "float32", [metricNames.length]);
-  const ablations = stored(arrays, "ablations", "float32", [probes.length, N]);
   const count = arrays.get("decisiveness")?.shape[0] ?? 0;
-  expect(count % N === 0, "as many places of each head");
+  const each = count / N;
+  expect(Number.isInteger(each), "as many places of each head");
   const decisiveness = stored(arrays, "decisiveness", "float32", [count]);
   const numbers = stored(arrays, "places", "uint16", [count, 3]);
   const size = (longest * (longest + 1)) / 2;
-  const maps = /** @type {Uint8Array} */ (stored(arrays, "maps", "uint8", [count, size]));
-  const places = Array.from({ length: count }, (_, i) => {
+  const maps = stored(arrays, "maps", "uint8", [count, size]);
+  const placeAt = (/** @type {number} */ i) => {
+    if (!Number.isFinite(decisiveness[i])) return []; // the head has fewer
     const [sequence, query, key] = numbers.subarray(3 * i, 3 * i + 3);
-    const known = Number.isFinite(decisiveness[i]);
-    expect(!known || (key <= query && query < sequences[sequence]?.length), "places inside their sequences");
-    const T = known ? sequences[sequence].length : 0;
+    expect(key <= query && query < sequences[sequence]?.length, "places inside their sequences");
+    const T = sequences[sequence].length;
     const levels = maps.subarray(i * size, i * size + (T * (T + 1)) / 2);
-    return { sequence, query, key, decisiveness: decisiveness[i], levels };
-  });
+    return [{ sequence, query, key, decisiveness: decisiveness[i], levels }];
+  };
   return {
     names,
     sequences,
-    metrics: rowsOf(metricNames, metrics),
+    metrics: rowsOf(metricNames, stored(arrays, "metrics", "float32", [metricNames.length, N])),
     chance: new Map(metricNames.map((name, i) => [name, chance[i]])),
-    ablations: rowsOf(probes, ablations),
-    places: names.map((_, head) =>
-      places
-        .slice((head * count) / N, ((head + 1) * count) / N)
-        .filter(({ decisiveness }) => Number.isFinite(decisiveness)),
-    ),
+    ablations: rowsOf(probes, stored(arrays, "ablations", "float32", [probes.length, N])),
+    places: names.map((_, head) => Array.from({ length: each }, (_, i) => placeAt(head * each + i)).flat()),
   };
 }

@@ -156,10 +156,7 @@ export class Tab {
     if (next) this.#client.snapshot(run, tag, next).catch(() => {}); // reported when it is wanted
   }
 
-  /**
-   * @param {string} name
-   * @param {boolean} added to the chosen heads, or removed from them
-   */
+  /** @param {string} name @param {boolean} added to the chosen heads, or removed from them */
   #choose(name, added) {
     const before = this.#view.heads;
     const others = before.filter((head) => head !== name);
@@ -169,11 +166,7 @@ export class Tab {
     this.#draw();
   }
 
-  /**
-   * Pin a position or a pair, or unpin them.
-   * @param {number | null} one
-   * @param {number | null} other
-   */
+  /** Pin a position or a pair, or unpin them. @param {number | null} one @param {number | null} other */
   #pin(one, other) {
     const { position, beside, direction } = this.#view;
     const pinned = paired({ position: one, beside: other, direction });

@@ -24,10 +24,7 @@ export function visible(character) {
   return character;
 }
 
-/**
- * Visible, and followed by its name if it is a mark.
- * @param {string} character
- */
+/** Visible, and followed by its name if it is a mark. @param {string} character */
 export function named(character) {
   /** @type {Record<string, string>} */
   const names = { "\n": "new line", " ": "space", "\t": "tab" };

@@ -55,18 +55,10 @@ export function viewOf(hash) {
   const params = new URLSearchParams(hash.replace(/^#[^&]*&?/, ""));
   const text = (/** @type {string} */ name) => params.get(PREFIX + name);
   const whole = (/** @type {string} */ name) => (/^\d{1,15}$/.test(text(name) ?? "") ? Number(text(name)) : null);
-  view.run = text("run");
-  view.tag = text("tag");
-  view.step = whole("step");
-  view.otherRun = text("otherRun");
-  view.otherStep = whole("otherStep");
-  view.position = whole("position");
-  view.metric = text("metric") ?? view.metric;
-  view.beside = whole("beside");
-  view.against = text("against") ?? view.against;
-  view.sorted = text("sorted") === "true";
-  view.values = text("values") === "true";
-  view.sample = text("sample") === "true";
+  for (const name of /** @type {const} */ (["run", "tag", "otherRun"])) view[name] = text(name);
+  for (const name of /** @type {const} */ (["step", "otherStep", "position", "beside"])) view[name] = whole(name);
+  for (const name of /** @type {const} */ (["metric", "against"])) view[name] = text(name) ?? view[name];
+  for (const name of /** @type {const} */ (["sorted", "values", "sample"])) view[name] = text(name) === "true";
   const shows = text("shows");
   if (shows === "second" || shows === "difference") view.shows = shows;
   if (text("direction") === "to") view.direction = "to";
@@ -91,10 +83,7 @@ export function paired(view) {
   return direction === "from" ? { ...view, position: query, beside: key } : { ...view, position: key, beside: query };
 }
 
-/**
- * @param {View} view
- * @returns {string} a hash; `viewOf` is the inverse
- */
+/** @param {View} view @returns {string} a hash; `viewOf` is the inverse */
 export function hashOf(view) {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(view)) if (value !== null) params.set(PREFIX + name, String(value));
