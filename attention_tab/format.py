@@ -25,7 +25,8 @@ of each head, D columns:
 
 Weights and probabilities a in bytes are round(255 sqrt(a)); of maps the lower triangle is kept, row by row. Other
 integers but indices are fractions of a largest value, which the header names. Version 2 had no value norms, chance and
-lens; version 1, besides, a CRC-32 in bytes 8-11, before the size. Both are read.
+lens, and called induction_random induction; version 1, besides, had a CRC-32 in bytes 8-11, before the size. Both are
+read.
 
 Knows numpy and nothing else. static/format.js is the same for the browser.
 """
@@ -79,7 +80,9 @@ def metric_tag(metric: str, layer: int, head: int) -> str:
 def parsed_metric_tag(tag: str) -> tuple[str, int, int] | None:
     """The arguments of `metric_tag`, or None if it did not make this tag, nor an earlier version."""
     if found := re.fullmatch(r"(?:per_)?head_(\w+)/layer_(\d+)_head_(\d+)", tag):
-        return found[1], int(found[2]), int(found[3])
+        # Before it was per_head, induction was measured on the random string alone.
+        metric = "induction_random" if tag.startswith("head_induction/") else found[1]
+        return metric, int(found[2]), int(found[3])
     return None
 
 
@@ -152,6 +155,8 @@ def decode(blob: bytes) -> Snapshot:
     stored = array(arrays, "weights", np.uint8, (N, T * (T + 1) // 2))
     measured = array(arrays, "metrics", np.float32, (len(metrics), N))
     chance = array(arrays, "chance", np.float32, (len(metrics),)).tolist() if "chance" in arrays else []
+    if not chance:
+        metrics = ["induction_random" if name == "induction" else name for name in metrics]
     loss = array(arrays, "loss", np.float32, (T,))
     probabilities = array(arrays, "probabilities", np.float32, (T, None))
     likeliest = array(arrays, "likeliest", np.uint16, probabilities.shape)

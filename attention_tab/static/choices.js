@@ -4,6 +4,7 @@
 import { runNames, textName, textsOf } from "./gather.js";
 import { METRICS } from "./help.js";
 import { placesOf } from "./measured.js";
+import { sampledSplit } from "./measures.js";
 
 /** @typedef {import("./gather.js").Side} Side */
 /** @typedef {[value: string, text: string]} Option */
@@ -26,7 +27,10 @@ export function optionsOf(runs, first, metric) {
       ...names.map((name) => /** @type {Option} */ ([name, name === first.run ? "another step of this run" : name])),
     ],
     metric: first.metrics.map((name) => [name, METRICS.get(name)?.[0] ?? name]),
-    measured: placesOf(first, metric).map((sample) => [String(sample), sample ? "the validation sample" : "this text"]),
+    measured: placesOf(first, metric).map((sample) => [
+      String(sample),
+      sample ? `the ${sampledSplit(first)} sample` : "this text",
+    ]),
     direction: [
       ["from", "attends to"],
       ["to", "is attended to by"],

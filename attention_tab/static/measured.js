@@ -2,7 +2,7 @@
 // Where a metric of all heads was measured, its chance level and the effect of a head, in words. Pure.
 
 import { FIRST } from "./format.js";
-import { chanceOf, valuesOf } from "./measures.js";
+import { chanceOf, sampledSplit, valuesOf } from "./measures.js";
 
 /** @typedef {import("./gather.js").Side} Side */
 /** @typedef {import("./view.js").View} View */
@@ -41,7 +41,9 @@ export function rise(change) {
  * @param {View} view
  */
 export function aboutMetric(side, { metric, sample }) {
-  if (!valuesOf(side, metric, sample)) return metric === "" ? "" : "measured at evaluations";
+  const values = valuesOf(side, metric, sample);
+  if (!values) return metric === "" ? "" : "measured at evaluations";
+  if (!values.some(Number.isFinite)) return `no value in ${sample ? "the sample" : "this text"}`;
   const level = chanceOf(side, metric, sample);
   const chance = Number.isFinite(level) ? [`chance ${level.toFixed(2)}`] : [];
   const step = sample || metric === ABLATION ? [`at step ${side.measured?.step}`] : [];
@@ -66,8 +68,8 @@ export function aboutCurves({ tag }, { metric, sample }) {
 export function effectOf(side, [head, ...others]) {
   if (others.length > 0 || head < 0 || !side.metrics.includes(ABLATION)) return "";
   const found = placesOf(side, ABLATION).map((sample) => {
-    const change = rise(valuesOf(side, ABLATION, sample)?.[head] ?? Number.NaN);
-    return `${change} nats on ${sample ? "the validation sample" : "this text"}`;
+    const change = valuesOf(side, ABLATION, sample)?.[head] ?? Number.NaN;
+    return `${Number.isFinite(change) ? `${rise(change)} nats` : "no value"} on ${sample ? `the ${sampledSplit(side)} sample` : "this text"}`;
   });
   return `switched off: ${found.length > 0 ? `${found.join(", ")}, at step ${side.measured?.step}` : "measured at evaluations"}`;
 }

@@ -8,6 +8,10 @@ const ABLATION = "ablation"; // is in no snapshot: it costs a pass for each head
 /** @param {Side} side */
 const ablationOf = ({ tag, measured }) => measured?.statistics.ablations.get(tag.slice(tag.indexOf("/") + 1)) ?? null;
 
+/** The split that the sample is of: training where there is no validation. @param {Side} side */
+export const sampledSplit = ({ measured }) =>
+  measured?.statistics.ablations.has("training") ? "training" : "validation";
+
 /**
  * The metric of every head, or null where it was not measured.
  * @param {Side} side

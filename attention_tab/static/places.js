@@ -4,6 +4,7 @@
 import { triangle } from "./attention.js";
 import { h } from "./dom.js";
 import { createMap } from "./map.js";
+import { sampledSplit } from "./measures.js";
 import { joined, visible } from "./text.js";
 
 /** @typedef {import("./statistics.js").Place} Place */
@@ -23,13 +24,14 @@ export function createPlaces() {
      * @param {string[]} heads the chosen ones
      * @param {import("./colour.js").Scale} scale
      */
-    draw({ run, measured }, heads, scale) {
+    draw(side, heads, scale) {
+      const { run, measured } = side;
       const { names = [], places = [], sequences = [] } = measured?.statistics ?? {};
       const [head] = heads;
       const found = places[names.indexOf(head)] ?? [];
       const which = `Head ${head}${heads.length > 1 ? ", the first of those chosen," : ""}`;
       title.textContent = measured
-        ? `${which} in ${sequences.length} validation sequences of ${run}, measured at step ${measured.step}${found.length > 0 ? "" : ": no place"}.`
+        ? `${which} in ${sequences.length} ${sampledSplit(side)} sequences of ${run}, measured at step ${measured.step}${found.length > 0 ? "" : ": no place"}.`
         : "Measured at evaluations; by this step there is none.";
       const buttons = found.map((place) =>
         h("button", { type: "button", onclick: () => show(place) }, ...described(sequences[place.sequence], place)),
