@@ -116,12 +116,15 @@ def evenly(series: Series, count: int) -> Series:
 
 
 def save(html: str, file: Path) -> None:
-    """Write a page, whole or not at all. Raises ExportError."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    """Write a page, whole or not at all, through a link. Raises ExportError."""
+    target = Path(os.path.realpath(file))
+    if target.exists() and not (target.is_file() or target.is_dir()):  # a directory is refused below
+        raise ExportError(f"cannot write {str(file)!r}: expected a file, got a device or a pipe")
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
             stream.write(html)
-        os.replace(temporary, file)
+        os.replace(temporary, target)
     except OSError as error:
         raise ExportError(f"cannot write {str(file)!r}: {error.strerror}") from error
     finally:
