@@ -122,6 +122,8 @@ def test_steps_are_left_out_evenly_and_of_scores_all_but_the_last(tmp_path: Path
         ("run", "missing/page.html", "cannot write .*: No such file or directory"),
         ("run", "empty", "cannot write .*: Is a directory"),
         ("run", "/", "cannot write '/': "),
+        ("x" * 300, "page.html", "expected the folder of a run, got "),
+        ("run", "x" * 300, "cannot write .*: File name too long"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -134,6 +136,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert out == ""
     assert re.fullmatch(said + ".*\n", err)
     assert {path.name for path in tmp_path.iterdir()} == {"run", "empty"}
+
+
+@pytest.mark.parametrize("given", [[], ["run"], ["run", "page.html", "--megabytes=many"], ["run", "page.html", "--no"]])
+def test_wrong_arguments_are_said_in_one_line(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(given)
+    assert re.fullmatch(
+        "(the following|argument|unrecognized).*; python -m attention_tab export --help .*\n", capsys.readouterr().err
+    )
 
 
 def test_a_page_is_written_through_a_link_and_never_in_the_place_of_a_device(tmp_path: Path) -> None:
