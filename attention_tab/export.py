@@ -66,7 +66,11 @@ def recorded(folder: Path) -> tuple[list[str], Logged]:
         raise ExportError(f"expected the folder of a run, got {str(folder)!r}")
     path = folder.resolve()
     multiplexer = EventMultiplexer(tensor_size_guidance={PLUGIN: 0, "scalars": CURVE_POINTS})  # 0: all
-    provider = MultiplexerDataProvider(multiplexer.AddRunsFromDirectory(str(path)).Reload(), str(path))
+    try:
+        multiplexer.AddRunsFromDirectory(str(path)).Reload()
+    except OSError as error:
+        raise ExportError(f"cannot read {str(folder)!r}: {error.strerror}") from error
+    provider = MultiplexerDataProvider(multiplexer, str(path))
     routes = Plugin(TBContext(data_provider=provider)).get_plugin_apps()
 
     def ask(route: str, **query: Any) -> bytes:

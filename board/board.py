@@ -142,7 +142,7 @@ class Board:
         device = decoder.embedding.weight.device
         probes = [torch.as_tensor(ids, device=device) for ids in self.probes.values()]
         snapshots = take(decoder, probes, self.characters)
-        if not all(np.isfinite(snapshot.probabilities).all() for snapshot in snapshots):
+        if not all(np.isfinite(np.append(each.probabilities, each.value_norms)).all() for each in snapshots):
             return  # training has diverged, which is reported elsewhere
         scores, statistics = [], None
         if details:

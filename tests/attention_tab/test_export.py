@@ -138,6 +138,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"run", "empty"}
 
 
+def test_a_run_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("attention_tab.export.EventMultiplexer.AddRunsFromDirectory", refused)
+    with pytest.raises(ExportError, match=r"cannot read .*: Permission denied"):
+        page_of(tmp_path)
+
+
 @pytest.mark.parametrize("given", [[], ["run"], ["run", "page.html", "--megabytes=many"], ["run", "page.html", "--no"]])
 def test_wrong_arguments_are_said_in_one_line(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
     with pytest.raises(SystemExit, match=r"^2$"):
