@@ -8,6 +8,7 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,84 @@ class FormatError(ValueError):
     """The blob is no snapshot, or is damaged."""
 
 
-def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+def pack(kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
     listed = [[name, array.dtype.name, array.shape] for name, array in arrays.items()]
-    head = json.dumps({**header, "arrays": listed}, allow_nan=False).encode()
-    parts = [SIZE.pack(len(head)), head]
-    parts += [array.astype(TYPES[array.dtype.name], copy=False).tobytes() for array in arrays.values()]
-    content = b"".join(parts)
+    head = json.dumps({"kind": kind, **header, "arrays": listed}, allow_nan=False).encode()
+    stored = (array.astype(TYPES[array.dtype.name], copy=False).tobytes() for array in arrays.values())
+    content = b"".join((SIZE.pack(len(head)), head, *stored))
     if len(content) > LARGEST_CONTENT:
         raise ValueError(f"expected at most {LARGEST_CONTENT} bytes in a snapshot, got {len(content)}")
     return PRELUDE.pack(MAGIC, VERSION) + SIZE.pack(len(content)) + zlib.compress(content, level=1)
 
 
-def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays. Nothing is allocated for an announced size before that much is known to be there."""
+def expect(holds: bool, expected: str, got: object = None) -> None:
+    if not holds:
+        raise FormatError(f"expected {expected}" + ("" if got is None else f", got {got}"))
+
+
+@dataclass(frozen=True)
+class Content:
+    """Header and arrays of a blob. Each method raises FormatError unless what it reads is as it must be."""
+
+    header: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def field(self, name: str, type_: type) -> Any:
+        found = self.header.get(name)
+        expect(isinstance(found, type_), f"{name}: {type_.__name__}", type(found).__name__)
+        return found
+
+    def texts(self, name: str) -> list[str]:
+        found: list[str] = self.field(name, list)
+        expect(all(isinstance(text, str) for text in found), f"{name}: texts")
+        return found
+
+    def heads(self) -> list[int]:
+        """Heads in each layer."""
+        found: list[int] = self.field("heads", list)
+        expect(all(type(count) is int and count > 0 for count in found), "heads: positive integers")
+        expect(found != [], "a head at least")
+        return found
+
+    def array(self, name: str, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
+        found = self.arrays.get(name, np.empty(0))
+        fits = found.ndim == len(shape) and all(n in (None, m) for m, n in zip(found.shape, shape, strict=True))
+        expect(
+            found.dtype == dtype and fits, f"{name} as {np.dtype(dtype).name} {shape}", f"{found.dtype} {found.shape}"
+        )
+        return found
+
+    def indices(self, name: str, shape: tuple[int | None, ...], size: int) -> np.ndarray:
+        found = self.array(name, np.uint16, shape)
+        expect(not (found >= size).any(), f"{name}: indices of candidates")
+        return found
+
+    def rows(self, name: str, names: list[str], heads: list[int]) -> dict[str, np.ndarray]:
+        return dict(zip(names, self.array(name, np.float32, (len(names), sum(heads))), strict=True))
+
+    def metrics(self, heads: list[int]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Metrics and their chance levels, which versions before 3 lack."""
+        names = self.texts("metrics")
+        chance = self.array("chance", np.float32, (len(names),)).tolist() if "chance" in self.arrays else []
+        return self.rows("metrics", names, heads), dict(zip(names, chance, strict=False))
+
+    def maps(self, name: str, count: int | None, T: int) -> np.ndarray:
+        """Inverse of `triangles`: (count, T, T)."""
+        stored = self.array(name, np.uint8, (count, T * (T + 1) // 2))
+        weights = np.zeros((len(stored), T, T), np.float32)
+        weights[:, *np.tril_indices(T)] = from_levels(stored)
+        return weights
+
+    def restored(self, name: str, dtype: type, shape: tuple[int | None, ...], largest: Any) -> np.ndarray:
+        """Inverse of `quantized`."""
+        fractions, most = self.array(name, dtype, shape), float(np.finfo(np.float32).max)
+        expect(isinstance(largest, float) and 0 < largest <= most, f"largest of {name}: a positive number")
+        # In float64, as the largest may be the largest of float32; and a crafted -32768 would exceed it.
+        return (np.maximum(fractions / np.iinfo(dtype).max, -1) * largest).astype(np.float32)
+
+
+def unpack(blob: bytes, kind: str) -> Content:
+    """Raises FormatError. Nothing is allocated for an announced size before that much is known to be there."""
     expect(len(blob) >= LEAST, f"at least {LEAST} bytes", len(blob))
     magic, version = PRELUDE.unpack_from(blob)
     expect(magic == MAGIC, f"a snapshot, which begins with {MAGIC!r}", magic)
@@ -61,7 +127,7 @@ def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray
     expect(isinstance(header, dict), "a header that is an object")
     expect(header.get("kind") == kind, f"a snapshot of {kind}", header.get("kind"))
     arrays = {}
-    for entry in field(header, "arrays", list):
+    for entry in Content(header, {}).field("arrays", list):
         match entry:
             case [str(name), str(type_), [*shape]] if type_ in TYPES and len(shape) <= 2:
                 dtype = np.dtype(TYPES[type_])
@@ -73,45 +139,28 @@ def unpack(blob: bytes, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray
         arrays[name] = np.frombuffer(content[start:end], dtype).reshape(shape)
         start = end
     expect(start == size, "nothing after the arrays", f"{size - start} bytes")
-    return header, arrays
+    return Content(header, arrays)
 
 
-def array(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
-    found = arrays.get(name, np.empty(0))
-    fits = found.ndim == len(shape) and all(wanted in (n, None) for n, wanted in zip(found.shape, shape, strict=True))
-    expect(found.dtype == dtype and fits, f"{name} as {np.dtype(dtype).name} {shape}", f"{found.dtype} {found.shape}")
-    return found
+def length_of(tokens: list[str]) -> int:
+    expect(all(isinstance(token, str) and len(token) == 1 for token in tokens), "tokens: one character each")
+    expect(tokens != [], "a character at least")
+    return len(tokens)
 
 
-def texts(header: Mapping[str, Any], name: str) -> list[str]:
-    found: list[str] = field(header, name, list)
-    expect(all(isinstance(text, str) for text in found), f"{name}: texts")
-    return found
+def rows(values: Mapping[str, np.ndarray], heads: list[int]) -> np.ndarray:
+    return np.array(list(values.values()), np.float32).reshape(len(values), sum(heads))
 
 
-def field(header: Mapping[str, Any], name: str, type_: type) -> Any:
-    found = header.get(name)
-    expect(isinstance(found, type_), f"{name}: {type_.__name__}", type(found).__name__)
-    return found
-
-
-def expect(holds: bool, expected: str, got: object = None) -> None:
-    if not holds:
-        raise FormatError(f"expected {expected}" + ("" if got is None else f", got {got}"))
+def metric_arrays(metrics: Mapping[str, np.ndarray], chance: Mapping[str, float], heads: list[int]) -> dict[str, Any]:
+    levels = np.array([chance.get(name, math.nan) for name in metrics], np.float32)
+    return {"metrics": rows(metrics, heads), "chance": levels}
 
 
 def quantized(values: np.ndarray, dtype: type) -> tuple[np.ndarray, float]:
     """Values as fractions of the largest magnitude, in integers of `dtype`, and that largest."""
     largest = float(np.float32(np.abs(values).max(initial=0))) or 1.0
     return (values.astype(np.float64) * (np.iinfo(dtype).max / largest)).round().astype(dtype), largest
-
-
-def restored(fractions: np.ndarray, largest: Any, name: str) -> np.ndarray:
-    """Inverse of `quantized`. Raises FormatError unless `largest` is a positive number of float32."""
-    most = float(np.finfo(np.float32).max)
-    expect(isinstance(largest, float) and 0 < largest <= most, f"largest of {name}: a positive number")
-    # In float64, as the largest may be the largest of float32; and a crafted -32768 would exceed it.
-    return (np.maximum(fractions / np.iinfo(fractions.dtype).max, -1) * largest).astype(np.float32)
 
 
 def levels(weights: np.ndarray) -> np.ndarray:
@@ -131,31 +180,3 @@ def triangles(weights: np.ndarray) -> np.ndarray:
     if outside or not 0 <= triangle.min(initial=0) <= triangle.max(initial=0) <= 1:
         raise ValueError("expected attention weights from 0 to 1, none of them for the future")
     return levels(triangle)
-
-
-def from_triangles(triangles: np.ndarray, T: int) -> np.ndarray:
-    weights = np.zeros((len(triangles), T, T), np.float32)
-    weights[:, *np.tril_indices(T)] = from_levels(triangles)
-    return weights
-
-
-def metric_rows(values: dict[str, np.ndarray], heads: list[int]) -> np.ndarray:
-    return np.array(list(values.values()), np.float32).reshape(len(values), sum(heads))
-
-
-def heads_of(header: dict[str, Any]) -> tuple[list[int], int]:
-    """Heads in each layer, and in all together."""
-    heads: list[int] = field(header, "heads", list)
-    expect(all(type(count) is int and count > 0 for count in heads), "heads: positive integers")
-    expect(heads != [], "a head at least")
-    return heads, sum(heads)
-
-
-def length_of(tokens: list[str]) -> int:
-    expect(all(len(token) == 1 for token in tokens), "tokens: one character each")
-    expect(tokens != [], "a character at least")
-    return len(tokens)
-
-
-def expect_indices(indices: np.ndarray, candidates: list[str]) -> None:
-    expect(indices.size == 0 or indices.max() < len(candidates), "likeliest: indices of candidates")

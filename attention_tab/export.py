@@ -126,9 +126,8 @@ def save(html: str, file: Path) -> None:
     try:
         if target.exists() and not (target.is_file() or target.is_dir()):  # a directory is refused below
             raise ExportError(f"cannot write {str(file)!r}: expected a file, got a device or a pipe")
-        with open(temporary, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(html)
-        os.replace(temporary, target)
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.replace(target)
     except OSError as error:
         raise ExportError(f"cannot write {str(file)!r}: {error.strerror}") from error
     finally:

@@ -39,19 +39,12 @@ import numpy as np
 
 from attention_tab.blob import (
     LARGEST_CONTENT,
-    array,
-    expect_indices,
-    field,
     from_levels,
-    from_triangles,
-    heads_of,
     length_of,
     levels,
-    metric_rows,
+    metric_arrays,
     pack,
     quantized,
-    restored,
-    texts,
     triangles,
     unpack,
 )
@@ -129,11 +122,10 @@ def encode(snapshot: Snapshot) -> bytes:
     """Raises ValueError if weights lie outside [0, 1] or above the diagonal."""
     arrays = {
         "weights": triangles(snapshot.weights),
-        "metrics": metric_rows(snapshot.metrics, snapshot.heads),
-        "chance": np.array([snapshot.chance.get(name, math.nan) for name in snapshot.metrics], np.float32),
         "loss": snapshot.loss.astype(np.float32),
         "likeliest": snapshot.likeliest.astype(np.uint16),
         "probabilities": snapshot.probabilities.astype(np.float32),
+        **metric_arrays(snapshot.metrics, snapshot.chance, snapshot.heads),
     }
     header = {"tokens": snapshot.tokens, "heads": snapshot.heads, "metrics": list(snapshot.metrics)}
     header["candidates"] = snapshot.candidates
@@ -143,59 +135,40 @@ def encode(snapshot: Snapshot) -> bytes:
         K = snapshot.lens.likeliest.shape[-1]
         arrays["lens_likeliest"] = snapshot.lens.likeliest.astype(np.uint16).reshape(-1, K)
         arrays["lens_probabilities"] = levels(snapshot.lens.probabilities).reshape(-1, K)
-    return pack({"kind": "attention", **header}, arrays)
+    return pack("attention", header, arrays)
 
 
 def decode(blob: bytes) -> Snapshot:
     """Raises FormatError if `blob` is no snapshot or is damaged."""
-    header, arrays = unpack(blob, "attention")
-    tokens, candidates, metrics = texts(header, "tokens"), texts(header, "candidates"), texts(header, "metrics")
-    heads, N = heads_of(header)
-    T = length_of(tokens)
-    stored = array(arrays, "weights", np.uint8, (N, T * (T + 1) // 2))
-    measured = array(arrays, "metrics", np.float32, (len(metrics), N))
-    chance = array(arrays, "chance", np.float32, (len(metrics),)).tolist() if "chance" in arrays else []
-    if not chance:
-        metrics = ["induction_random" if name == "induction" else name for name in metrics]
-    loss = array(arrays, "loss", np.float32, (T,))
-    probabilities = array(arrays, "probabilities", np.float32, (T, None))
-    likeliest = array(arrays, "likeliest", np.uint16, probabilities.shape)
-    expect_indices(likeliest, candidates)
+    content = unpack(blob, "attention")
+    tokens, candidates, heads = content.texts("tokens"), content.texts("candidates"), content.heads()
+    T, N, after = length_of(tokens), sum(heads), len(heads) + 1
+    weights, (metrics, chance) = content.maps("weights", N, T), content.metrics(heads)
+    loss = content.array("loss", np.float32, (T,))
+    probabilities = content.array("probabilities", np.float32, (T, None))
+    likeliest = content.indices("likeliest", probabilities.shape, len(candidates))
+    if not chance and "induction" in metrics:
+        metrics["induction_random"] = metrics.pop("induction")
     norms = lens = None
-    if "value_norms" in arrays:
-        fractions = array(arrays, "value_norms", np.uint16, (N, T))
-        norms = restored(fractions, header.get("largest_value_norm"), "value norms")
-    if "lens_likeliest" in arrays:
-        rows = (len(heads) + 1) * T
-        among = array(arrays, "lens_likeliest", np.uint16, (rows, None))
-        expect_indices(among, candidates)
-        shares = from_levels(array(arrays, "lens_probabilities", np.uint8, among.shape))
-        shape = len(heads) + 1, T, among.shape[1]
-        lens = Lens(among.reshape(shape), shares.reshape(shape))
-    return Snapshot(
-        tokens=tokens,
-        heads=heads,
-        weights=from_triangles(stored, T),
-        metrics=dict(zip(metrics, measured, strict=True)),
-        loss=loss,
-        candidates=candidates,
-        likeliest=likeliest,
-        probabilities=probabilities,
-        chance=dict(zip(metrics, chance, strict=False)),
-        value_norms=norms,
-        lens=lens,
-    )
+    if "value_norms" in content.arrays:
+        norms = content.restored("value_norms", np.uint16, (N, T), content.header.get("largest_value_norm"))
+    if "lens_likeliest" in content.arrays:
+        among = content.indices("lens_likeliest", (after * T, None), len(candidates))
+        shares = from_levels(content.array("lens_probabilities", np.uint8, among.shape))
+        lens = Lens(among.reshape(after, T, -1), shares.reshape(after, T, -1))
+    shown = tokens, heads, weights, metrics, loss, candidates
+    return Snapshot(*shown, likeliest, probabilities, chance, norms, lens)
 
 
 def encode_encoding(encoding: Encoding) -> bytes:
     values, largest = quantized(encoding.values, np.int16)
-    header = {"kind": "encoding", "name": encoding.name, "columns": encoding.columns, "largest": largest}
-    return pack(header, {"values": values})
+    header = {"name": encoding.name, "columns": encoding.columns, "largest": largest}
+    return pack("encoding", header, {"values": values})
 
 
 def decode_encoding(blob: bytes) -> Encoding:
     """Raises FormatError if `blob` is no encoding or is damaged."""
-    header, arrays = unpack(blob, "encoding")
-    name, columns = field(header, "name", str), texts(header, "columns")
-    values = array(arrays, "values", np.int16, (None, len(columns)))
-    return Encoding(name, columns, restored(values, header.get("largest"), "values"))
+    content = unpack(blob, "encoding")
+    name, columns = content.field("name", str), content.texts("columns")
+    values = content.restored("values", np.int16, (None, len(columns)), content.header.get("largest"))
+    return Encoding(name, columns, values)

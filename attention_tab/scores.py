@@ -3,11 +3,12 @@
 Knows numpy and nothing else; format.py is the page of all kinds, static/scores.js the same for the browser.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from attention_tab.blob import array, expect, field, heads_of, pack, quantized, restored, unpack
+from attention_tab.blob import expect, pack, quantized, unpack
 
 ARRAYS = ("query", "key", "query_position", "key_position", "vector")
 
@@ -45,25 +46,23 @@ def encode(scores: Scores) -> bytes:
                 stored = f"{name}_{number}"
                 arrays[stored], largest[stored] = quantized(values.reshape(-1, values.shape[-1]), np.int16)
     header = {"scoring": scores.scoring, "position": scores.position, "heads": scores.heads, "largest": largest}
-    return pack({"kind": "scores", **header, "scales": [layer.scale for layer in scores.layers]}, arrays)
+    return pack("scores", {**header, "scales": [layer.scale for layer in scores.layers]}, arrays)
 
 
 def decode(blob: bytes) -> Scores:
     """Raises FormatError if `blob` holds no scores or is damaged."""
-    header, arrays = unpack(blob, "scores")
-    heads, _ = heads_of(header)
-    scales, largest = field(header, "scales", list), field(header, "largest", dict)
+    content = unpack(blob, "scores")
+    heads, scales, largest = content.heads(), content.field("scales", list), content.field("largest", dict)
     expect(len(scales) in (0, len(heads)) and all(type(scale) is float for scale in scales), "a scale of each layer")
-    layers, T = [], len(arrays.get("query_1", ())) // heads[0]
+    layers, T = [], len(content.arrays.get("query_1", ())) // heads[0]
     for number, (scale, H) in enumerate(zip(scales, heads, strict=False), 1):
-        D = array(arrays, f"query_{number}", np.int16, (H * T, None)).shape[1]
+        D = content.array(f"query_{number}", np.int16, (H * T, None)).shape[1]
         found: dict[str, np.ndarray | None] = dict.fromkeys(ARRAYS)
         for name in ARRAYS:
-            stored = f"{name}_{number}"
-            if stored in arrays or name in ("query", "key"):
-                rows = 1 if name == "vector" else T
-                fractions = array(arrays, stored, np.int16, (H * rows, D))
-                values = restored(fractions, largest.get(stored), stored)
-                found[name] = values.reshape(H, D) if name == "vector" else values.reshape(H, T, D)
+            stored, shape = f"{name}_{number}", (H, D) if name == "vector" else (H, T, D)
+            if stored in content.arrays or name in ("query", "key"):
+                rows = math.prod(shape[:-1])
+                values = content.restored(stored, np.int16, (rows, D), largest.get(stored))
+                found[name] = values.reshape(shape)
         layers.append(LayerScores(scale=scale, **found))  # type: ignore[arg-type]  # query and key are there
-    return Scores(field(header, "scoring", str), field(header, "position", str), heads, layers)
+    return Scores(content.field("scoring", str), content.field("position", str), heads, layers)

@@ -34,6 +34,7 @@ from training.device import choose_runtime
 
 TEXT_LENGTH = 2**20
 METHODS = ("training", "attention", "pictures", "validation")
+DETAILS = "attention with statistics and scores"
 SHAPES = [Shape("", 4, 4, 128, 64, 1), Shape("", 6, 6, 384, 64, 1), Shape("", 6, 6, 384, 256, 1)]
 SNAPSHOTS = 30
 TAG, LARGE_RUN = probe_tag("validation"), "run_00"
@@ -67,7 +68,7 @@ return performance.now() - start;
 
 def run_timed_board(device: torch.device, results: Path, settings: Sequence[str]) -> None:
     """In a process of its own: train with each of the board's writings timed, and write the seconds of each."""
-    seconds = dict.fromkeys(METHODS, 0.0)
+    seconds = dict.fromkeys((*METHODS, DETAILS), 0.0)
 
     def timed(name: str, write: Callable[..., None]) -> Callable[..., None]:
         @wraps(write)
@@ -77,7 +78,7 @@ def run_timed_board(device: torch.device, results: Path, settings: Sequence[str]
             write(board, *given)
             board.finish_background()
             synchronize(device)
-            seconds[name] += time.perf_counter() - start
+            seconds[DETAILS if given[2:] == (True,) else name] += time.perf_counter() - start  # attention's `details`
 
         return method
 
@@ -156,7 +157,7 @@ def write_run(folder: Path, heads: int, T: int, count: int) -> None:
     decoder = new_decoder(Shape("", heads, heads, 8 * heads, T, 1), torch.device("cpu"))
     with closing(Board(folder, BoardConfig(), CHARACTERS, {"validation": random_ids(T).tolist()}, [0])) as board:
         for step in range(count):
-            board.attention(step, decoder)
+            board.attention(step, decoder, details=step == count - 1)
 
 
 def measure_loader(logdir: Path, flag: str, extent: Extent) -> dict[str, list[float]]:

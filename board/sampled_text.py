@@ -10,10 +10,10 @@ from torch import Tensor
 
 from attention_tab.format import largest_text
 from attention_tab.statistics import Statistics
-from board.ablation import ablation
 from board.board import picture_of, verbatim
+from board.head_statistics import ablation
 from board.scores import scores_of
-from board.snapshots import summary_of, summary_of_scores, summary_of_statistics, take
+from board.snapshots import summary_of, take
 from board.writer import EventWriter
 from data.vocabulary import Vocabulary
 from errors import UserError
@@ -45,9 +45,9 @@ def write_maps(texts: list[list[int]], decoder: Decoder, vocabulary: Vocabulary,
         for step, context in enumerate(contexts[:MAX_CONTEXTS]):
             ids = torch.tensor(context, device=device)
             [snapshot] = take(decoder, [ids], vocabulary.tokens)
-            writer.add_summary(summary_of_statistics(ablation_statistics(decoder, ids, snapshot.heads)), step)
-            writer.add_summary(summary_of_scores("text", scores_of(decoder, ids)), step)
-            writer.add_summary(summary_of("text", snapshot), step)
+            writer.add_summary(summary_of(ablation_statistics(decoder, ids, snapshot.heads)), step)
+            writer.add_summary(summary_of(scores_of(decoder, ids), "text"), step)
+            writer.add_summary(summary_of(snapshot, "text"), step)
             layers = np.split(snapshot.weights, np.cumsum(snapshot.heads)[:-1])
             writer.add_summary(picture_of(layers), step)
             writer.add_summary(verbatim("attention/text", vocabulary.decode(context)), step)

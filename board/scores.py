@@ -16,9 +16,8 @@ def scores_of(decoder: Decoder, ids: Tensor) -> Scores:
     after rotation, and of a bilinear form, with qM as query; w_d tanh(q_d + k_d) of additive scoring;
     -scale (q_d - k_d)^2 / 2 of a distance, from which the decoder leaves out the query's own norm.
 
-    Layer norm is linear in the stream once its mean and deviation s are given. So an encoding p that is added to the
-    embedding makes a part of queries and keys: their linear layers, without bias, of (p - mean(p)) / s. The rest is
-    content: the character, earlier layers, bias. Only dot products and bilinear forms can be taken apart so.
+    Layer norm is linear in the stream x given its deviation s. So an encoding p that is added to the embedding makes a
+    part of dot products' and bilinear forms' queries and keys: their linear layers, without bias, of (p - mean(p)) / s.
     """
     config, streams = decoder.config, []
     heads = [config.heads_and_size(kind)[0] for kind in config.attention_kinds()]

@@ -108,22 +108,23 @@ def encoding_of(decoder: Decoder) -> Encoding | None:
     return Encoding(name, [f"{columns[i % kinds]} {i // kinds}" for i in range(values.shape[1])], values)
 
 
-def summary_of(name: str, snapshot: Snapshot) -> Summary:
-    """The snapshot of the probe `name`."""
-    return _blob(probe_tag(name), encode(snapshot))
-
-
-def summary_of_encoding(encoding: Encoding) -> Summary:
-    return _blob(ENCODING_TAG, encode_encoding(encoding))
-
-
-def summary_of_scores(name: str, scores: Scores) -> Summary:
-    """The score factors of the probe `name`."""
-    return _blob(scores_tag(name), encode_scores(scores))
-
-
-def summary_of_statistics(statistics: Statistics) -> Summary:
-    return _blob(STATISTICS_TAG, encode_statistics(statistics))
+def summary_of(content: Snapshot | Scores | Statistics | Encoding, probe: str = "") -> Summary:
+    """For the Attention tab; `probe` names the text of a snapshot or of scores."""
+    match content:
+        case Snapshot():
+            tag, blob = probe_tag(probe), encode(content)
+        case Scores():
+            tag, blob = scores_tag(probe), encode_scores(content)
+        case Statistics():
+            tag, blob = STATISTICS_TAG, encode_statistics(content)
+        case Encoding():
+            tag, blob = ENCODING_TAG, encode_encoding(content)
+    # Both of TensorBoard's loaders read a blob only as a tensor of rank 1 with a data class.
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[blob])
+    plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN)
+    metadata = SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_BLOB_SEQUENCE)
+    return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
 
 
 def summary_of_metrics(measured: Snapshot | Statistics, names: Collection[str] | None = None) -> Summary:
@@ -140,12 +141,3 @@ def summary_of_metrics(measured: Snapshot | Statistics, names: Collection[str] |
         if not np.isnan(value)
     ]
     return Summary(value=values)
-
-
-def _blob(tag: str, blob: bytes) -> Summary:
-    """Both of TensorBoard's loaders read a blob only as a tensor of rank 1 with a data class."""
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-    tensor = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[blob])
-    plugin = SummaryMetadata.PluginData(plugin_name=PLUGIN)
-    metadata = SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_BLOB_SEQUENCE)
-    return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])

@@ -6,6 +6,7 @@ torch's SummaryWriter drops what it has queued when a write fails, and its threa
 import io
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from board.checksum import LONG, masked_crc32c
 
 FLUSH_SECONDS = 5  # at most, until an event is written, if another is added
 MAX_PENDING = 2**26  # bytes kept in memory while the disk refuses them; more are lost
@@ -95,4 +98,9 @@ def _session_start(step: int) -> Event:
 
 def _write_record(stream: io.BufferedIOBase, event: Event) -> None:
     event.wall_time = time.time()
-    RecordWriter(stream).write(event.SerializeToString())
+    data = event.SerializeToString()
+    if len(data) < LONG:
+        RecordWriter(stream).write(data)
+    else:
+        length = struct.pack("<Q", len(data))
+        stream.write(b"".join((length, masked_crc32c(length), data, masked_crc32c(data))))

@@ -1,6 +1,8 @@
 """Decoder for sampling: linear layers in the dtype and memory layout that are fastest for few rows."""
 
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 from model.decoder import Decoder, FeedForward
 
 PACKED_FROM = 2**18  # weights times rows from which oneDNN's layout is faster in fp32 (bench/LOG.md)
+ONE_THREAD_UP_TO = 2**22  # weights times rows up to which a second thread costs more than it gains (bench/LOG.md)
 OPERATORS = "_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise"  # private: may go any time
 
 
@@ -61,6 +64,11 @@ def _onednn_supports(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def fastest_threads(decoder: Decoder, rows: int) -> int:
+    """Number of threads for products of `rows` rows: one, or as many as torch has now."""
+    return 1 if decoder.config.block_parameter_count() * rows <= ONE_THREAD_UP_TO else torch.get_num_threads()
+
+
 def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
     """Copy in evaluation mode, with the linear layers of its blocks in `dtype` and packed for products of `rows` rows.
 
@@ -81,3 +89,32 @@ def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
         if gains(block.feed_forward.hidden):
             block.feed_forward = PackedFeedForward(block.feed_forward, dtype)  # type: ignore[assignment]
     return twin
+
+
+def light(decoder: Decoder) -> Decoder:
+    """Twin in evaluation mode that shares all weights and computes the same, to the bit.
+
+    Its layers are functions: calling a module takes as long as a small product.
+    """
+    shared = {id(each): each for module in decoder.modules() for each in vars(module).values() if torch.is_tensor(each)}
+    shared |= {id(each): each for each in (*decoder.parameters(), *decoder.buffers())}
+    twin = copy.deepcopy(decoder, shared).eval()
+    function: Callable[[Tensor], Tensor]
+    for module in [*twin.modules()]:
+        for name, layer in [*module.named_children()]:
+            match layer:
+                case nn.Linear():
+                    function = partial(F.linear, weight=layer.weight, bias=layer.bias)
+                case nn.LayerNorm(normalized_shape=shape, weight=weight, bias=bias, eps=eps):
+                    function = partial(torch.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=eps)
+                case nn.Dropout():
+                    function = _identity
+                case _:
+                    continue
+            delattr(module, name)
+            setattr(module, name, function)
+    return twin
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from model.decoder import Decoder
-from sampling.packing import packed
+from sampling.packing import fastest_threads, packed
 from training.config import Compile, Device, Precision, RuntimeConfig, SamplingRuntimeConfig
 from training.distributed import SINGLE_PROCESS, Ranks
 from training.memory import is_out_of_memory
@@ -187,9 +187,7 @@ def compiled(
     return twin
 
 
-# Thresholds for sampling on a CPU, measured (bench/LOG.md):
-SAMPLE_IN_BF16_FROM = 2**22  # weights in the blocks from which bf16 is faster
-SAMPLE_IN_ONE_THREAD = 2**22  # weights times rows up to which a second thread costs more than it gains
+SAMPLE_IN_BF16_FROM = 2**22  # weights in the blocks from which bf16 is faster on a CPU (bench/LOG.md)
 
 
 def prepare_for_sampling(decoder: Decoder, config: SamplingRuntimeConfig, rows: int) -> tuple[Decoder, str]:
@@ -201,8 +199,7 @@ def prepare_for_sampling(decoder: Decoder, config: SamplingRuntimeConfig, rows: 
     precision, why_precision = choose_precision(config.precision, device)
     weights = decoder.config.block_parameter_count()
     if device.type == "cpu":
-        if weights * rows <= SAMPLE_IN_ONE_THREAD:
-            torch.set_num_threads(1)
+        torch.set_num_threads(fastest_threads(decoder, rows))
         why_device += f"; {torch.get_num_threads()} threads" if torch.get_num_threads() > 1 else "; one thread"
         if weights < SAMPLE_IN_BF16_FROM and config.precision is Precision.auto:
             precision, why_precision = Precision.fp32, "the model is small"

@@ -108,7 +108,7 @@ export function createHeads(chosen) {
       const [low, high] = [Math.min(...finite, 0), Math.max(...finite, 1e-9)];
       const far = Math.max(-low, high);
       const signed = view.metric === ABLATION;
-      element.classList.toggle("measured", ablation !== null);
+      element.classList.toggle("measured", side.metrics.includes(ABLATION));
       const focusable = names.includes(view.heads.at(-1) ?? "") ? view.heads.at(-1) : names[0];
       for (const [head, name] of names.entries()) {
         const { button, canvas, value, off } = /** @type {NonNullable<ReturnType<typeof shown.get>>} */ (

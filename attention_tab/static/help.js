@@ -129,7 +129,7 @@ export function createHelp() {
       "⏎ is a new line, · a space, → a tab; other invisible characters are shown as their code points, ",
       "and a byte of a model of bytes, unless it is ASCII, as \\xd0.",
     ),
-    h("h2", {}, "After each layer"),
+    h("h2", {}, "Expected after each layer"),
     h(
       "p",
       {},

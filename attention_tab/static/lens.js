@@ -26,5 +26,5 @@ export function lensOf({ tokens, heads, candidates, lens }, position) {
     const name = layer === heads.length ? "output" : layer === 0 ? "embedding" : `layer ${layer}`;
     return h("tr", {}, h("th", { scope: "row" }, name), ...cells);
   });
-  return [h("div", {}, h("h3", {}, "After each layer, in %"), h("table", { className: "lens" }, ...rows))];
+  return [h("div", {}, h("h3", {}, "Expected after each layer, in %"), h("table", { className: "lens" }, ...rows))];
 }

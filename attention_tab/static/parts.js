@@ -70,9 +70,9 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
     places: createPlaces(),
     encoding: createEncoding((columns) => change({ columns })),
     weights: h("a", { className: "button", download: "" }, "Weights (.npz)"),
-    foot: h("footer", { className: "note" }),
     link: h("input", { type: "text", readOnly: true, hidden: true, size: 40, "aria-label": "Link to this view" }),
   };
+  parts.values.element.title = "times the norm of what the key's value adds: a weight that carries nothing fades";
   const button = (/** @type {string} */ text, /** @type {() => void} */ onclick) =>
     h("button", { type: "button", onclick }, text);
   const row = (/** @type {(Node | string)[]} */ ...children) => h("div", { className: "row" }, ...children);
@@ -118,17 +118,7 @@ export function createParts({ change, compare, choose, chooseAll, hover, hoverMa
   const places = section("", "Places", h("h2", {}, "Where the head looks most decidedly"), parts.places.element);
   const encodings = section("", "Positions", h("h2", {}, "Positional encoding"), parts.encoding.element);
   const why = section("", "Why", parts.explanation.element);
-  const page = h(
-    "div",
-    { className: "page", hidden: true },
-    header,
-    main,
-    why,
-    measures,
-    places,
-    encodings,
-    parts.foot,
-  );
+  const page = h("div", { className: "page", hidden: true }, header, main, why, measures, places, encodings);
   const element = h("div", { className: "tab" }, parts.alert, parts.empty, page, help);
   return { ...parts, main, curves, encodings, page, element };
 }

@@ -14,11 +14,13 @@ const BETWEEN = 28; // of more than these, the middle is left out
 
 export function createPlaces() {
   const title = h("p");
+  const marks = "Framed is the query, dotted the key with its largest weight. Click a place to see its map.";
+  const hint = h("p", { className: "hint" }, marks);
   const list = h("div", { className: "list" });
   const nothing = () => {};
   const map = createMap(nothing, nothing);
   return {
-    element: h("div", { className: "places" }, h("div", {}, title, list), map.element),
+    element: h("div", { className: "places" }, h("div", {}, title, hint, list), map.element),
     /**
      * @param {import("./gather.js").Side} side
      * @param {string[]} heads the chosen ones
@@ -37,7 +39,7 @@ export function createPlaces() {
         h("button", { type: "button", onclick: () => show(place) }, ...described(sequences[place.sequence], place)),
       );
       list.replaceChildren(...buttons);
-      map.element.hidden = found.length === 0;
+      map.element.hidden = hint.hidden = found.length === 0;
 
       /** @param {Place} place */
       function show(place) {

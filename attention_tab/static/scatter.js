@@ -36,7 +36,7 @@ export function createScatter(choose, against) {
      * @param {import("./colour.js").Theme} theme
      */
     draw(side, { metric, against, sample, heads }, theme) {
-      const metrics = metricsOf(side, sample);
+      const metrics = metricsOf(side, sample).filter((name) => name !== metric);
       const both = [metric, metrics.includes(against) ? against : (metrics[0] ?? against)];
       menu.show(
         metrics.map((name) => [name, titleOf(name)]),
@@ -53,7 +53,7 @@ export function createScatter(choose, against) {
       const none = both.every((name) => valuesOf(side, name, sample))
         ? `No head has both: one has no value in ${sample ? "the sample" : "this text"}.`
         : "One of these is measured at evaluations; by this step there is none.";
-      note.textContent = points.length > 0 ? "" : none;
+      note.textContent = points.length > 0 ? "Across: the metric of “Heads by”. Click a head to choose it." : none;
       drawing.toggleAttribute("hidden", points.length === 0);
       drawing.setAttribute("aria-label", `${y.name} against ${x.name}, ${points.length} heads`);
       const reachable = points.find(({ name }) => heads.includes(name)) ?? points[0];
@@ -77,7 +77,7 @@ export function createScatter(choose, against) {
       drawing.replaceChildren(
         ...axes(x, y),
         ...chanceLine(`M${left} ${TOP}V${BOTTOM}`, left, TOP - 3),
-        ...chanceLine(`M${LEFT} ${top}H${RIGHT}`, RIGHT - 20, top - 3),
+        ...chanceLine(`M${LEFT} ${top}H${RIGHT}`, RIGHT - 20, top < TOP + 24 ? top + 13 : top - 3), // not on the other
         ...drawn,
       );
       drawn.find(({ dataset }) => dataset.point === before)?.focus();

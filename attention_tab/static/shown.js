@@ -6,6 +6,7 @@ import { headsLabel, fullLabel, optionsOf, PRODUCT, sideLabel } from "./choices.
 import { url } from "./client.js";
 import { diverging, sequential } from "./colour.js";
 import { stepsOf } from "./gather.js";
+import { METRICS } from "./help.js";
 import { aboutCurves, aboutMetric, effectOf } from "./measured.js";
 import { pictureOf } from "./picture.js";
 
@@ -94,6 +95,7 @@ export class Shown {
     parts.text.show(options.text, first.tag);
     parts.other.show(options.other, second?.run ?? "");
     parts.metric.show(options.metric, view.metric);
+    parts.metric.element.title = METRICS.get(view.metric)?.[1] ?? "";
     parts.measured.show(options.measured, String(view.sample));
     parts.measured.element.hidden = options.measured.length === 0;
     parts.values.show(options.values, String(view.values));

@@ -47,11 +47,8 @@ export class Tab {
   });
   #shown = new Shown(this.#parts);
 
-  /** @param {Client} client @param {string | undefined} note of a page without a server */
-  constructor(client = new Client(), note = undefined) {
+  constructor(client = new Client()) {
     this.#client = client;
-    this.#parts.weights.hidden = note !== undefined; // the server makes the file
-    this.#parts.foot.textContent = note ?? "";
   }
 
   get element() {

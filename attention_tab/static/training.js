@@ -50,7 +50,8 @@ export function createTraining(go, show) {
       });
       lanes.replaceChildren(...marks);
       const none = marks.every(({ children }) => children.length === 1) ? "; none has yet" : "";
-      said.textContent = `Marked: a head's ${FORMED.map(titleOf).join(" or ")} score first passes ${THRESHOLD}${none}.`;
+      const passes = `Marked: a head's ${FORMED.map(titleOf).join(" or ")} score first passes ${THRESHOLD}${none}.`;
+      said.textContent = `${passes} Click a mark to see its heads at that step, or a chart to go to a step.`;
       forming.hidden = found.forming.every(([, curves]) => curves.length === 0);
       return steps.length > 0;
     },

@@ -53,4 +53,4 @@ def address(logdir: Path) -> Iterator[str]:
     with tensorboard(logdir) as address:
         texts = [probe_tag("validation"), probe_tag("probe_1")]
         wait_until(lambda: [tags.get(text) for tags in last_steps(address).values() for text in texts] == 4 * [20])
-        yield address  # once it has read both texts of both runs
+        yield address  # once it has read two texts, their scores and the statistics of both runs

@@ -2,6 +2,8 @@
 
 import json
 import math
+import zlib
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
+from attention_tab.blob import MAGIC, PRELUDE, SIZE, VERSION
 from attention_tab.format import Lens, Snapshot
 from attention_tab.scores import LayerScores, Scores
 from attention_tab.statistics import Statistics
@@ -81,13 +84,28 @@ def made_scores(T: int, heads: list[int], scoring: str = "dot", position: str = 
     return Scores(scoring, position, heads, [] if scoring == "mean" else layers)
 
 
-def log(folder: Path, snapshots: dict[int, Snapshot], name: str = "validation") -> None:
-    """Write the snapshots of one text, by their steps, as training does."""
+def log(folder: Path, contents: Mapping[int, Snapshot | Scores | Statistics], name: str = "validation") -> None:
+    """Write what there is of one text, by its steps, as training does."""
     with closing(EventWriter(folder)) as writer:
-        for step, snapshot in snapshots.items():
-            writer.add_summary(summary_of(name, snapshot), step)
-            if name == "validation":
-                writer.add_summary(summary_of_metrics(snapshot), step)
+        for step, content in contents.items():
+            writer.add_summary(summary_of(content, name), step)
+            if isinstance(content, Snapshot) and name == "validation":
+                writer.add_summary(summary_of_metrics(content), step)
+
+
+def opened(blob: bytes) -> tuple[Any, bytes]:
+    """The header and the arrays."""
+    content = zlib.decompress(blob[PRELUDE.size + SIZE.size :])
+    start = SIZE.size + SIZE.unpack_from(content)[0]
+    return json.loads(content[SIZE.size : start]), content[start:]
+
+
+def sealed(header: Any, arrays: bytes = b"", *, size: int | None = None, length: int | None = None) -> bytes:
+    """A blob of any content, which may announce another size of it and of its header."""
+    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    content = SIZE.pack(len(head) if length is None else length) + head + arrays
+    announced = PRELUDE.pack(MAGIC, VERSION) + SIZE.pack(len(content) if size is None else size)
+    return announced + zlib.compress(content)
 
 
 def get(address: str, route: str, method: str = "GET", **query: object) -> tuple[int, dict[str, str], bytes]:

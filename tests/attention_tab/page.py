@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from selenium.webdriver import ActionChains
+from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
@@ -56,6 +56,14 @@ class Page:
         """Asked for at once: the page may put other options in the position of these at any moment."""
         code = "return document.querySelector(`select[aria-label='${arguments[0]}']`).selectedOptions[0].text"
         return str(self.script(code, label))
+
+    def click(self, text: str) -> None:
+        next(each for each in self.all("button, a.button") if each.text == text).click()
+
+    def add(self, selector: str) -> None:
+        """Click with Control held."""
+        target = self.one(selector)
+        ActionChains(self.browser).key_down(Keys.CONTROL).click(target).key_up(Keys.CONTROL).perform()
 
     def hover(self, position: int) -> None:
         ActionChains(self.browser).move_to_element(self.one(f"[data-position='{position}']")).perform()

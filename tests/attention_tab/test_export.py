@@ -21,10 +21,8 @@ from attention_tab.export import ExportError, main, page_of, save
 from attention_tab.format import STATISTICS_TAG, decode, encode, metric_tag, probe_tag, scores_tag
 from attention_tab.page import script
 from attention_tab.plugin import STATIC
-from attention_tab.scores import encode as encode_scores
-from attention_tab.statistics import encode as encode_statistics
 from bench.browser import open_tab
-from board.snapshots import _blob, summary_of
+from board.snapshots import summary_of
 from board.writer import EventWriter
 from tests.attention_tab.helpers import log, made, made_scores, made_statistics
 from tests.attention_tab.page import Page, assert_lists
@@ -74,9 +72,9 @@ def test_no_text_and_no_name_of_a_run_can_end_an_element(tmp_path: Path) -> None
 def test_a_page_has_all_that_was_written_but_what_a_resumed_run_has_taken_back(tmp_path: Path) -> None:
     with closing(EventWriter(tmp_path)) as writer:
         for step in 0, 10, 20:
-            writer.add_summary(summary_of("validation", made([*"ab"], [1], seed=step)), step)
+            writer.add_summary(summary_of(made([*"ab"], [1], seed=step), "validation"), step)
         writer.purge(11)
-        writer.add_summary(summary_of("validation", made([*"ab"], [1], seed=15)), 15)
+        writer.add_summary(summary_of(made([*"ab"], [1], seed=15), "validation"), 15)
         writer.add_summary(scalar(metric_tag("entropy", 1, 1), 0.5), 15)
         writer.add_summary(scalar("loss/training", 2.0), 15)
     page = page_of(tmp_path)
@@ -90,11 +88,8 @@ def test_a_page_has_all_that_was_written_but_what_a_resumed_run_has_taken_back(t
 
 def test_steps_are_left_out_evenly_and_of_scores_all_but_the_last(tmp_path: Path) -> None:
     text, everything = [*"to be or not to be, that is"], [*range(0, 90, 10)]
-    with closing(EventWriter(tmp_path)) as writer:
-        for step in everything:
-            writer.add_summary(summary_of("validation", made(text, [2, 2], seed=step)), step)
-            writer.add_summary(_blob(STATISTICS_TAG, encode_statistics(made_statistics([text], [2, 2]))), step)
-            writer.add_summary(_blob(scores_tag("validation"), encode_scores(made_scores(27, [2, 2]))), step)
+    for content in made(text, [2, 2]), made_statistics([text], [2, 2]), made_scores(27, [2, 2]):
+        log(tmp_path, dict.fromkeys(everything, content))
 
     def kept(page: str) -> list[list[int]]:
         return [steps(page, tag) for tag in (VALIDATION, STATISTICS_TAG, scores_tag("validation"))]

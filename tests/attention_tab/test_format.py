@@ -1,4 +1,3 @@
-import json
 import math
 import struct
 import tracemalloc
@@ -22,7 +21,7 @@ from attention_tab.format import (
     metric_tag,
     parsed_metric_tag,
 )
-from tests.attention_tab.helpers import made
+from tests.attention_tab.helpers import made, sealed
 
 SMALL = made(["a", "\n", "<", "👍"], [2, 1])
 BLOB = encode(SMALL)
@@ -78,9 +77,9 @@ def test_version_1_which_had_a_checksum_of_its_own_is_still_read() -> None:
 
 
 def test_induction_of_versions_that_had_no_chance_is_that_on_a_random_string() -> None:
-    header, arrays = unpack(BLOB, "attention")
+    content = unpack(BLOB, "attention")
     kept = {"weights", "metrics", "loss", "likeliest", "probabilities"}
-    old = decode(pack(header, {name: arrays[name] for name in kept}))
+    old = decode(pack("attention", content.header, {name: content.arrays[name] for name in kept}))
     assert list(old.metrics) == ["entropy", "induction_random"]
     assert (old.chance, old.value_norms, old.lens) == ({}, None, None)
     assert parsed_metric_tag("head_induction/layer_01_head_02") == ("induction_random", 1, 2)
@@ -101,23 +100,6 @@ def test_weights_that_are_none_or_leak_into_the_future_are_refused(key: int, wro
 def test_the_largest_text_fills_a_snapshot_and_no_more(heads: int) -> None:
     T, besides = largest_text(heads), 2**23
     assert heads * T * (T + 1) / 2 + 300 * T < LARGEST_CONTENT < heads * (T + 1) * (T + 2) / 2 + besides
-
-
-def test_every_truncation_is_refused() -> None:
-    for length in range(len(BLOB)):
-        with pytest.raises(FormatError, match="expected"):
-            decode(BLOB[:length])
-
-
-def sealed(size: int, compressed: bytes) -> bytes:
-    """A blob of any content, announced as `size` bytes."""
-    return MAGIC + struct.pack("<II", VERSION, size) + compressed
-
-
-def crafted(header: Any, arrays: bytes = b"", *, size: int | None = None, length: int | None = None) -> bytes:
-    head = header if isinstance(header, bytes) else json.dumps(header).encode()
-    content = struct.pack("<I", len(head) if length is None else length) + head + arrays
-    return sealed(len(content) if size is None else size, zlib.compress(content))
 
 
 def header(**changes: Any) -> dict[str, Any]:
@@ -144,35 +126,35 @@ def with_array(number: int, entry: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("blob", "message"),
     [
-        (crafted(header(), ARRAYS + b"x"), "nothing after the arrays"),
-        (crafted(header(), ARRAYS[:-1]), "all of 'probabilities'"),
-        (crafted(header(), ARRAYS, size=10), "10 bytes of content"),
-        (crafted(header(), ARRAYS, size=2**20), f"{2**20} bytes of content"),
-        (crafted(header(), ARRAYS, size=2**32 - 1), f"to {LARGEST_CONTENT} bytes of content, got {2**32 - 1}"),
-        (crafted(header(), ARRAYS, size=0), "bytes of content, got 0"),
-        (crafted(header(), ARRAYS, length=2**31), f"a header of {2**31} bytes"),
-        (crafted(b"\xff\xfe{"), "JSON"),
-        (crafted(b"[" * 100_000), "JSON"),
-        (crafted([1]), "a header that is an object"),
-        (crafted(header(kind="encoding"), ARRAYS), "a snapshot of attention, got encoding"),
-        (crafted(header(tokens=[1]), ARRAYS), "tokens: texts"),
-        (crafted(header(tokens="a"), ARRAYS), "tokens: list, got str"),
-        (crafted(header(tokens=[]), ARRAYS), "a character at least"),
-        (crafted(header(tokens=[""]), ARRAYS), "tokens: one character each"),
-        (crafted(header(tokens=["ab"]), ARRAYS), "tokens: one character each"),
-        (crafted(header(heads=[-1]), ARRAYS), "heads: positive"),
-        (crafted(header(heads=[True]), ARRAYS), "heads: positive"),
-        (crafted(header(heads=[10**12]), ARRAYS), "weights as uint8"),
-        (crafted(header(arrays={}), ARRAYS), "arrays: list"),
-        (crafted(with_array(0, ["weights", "object", [1, 1]]), ARRAYS), "name, type and shape"),
-        (crafted(with_array(0, ["weights", "uint8", [1.5]]), ARRAYS), "the shape of 'weights'"),
-        (crafted(with_array(0, ["weights", "uint8", [-1, -1]]), ARRAYS), "the shape of 'weights'"),
-        (crafted(with_array(0, ["weights", "uint8", [2**62, 2**62]]), ARRAYS), "the shape of 'weights'"),
-        (crafted(with_array(0, ["weights", "uint8", [50, 50]]), ARRAYS), "all of 'weights'"),
-        (crafted(with_array(0, ["wages", "uint8", [1, 1]]), ARRAYS), "weights as uint8"),
-        (crafted(with_array(3, ["likeliest", "uint16", [1]]), ARRAYS), "likeliest as uint16"),
-        (crafted(with_array(3, ["likeliest", "uint16", [1] * 3]), ARRAYS), "name, type and shape"),
-        (crafted(header(), ARRAYS[:5] + b"\x01\x00" + bytes(4)), "indices of candidates"),
+        (sealed(header(), ARRAYS + b"x"), "nothing after the arrays"),
+        (sealed(header(), ARRAYS[:-1]), "all of 'probabilities'"),
+        (sealed(header(), ARRAYS, size=10), "10 bytes of content"),
+        (sealed(header(), ARRAYS, size=2**20), f"{2**20} bytes of content"),
+        (sealed(header(), ARRAYS, size=2**32 - 1), f"to {LARGEST_CONTENT} bytes of content, got {2**32 - 1}"),
+        (sealed(header(), ARRAYS, size=0), "bytes of content, got 0"),
+        (sealed(header(), ARRAYS, length=2**31), f"a header of {2**31} bytes"),
+        (sealed(b"\xff\xfe{"), "JSON"),
+        (sealed(b"[" * 100_000), "JSON"),
+        (sealed([1]), "a header that is an object"),
+        (sealed(header(kind="encoding"), ARRAYS), "a snapshot of attention, got encoding"),
+        (sealed(header(tokens=[1]), ARRAYS), "tokens: texts"),
+        (sealed(header(tokens="a"), ARRAYS), "tokens: list, got str"),
+        (sealed(header(tokens=[]), ARRAYS), "a character at least"),
+        (sealed(header(tokens=[""]), ARRAYS), "tokens: one character each"),
+        (sealed(header(tokens=["ab"]), ARRAYS), "tokens: one character each"),
+        (sealed(header(heads=[-1]), ARRAYS), "heads: positive"),
+        (sealed(header(heads=[True]), ARRAYS), "heads: positive"),
+        (sealed(header(heads=[10**12]), ARRAYS), "weights as uint8"),
+        (sealed(header(arrays={}), ARRAYS), "arrays: list"),
+        (sealed(with_array(0, ["weights", "object", [1, 1]]), ARRAYS), "name, type and shape"),
+        (sealed(with_array(0, ["weights", "uint8", [1.5]]), ARRAYS), "the shape of 'weights'"),
+        (sealed(with_array(0, ["weights", "uint8", [-1, -1]]), ARRAYS), "the shape of 'weights'"),
+        (sealed(with_array(0, ["weights", "uint8", [2**62, 2**62]]), ARRAYS), "the shape of 'weights'"),
+        (sealed(with_array(0, ["weights", "uint8", [50, 50]]), ARRAYS), "all of 'weights'"),
+        (sealed(with_array(0, ["wages", "uint8", [1, 1]]), ARRAYS), "weights as uint8"),
+        (sealed(with_array(3, ["likeliest", "uint16", [1]]), ARRAYS), "likeliest as uint16"),
+        (sealed(with_array(3, ["likeliest", "uint16", [1] * 3]), ARRAYS), "name, type and shape"),
+        (sealed(header(), ARRAYS[:5] + b"\x01\x00" + bytes(4)), "indices of candidates"),
         (MAGIC + struct.pack("<I", VERSION + 1) + BLOB[8:], f"format 1 to {VERSION}, got {VERSION + 1}"),
         (b"RIFF" + BLOB[4:], "a snapshot, which begins with"),
     ],
@@ -183,7 +165,7 @@ def test_what_lies_is_refused_and_named(blob: bytes, message: str) -> None:
 
 
 def test_a_bomb_is_never_unpacked_whole() -> None:
-    bomb = sealed(1000, zlib.compress(bytes(10**8)))
+    bomb = MAGIC + struct.pack("<II", VERSION, 1000) + zlib.compress(bytes(10**8))
     tracemalloc.start()
     try:
         with pytest.raises(FormatError, match="1000 bytes of content"):

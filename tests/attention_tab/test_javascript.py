@@ -41,7 +41,7 @@ def test_the_tabs_scripts_pass_their_tests_with_what_python_wrote(tmp_path: Path
         blob = encode_encoding(encoding)
         largest = float(np.float32(np.abs(encoding.values).max(initial=0))) or 1.0
         read = decode_encoding(blob)
-        computed = {"positions": len(read.values), "largest": largest, "values": plain(read.values)}
+        computed = {"positions": len(read.values), "largest": largest, "values": read.values}
         write(tmp_path / f"{name}.encoding", blob, vars(read) | computed)
     for number, sequences in enumerate(([["a", "\n", "👍"], ["b"]], [[*"xyz"]])):
         blob = statistics.encode(made_statistics(sequences, [2, 1], seed=number))
@@ -82,75 +82,63 @@ def encodings() -> dict[str, Encoding]:
 
 def expected_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     """The fields that the browser must read."""
-    triangle = snapshot.weights[:, *np.tril_indices(len(snapshot.tokens))]
-    return {
-        "tokens": snapshot.tokens,
-        "heads": snapshot.heads,
-        "names": head_names(snapshot.heads),
-        "levels": (255 * np.sqrt(triangle)).round().astype(int).ravel().tolist(),
-        "metrics": {name: plain(values) for name, values in snapshot.metrics.items()},
-        "loss": plain(snapshot.loss),
-        "candidates": snapshot.candidates,
-        "likeliest": snapshot.likeliest.ravel().tolist(),
-        "probabilities": plain(snapshot.probabilities),
-        "choices": snapshot.likeliest.shape[1],
-        "chance": {name: None if np.isnan(value) else value for name, value in snapshot.chance.items()},
-        "valueNorms": None if snapshot.value_norms is None else plain(snapshot.value_norms),
-        "lens": snapshot.lens
-        and {
-            "likeliest": snapshot.lens.likeliest.ravel().tolist(),
-            "probabilities": levels(snapshot.lens.probabilities).ravel().tolist(),
-            "choices": snapshot.lens.likeliest.shape[-1],
-        },
-    }
+    lens, found = snapshot.lens, {**vars(snapshot), "names": head_names(snapshot.heads)}
+    found["levels"] = levels(found.pop("weights")[:, *np.tril_indices(len(snapshot.tokens))])
+    found["choices"], found["valueNorms"] = snapshot.likeliest.shape[1], found.pop("value_norms")
+    if lens:
+        found["lens"] = vars(lens) | {"probabilities": levels(lens.probabilities), "choices": lens.likeliest.shape[-1]}
+    return found
 
 
 def expected_statistics(found: Statistics) -> dict[str, Any]:
     """The fields that the browser must read."""
     lengths = [*map(len, found.sequences)]
-    return {
-        "names": head_names(found.heads),
-        "sequences": found.sequences,
-        "metrics": {name: plain(values) for name, values in found.metrics.items()},
-        "chance": {name: None if np.isnan(value) else value for name, value in found.chance.items()},
-        "ablations": {name: plain(values) for name, values in found.ablations.items()},
-        "places": [
-            [
-                {
-                    **dict(zip(("sequence", "query", "key"), place.tolist(), strict=True)),
-                    "decisiveness": float(decisiveness),
-                    "levels": levels(weights[np.tril_indices(lengths[place[0]])]).tolist(),
-                }
-                for place, decisiveness, weights in zip(*of_head, strict=True)
-                if not np.isnan(decisiveness)
-            ]
-            for of_head in zip(found.places, found.decisiveness, found.maps, strict=True)
-        ],
-    }
+    places = [
+        [
+            {
+                **dict(zip(("sequence", "query", "key"), place.tolist(), strict=True)),
+                "decisiveness": float(decisiveness),
+                "levels": levels(weights[np.tril_indices(lengths[place[0]])]),
+            }
+            for place, decisiveness, weights in zip(*of_head, strict=True)
+            if not np.isnan(decisiveness)
+        ]
+        for of_head in zip(found.places, found.decisiveness, found.maps, strict=True)
+    ]
+    same = {name: getattr(found, name) for name in ("sequences", "metrics", "chance", "ablations")}
+    return {**same, "names": head_names(found.heads), "places": places}
 
 
 def expected_scores(found: Scores) -> dict[str, Any]:
     """The fields that the browser must read."""
-    layers = []
+    layers, T = [], 0
     for layer in found.layers:
         H, T, D = layer.query.shape
-        arrays = {"query": layer.query, "key": layer.key, "vector": layer.vector}
-        arrays |= {"queryPosition": layer.query_position, "keyPosition": layer.key_position}
-        read = {name: None if array is None else plain(array) for name, array in arrays.items()}
-        layers.append({**read, "scale": layer.scale, "heads": H, "columns": D})
+        read = vars(layer) | {"queryPosition": layer.query_position, "keyPosition": layer.key_position}
+        del read["query_position"], read["key_position"]
+        layers.append({**read, "heads": H, "columns": D})
     names = {"scoring": found.scoring, "position": found.position, "names": head_names(found.heads)}
-    return {**names, "layers": layers, "T": T if layers else 0}
+    return {**names, "layers": layers, "T": T}
 
 
 def head_names(heads: list[int]) -> list[str]:
     return [f"{i}.{j}" for i, H in enumerate(heads, 1) for j in range(1, H + 1)]
 
 
-def plain(values: np.ndarray) -> list[float | None]:
-    """As JSON has them."""
-    return [None if np.isnan(value) else float(value) for value in values.ravel()]
+def plain(value: Any) -> Any:
+    """As JSON has it: arrays flat, and null for NaN."""
+    match value:
+        case np.ndarray():
+            return plain(value.ravel().tolist())
+        case list():
+            return [plain(each) for each in value]
+        case dict():
+            return {name: plain(each) for name, each in value.items()}
+        case float() if np.isnan(value):
+            return None
+    return value
 
 
 def write(path: Path, blob: bytes, expected: dict[str, Any]) -> None:
     path.write_bytes(blob)
-    Path(f"{path}.json").write_text(json.dumps(expected, allow_nan=False))
+    Path(f"{path}.json").write_text(json.dumps(plain(expected), allow_nan=False))

@@ -1,8 +1,6 @@
-"""Head statistics and scores: read as they were written, or refused."""
+"""Head statistics and scores: read as they were written, or refused; and truncations of all kinds."""
 
-import json
 import math
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,16 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_tab import scores, statistics
-from attention_tab.blob import MAGIC, PRELUDE, SIZE, VERSION, FormatError
-from tests.attention_tab.helpers import made_scores, made_statistics
+from attention_tab.blob import FormatError
+from attention_tab.format import Encoding, decode, decode_encoding, encode, encode_encoding
+from tests.attention_tab.helpers import made, made_scores, made_statistics, opened, sealed
 
 STATISTICS = made_statistics([["a", "\n", "👍"], ["b"], list("xyzw")], [2, 1])
 SCORES = made_scores(3, [2, 1], "additive", "sinusoidal")
 KINDS: dict[str, tuple[bytes, Callable[[bytes], Any]]] = {
+    "attention": (encode(made(["a", "\n", "<", "👍"], [2, 1])), decode),
+    "encoding": (encode_encoding(Encoding("sines", ["c"], np.ones((3, 1)))), decode_encoding),
     "statistics": (statistics.encode(STATISTICS), statistics.decode),
     "scores": (scores.encode(SCORES), scores.decode),
 }
-kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 @given(
@@ -63,21 +63,12 @@ def test_scores_are_read_to_within_their_steps(scoring: str, position: str) -> N
                 np.testing.assert_allclose(values, wanted, atol=np.abs(wanted).max() / 65534 * 1.001)
 
 
-@kinds
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_truncation_is_refused(kind: str) -> None:
     blob, decode = KINDS[kind]
     for length in range(len(blob)):
         with pytest.raises(FormatError, match="expected"):
             decode(blob[:length])
-
-
-def changed(kind: str, changes: dict[str, Any]) -> bytes:
-    """The kind's blob with fields of its header replaced."""
-    content = zlib.decompress(KINDS[kind][0][PRELUDE.size + SIZE.size :])
-    start = SIZE.size + SIZE.unpack_from(content)[0]
-    head = json.dumps(json.loads(content[SIZE.size : start]) | changes).encode()
-    content = SIZE.pack(len(head)) + head + content[start:]
-    return PRELUDE.pack(MAGIC, VERSION) + SIZE.pack(len(content)) + zlib.compress(content)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +93,10 @@ def changed(kind: str, changes: dict[str, Any]) -> bytes:
     ],
 )
 def test_what_lies_is_refused_and_named(kind: str, changes: dict[str, Any], message: str) -> None:
+    blob, decode = KINDS[kind]
+    header, arrays = opened(blob)
     with pytest.raises(FormatError, match=message):
-        KINDS[kind][1](changed(kind, changes))
+        decode(sealed(header | changes, arrays))
 
 
 @pytest.mark.parametrize(("sequence", "query", "key"), [(3, 0, 0), (0, 3, 0), (0, 1, 2), (1, 1, 0)])

@@ -36,12 +36,12 @@ def test_new_snapshots_appear_while_training_goes_on_under_a_prefix_too(browser:
         page = Page(browser, address, state="empty")
         assert "python train.py" in page.one(".empty").text
         for step in 0, 7:
-            writer.add_summary(summary_of("validation", made(["a", "b"], [2], step)), step)
+            writer.add_summary(summary_of(made(["a", "b"], [2], step), "validation"), step)
             writer.flush()
             page.ready(step=step)
         page.one("input[aria-label='Step']").send_keys(Keys.ARROW_LEFT)
         page.ready(step=0)
-        writer.add_summary(summary_of("validation", made(["a", "b"], [2], 9)), 9)
+        writer.add_summary(summary_of(made(["a", "b"], [2], 9), "validation"), 9)
         writer.flush()
         wait_until(lambda: "of 3" in page.one(".timeline output").text)
         assert page.data("step") == "0"  # whoever looks back is left where they are
@@ -113,7 +113,7 @@ def test_a_link_reopens_the_same_view(browser: WebDriver, address: str) -> None:
         return [page.one(selector).text for selector in (".details", ".timeline output", ".maps", ".heads")]
 
     before = seen()
-    next(each for each in page.all("button") if each.text == "Link").click()
+    page.click("Link")
     link = page.one("input[aria-label='Link to this view']").get_attribute("value")
     assert link
     assert link.startswith(f"{address}/?darkMode=false#attention&")
@@ -155,7 +155,7 @@ def test_the_view_is_saved_as_svg_and_png_and_the_weights_as_npz(
     page = Page(browser, address, framed=True, run="one", tag=probe_tag("probe_1"), step=15, position=4)
     page.choose("Compare with", "two")
     for name in "SVG", "PNG", "Weights (.npz)":
-        next(each for each in page.all("button, a.button") if each.text == name).click()
+        page.click(name)
     files = {kind: downloads / f"attention_step_15.{kind}" for kind in ("svg", "png", "npz")}
     wait_until(lambda: all(file.exists() and file.stat().st_size > 0 for file in files.values()))
     assert page.one(".alert").is_displayed() is False
@@ -217,17 +217,17 @@ def test_nothing_overflows_from_narrow_to_wide(browser: WebDriver, address: str)
 
 def test_help_says_what_every_metric_is(browser: WebDriver, address: str) -> None:
     page = Page(browser, address, run="one")
-    next(each for each in page.all("button") if each.text == "Help").click()
+    page.click("Help")
     said = page.one("dialog").text
     names = [option.text for option in Select(page.one("select[aria-label='Heads by']")).options]
-    assert len(names) == len(stored(address, "one", 20).metrics) == 5
+    assert len(names) == len(stored(address, "one", 20).metrics) + 1 == 8  # and ablation
     assert all(name in said for name in names)
     page.press(Keys.ESCAPE)
     assert not page.one("dialog").is_displayed()
 
 
 def test_a_damaged_snapshot_and_a_server_that_is_gone_are_said_in_words(browser: WebDriver, tmp_path: Path) -> None:
-    summary = summary_of("validation", made(["a", "b"], [1]))
+    summary = summary_of(made(["a", "b"], [1]), "validation")
     damaged = bytearray(summary.value[0].tensor.string_val[0])
     damaged[-1] ^= 1
     summary.value[0].tensor.string_val[0] = bytes(damaged)

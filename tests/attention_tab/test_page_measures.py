@@ -11,10 +11,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import Select
 from torch.utils.tensorboard.summary import scalar
 
-from attention_tab.format import STATISTICS_TAG, Snapshot
-from attention_tab.statistics import encode
+from attention_tab.format import Snapshot
 from bench.browser import tensorboard, wait_until
-from board.snapshots import _blob
 from board.writer import EventWriter
 from tests.attention_tab.helpers import get_json, log, made, made_statistics
 from tests.attention_tab.page import Page
@@ -34,10 +32,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for run in RUNS:
         log(folder / run, {step: snapshot(step) for step in SCORES})
         with closing(EventWriter(folder / run)) as writer:
-            if run == "one":
-                writer.add_summary(_blob(STATISTICS_TAG, encode(STATISTICS)), 20)
             for step, loss in LOSSES.items():
                 writer.add_summary(scalar("loss/training", loss), step)
+    log(folder / "one", {20: STATISTICS})
     with tensorboard(folder) as address:
         last = [[step, loss] for step, loss in LOSSES.items()]
         wait_until(lambda: [get_json(address, "losses", run=run).get("training") for run in RUNS] == [last, last])
@@ -85,9 +82,7 @@ def test_two_metrics_of_all_heads_choose_heads_by_mouse_and_keys(browser: WebDri
     page.script("document.querySelector('.scatter').scrollIntoView({block: 'center'})")
     page.one("[data-point='1.2'] circle").click()
     page.until("document.querySelector('[data-point=\"1.2\"][aria-pressed=true]')")
-    ActionChains(browser).key_down(Keys.CONTROL).click(page.one("[data-point='2.1'] circle")).key_up(
-        Keys.CONTROL
-    ).perform()
+    page.add("[data-point='2.1'] circle")
     assert page.titles()[0] == "mean of 2 heads"
     page.script("document.querySelector('[data-point=\"2.1\"]').focus()")
     page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ENTER)

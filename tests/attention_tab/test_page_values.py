@@ -1,19 +1,15 @@
 """Value norms, ablation, the validation sample and chance in the tab, in real browsers, from synthetic runs."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from attention_tab.format import STATISTICS_TAG, Snapshot
-from attention_tab.statistics import Statistics, encode
+from attention_tab.format import Snapshot
+from attention_tab.statistics import Statistics
 from bench.browser import tensorboard, wait_until
-from board.snapshots import _blob
-from board.writer import EventWriter
 from tests.attention_tab.helpers import last_steps, log, made, made_statistics
 from tests.attention_tab.page import Page, assert_lists, stored
 
@@ -38,8 +34,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("measured")
     for seed, run in enumerate(("one", "two")):
         log(folder / run, {step: snapshot(step + seed) for step in (0, 20)})
-        with closing(EventWriter(folder / run)) as writer:
-            writer.add_summary(_blob(STATISTICS_TAG, encode(statistics(seed))), 10)
+        log(folder / run, {10: statistics(seed)})
     log(folder / "old", {20: replace(snapshot(0), value_norms=None)})
     with tensorboard(folder) as address:
         wait_until(lambda: sum(step for tags in last_steps(address).values() for step in tags.values()) == 80)
@@ -68,7 +63,7 @@ def test_weights_times_value_norms_are_shown_everywhere_on_one_scale(browser: We
     last = page.one(".legend .strip").value_of_css_property("background-image").split("rgb(")[-1].split(")")[0]
     assert page.pixel(".map canvas", query, key) == [int(part) for part in last.split(",")]
     page.one("[data-head='2.1']").click()
-    ActionChains(browser).key_down(Keys.CONTROL).click(page.one("[data-head='1.2']")).key_up(Keys.CONTROL).perform()
+    page.add("[data-head='1.2']")
     assert_lists(page.rows(), expected[[2, 1], 6].mean(0))
     page.choose("Run", "old")  # which has weights alone
     assert not page.one("select[aria-label='Maps show']").is_displayed()
@@ -130,9 +125,9 @@ def test_numbers_and_expectations_of_two_runs_are_above_the_fold(browser: WebDri
     browser.set_window_size(1400, 1000)
     try:
         page = Page(browser, address, run="one", otherRun="two", position=13)
-        assert len(page.all(".next")) == 2
+        assert len(page.all(".details div:first-child > table")) == 3  # all but what each layer expects
         page.until(
-            "[...document.querySelectorAll('.details table')].every("
+            "[...document.querySelectorAll('.details div:first-child > table')].every("
             "(table) => table.getBoundingClientRect().bottom <= innerHeight)"
         )
     finally:

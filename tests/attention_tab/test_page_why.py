@@ -1,7 +1,6 @@
 """The logit lens, a pinned pair and the parts of its score in the tab, in real browsers."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +10,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from attention_tab.format import scores_tag
-from attention_tab.scores import encode
 from bench.browser import tensorboard, wait_until
-from board.snapshots import _blob
-from board.writer import EventWriter
 from tests.attention_tab.helpers import last_steps, log, made, made_scores
 from tests.attention_tab.page import Page, stored
 
@@ -31,8 +26,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("explained")
     for name, scores in ("dot", SCORES), ("mean", made_scores(len(TEXT), [2, 1], "mean")):
         log(folder / name, {step: made(TEXT, [2, 1], seed=step) for step in (0, 10, 20)})
-        with closing(EventWriter(folder / name)) as writer:
-            writer.add_summary(_blob(scores_tag("validation"), encode(scores)), 10)
+        log(folder / name, {10: scores})
     log(folder / "bare", {20: replace(made(TEXT, [2, 1]), lens=None)})
     with tensorboard(folder) as address:
         wait_until(lambda: sum(map(len, last_steps(address).values())) == 5)
@@ -85,7 +79,7 @@ def test_keys_pin_a_pair_and_a_link_reopens_it(browser: WebDriver, explained: st
     assert "position 11" in page.one(".details h3").text  # a query is the later of the two
     page.choose("A character", "is attended to by")
     assert "position 1," in page.one(".details h3").text
-    next(each for each in page.all("button") if each.text == "Link").click()
+    page.click("Link")
     view = page.one("input[aria-label='Link to this view']").get_attribute("value") or ""
     assert "p.attention.position=1&p.attention.beside=11" in view
     page = Page(browser, explained, run="dot", position=1, beside=11, direction="to")

@@ -19,7 +19,7 @@ from werkzeug.test import Client
 from attention_tab.format import Encoding, decode, decode_encoding, encode
 from attention_tab.plugin import KEPT, STATIC, Loader, Plugin
 from bench.browser import tensorboard, wait_until
-from board.snapshots import summary_of, summary_of_encoding
+from board.snapshots import summary_of
 from board.writer import EventWriter
 from tests.attention_tab.helpers import get, get_json, last_steps, log, made
 
@@ -38,12 +38,12 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     log(logdir / "first/run", {20: made(["y"], [1])}, name="probe_1")
     with closing(EventWriter(logdir / "plain")) as writer:
         writer.add_summary(scalar("loss", 1.0))
-        writer.add_summary(summary_of_encoding(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))))
+        writer.add_summary(summary_of(Encoding("waves", ["sine"], np.array([[0.0], [0.5]]))))
     with closing(EventWriter(logdir / "rolled back")) as writer:
         for step in 0, 10, 20:
-            writer.add_summary(summary_of("validation", made(["a"], [1])), step)
+            writer.add_summary(summary_of(made(["a"], [1]), "validation"), step)
         writer.purge(11)
-        writer.add_summary(summary_of("validation", made(["a"], [1])), 15)
+        writer.add_summary(summary_of(made(["a"], [1]), "validation"), 15)
     (logdir / "secret.js").write_text("secret")
     with tensorboard(logdir, f"--load_fast={request.param}") as address:
         wait_until(lambda: last_steps(address).get("many") == {"attention_tab/validation": KEPT + 49})
@@ -158,7 +158,7 @@ def test_new_snapshots_appear_while_it_runs_under_a_prefix_and_where_it_is_not_i
         assert address.endswith("/some/where")
         assert last_steps(address) == {}
         for step in (1, 2):
-            writer.add_summary(summary_of("validation", made(["a"], [1])), step)
+            writer.add_summary(summary_of(made(["a"], [1]), "validation"), step)
             writer.flush()
             wait_until(partial(listed, address, step))
 

@@ -7,9 +7,9 @@ import torch
 from attention_tab.format import STATISTICS_TAG, decode, probe_tag, scores_tag
 from attention_tab.scores import decode as decode_scores
 from attention_tab.statistics import decode as decode_statistics
-from board.ablation import ablation
 from board.board import ATTENTION_TAG
 from board.capture import attention_maps
+from board.head_statistics import ablation
 from board.pictures import attention_grid
 from board.sampled_text import write_maps
 from errors import UserError

@@ -21,11 +21,11 @@ from attention_tab.format import (
 )
 from attention_tab.scores import decode as decode_scores
 from attention_tab.statistics import decode as decode_statistics
-from board.ablation import ablation
 from board.board import Board
 from board.capture import attention_maps
 from board.config import BoardConfig
 from board.head_metrics import all_heads, even_attention, head_metrics, induction_on_random, repeated_string
+from board.head_statistics import ablation
 from board.scores import scores_of
 from board.snapshots import take
 from data.batches import Windows
@@ -62,8 +62,10 @@ def test_snapshots_are_about_forty_or_as_asked_and_detailed_at_evaluations_and_t
         assert [each[0] for each in cadence[1:] if board.details_due(*each)] == detailed
 
 
-def test_statistics_and_scores_are_written_with_details_alone_and_ablations_are_curves(tmp_path: Path) -> None:
-    model, probes = decoder(), {"validation": IDS[:8].tolist(), "probe_1": [1, 2, 3]}
+def test_statistics_scores_and_curves_of_ablation_are_written_with_details_alone_and_looking_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    model, probes = decoder(dropout=0.5), {"validation": IDS[:8].tolist(), "probe_1": [1, 2, 3]}
     sample = Windows(IDS, 8).sample(4, 8)
     with closing(Board(tmp_path, BoardConfig(), CHARACTERS, probes, [0], sample=sample)) as board:
         board.attention(5, model)

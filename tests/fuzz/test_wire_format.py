@@ -1,7 +1,5 @@
 """Snapshots and encodings for the browser: damaged or crafted ones are refused or sound."""
 
-import json
-import zlib
 from contextlib import suppress
 from typing import Any
 
@@ -10,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_tab import scores, statistics
-from attention_tab.blob import MAGIC, PRELUDE, SIZE, VERSION, FormatError
+from attention_tab.blob import FormatError
 from attention_tab.format import Encoding, Snapshot, decode, decode_encoding, encode, encode_encoding
-from tests.attention_tab.helpers import made, made_scores, made_statistics
+from tests.attention_tab.helpers import made, made_scores, made_statistics, opened, sealed
 from tests.fuzz.damage import altered, damaged
 
 SMALL = encode(made(["a", "\n", "<", "👍"], [2, 1]))
@@ -63,20 +61,6 @@ def check(blob: bytes) -> None:
             assert np.isfinite(layer.query).all()
 
 
-def split(blob: bytes) -> tuple[Any, bytes]:
-    """The header and the arrays."""
-    content = zlib.decompress(blob[PRELUDE.size + SIZE.size :])
-    start = SIZE.size + SIZE.unpack_from(content)[0]
-    return json.loads(content[SIZE.size : start]), content[start:]
-
-
-def sealed(header: Any, arrays: bytes) -> bytes:
-    """With the right sizes, whatever is inside."""
-    head = json.dumps(header).encode()
-    content = SIZE.pack(len(head)) + head + arrays
-    return PRELUDE.pack(MAGIC, VERSION) + SIZE.pack(len(content)) + zlib.compress(content)
-
-
 @given(damaged(*SOUND) | st.binary())
 def test_damaged_bytes_are_refused_or_were_not_damaged(blob: bytes) -> None:
     check(blob)
@@ -87,5 +71,5 @@ def test_damaged_bytes_are_refused_or_were_not_damaged(blob: bytes) -> None:
 
 @given(st.data())
 def test_a_well_sealed_lie_is_refused_or_sound(data: st.DataObject) -> None:
-    header, content = split(data.draw(st.sampled_from(SOUND)))
+    header, content = opened(data.draw(st.sampled_from(SOUND)))
     check(sealed(data.draw(altered(header)), data.draw(st.just(content) | damaged(content))))

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 import sampling.completion
 from sampling.completion import Completion, FinishReason, complete, complete_stepwise, seed_batches
@@ -7,6 +8,16 @@ from tests.sampling.helpers import CONTEXT, MODEL, ids_of
 
 def test_completions_are_what_is_generated() -> None:
     assert complete(MODEL, [1, 2], 40, count=3, seed=5) == ids_of(40, count=3, seed=5)
+
+
+def test_completions_leave_threads_as_they_were() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        complete(MODEL, [1, 2], 2)
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_length_zero_is_no_completion() -> None:

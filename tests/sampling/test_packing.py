@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from model.config import ScoringKind
+from model.config import AttentionKind, PositionKind, ScoringKind
 from model.decoder import Decoder
 from sampling.completion import complete
-from sampling.packing import OPERATORS, PackedFeedForward, PackedLinear, packed
+from sampling.packing import OPERATORS, PackedFeedForward, PackedLinear, light, packed
 from tests.sampling import helpers
+from tests.sampling.helpers import BOTH_KINDS
 
 IDS = torch.randint(7, (3, 20), generator=torch.Generator().manual_seed(0))
 ALL = 2**18  # rows for which even the smallest linear layer gains by packing
@@ -90,3 +91,16 @@ def test_linear_layers_too_small_to_gain_stay_as_they_are_in_fp32() -> None:
     assert kinds[1] == [nn.Linear, nn.Linear, type(model.blocks[0].feed_forward)]
     assert kinds[2] == [PackedLinear, nn.Linear, PackedFeedForward]
     assert kinds[5] == kinds[0] == [PackedLinear, PackedLinear, PackedFeedForward]  # in bf16 however few
+
+
+@pytest.mark.parametrize("kind", BOTH_KINDS)
+@pytest.mark.parametrize("position", PositionKind)
+def test_a_light_twin_shares_all_weights_and_computes_the_same_to_the_bit(
+    position: PositionKind, kind: AttentionKind
+) -> None:
+    model = helpers.decoder(position=position, attention=[kind], bias=True, dropout=0.5).train()
+    twin = light(model)
+    with torch.no_grad():
+        model.output.weight.mul_(2)
+        assert model.training
+        assert torch.equal(twin(IDS[:, :12]), model.eval()(IDS[:, :12]))

@@ -3,13 +3,14 @@ import torch
 
 from model.config import DecoderConfig
 from model.decoder import Decoder
+from sampling.packing import ONE_THREAD_UP_TO
 from training.config import Device, Precision, SamplingRuntimeConfig
-from training.device import SAMPLE_IN_BF16_FROM, SAMPLE_IN_ONE_THREAD, prepare_for_sampling
+from training.device import SAMPLE_IN_BF16_FROM, prepare_for_sampling
 
 SMALL = Decoder(DecoderConfig(layers=1, heads=2, width=16, context=8), 7)
 
 
-MANY = SAMPLE_IN_ONE_THREAD // SMALL.config.block_parameter_count() + 1
+MANY = ONE_THREAD_UP_TO // SMALL.config.block_parameter_count() + 1
 
 
 @pytest.mark.parametrize(
