@@ -1,6 +1,7 @@
 """The tab of a run as one page without a server: the page holds what the plugin answers. Must not import torch."""
 
 import json
+import os
 import secrets
 import sys
 from argparse import ArgumentParser
@@ -9,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -61,11 +62,15 @@ def page_of(folder: Path, megabytes: float = MEGABYTES) -> str:
 
 def recorded(folder: Path) -> tuple[list[str], Logged]:
     """What the plugin answers about the runs in `folder`, and apart from that their snapshots. Raises ExportError."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where the name is too long
         raise ExportError(f"expected the folder of a run, got {str(folder)!r}")
     path = folder.resolve()
     multiplexer = EventMultiplexer(tensor_size_guidance={PLUGIN: 0, "scalars": CURVE_POINTS})  # 0: all
-    provider = MultiplexerDataProvider(multiplexer.AddRunsFromDirectory(str(path)).Reload(), str(path))
+    try:
+        multiplexer.AddRunsFromDirectory(str(path)).Reload()
+    except OSError as error:
+        raise ExportError(f"cannot read {str(folder)!r}: {error.strerror}") from error
+    provider = MultiplexerDataProvider(multiplexer, str(path))
     routes = Plugin(TBContext(data_provider=provider)).get_plugin_apps()
 
     def ask(route: str, **query: Any) -> bytes:
@@ -115,11 +120,14 @@ def evenly(series: Series, count: int) -> Series:
 
 
 def save(html: str, file: Path) -> None:
-    """Write a page, whole or not at all. Raises ExportError."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    """Write a page, whole or not at all, through a link. Raises ExportError."""
+    target = Path(os.path.realpath(file))
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
+        if target.exists() and not (target.is_file() or target.is_dir()):  # a directory is refused below
+            raise ExportError(f"cannot write {str(file)!r}: expected a file, got a device or a pipe")
         temporary.write_text(html, encoding="utf-8", newline="\n")
-        temporary.replace(file)
+        temporary.replace(target)
     except OSError as error:
         raise ExportError(f"cannot write {str(file)!r}: {error.strerror}") from error
     finally:
@@ -127,8 +135,15 @@ def save(html: str, file: Path) -> None:
             temporary.unlink(missing_ok=True)
 
 
+class Parser(ArgumentParser):
+    """Says a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; {self.prog} --help says more\n")
+
+
 def main(arguments: list[str]) -> int:
-    parser = ArgumentParser("python -m attention_tab export", description="Save the Attention tab of a run as a page.")
+    parser = Parser("python -m attention_tab export", description="Save the Attention tab of a run as a page.")
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a run, or of a few")
     parser.add_argument("file", metavar="PAGE.html", type=Path)
     parser.add_argument("--megabytes", type=float, default=MEGABYTES, help="at most (default: %(default)g)")
@@ -139,5 +154,5 @@ def main(arguments: list[str]) -> int:
     except ExportError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{given.file}: {len(html) / 1e6:.1f} MB, to be opened in a browser")
+    print(f"{str(given.file)!r}: {len(html) / 1e6:.1f} MB, to be opened in a browser")
     return 0

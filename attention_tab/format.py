@@ -25,7 +25,8 @@ of each head, D columns:
 
 Weights and probabilities a in bytes are round(255 sqrt(a)); of maps the lower triangle is kept, row by row. Other
 integers but indices are fractions of a largest value, which the header names. Version 2 had no value norms, chance and
-lens; version 1, besides, a CRC-32 in bytes 8-11, before the size. Both are read.
+lens, and called induction_random induction; version 1, besides, had a CRC-32 in bytes 8-11, before the size. Both are
+read.
 
 Knows numpy and nothing else. static/format.js is the same for the browser.
 """
@@ -72,7 +73,9 @@ def metric_tag(metric: str, layer: int, head: int) -> str:
 def parsed_metric_tag(tag: str) -> tuple[str, int, int] | None:
     """The arguments of `metric_tag`, or None if it did not make this tag, nor an earlier version."""
     if found := re.fullmatch(r"(?:per_)?head_(\w+)/layer_(\d+)_head_(\d+)", tag):
-        return found[1], int(found[2]), int(found[3])
+        # Before it was per_head, induction was measured on the random string alone.
+        metric = "induction_random" if tag.startswith("head_induction/") else found[1]
+        return metric, int(found[2]), int(found[3])
     return None
 
 
@@ -144,6 +147,8 @@ def decode(blob: bytes) -> Snapshot:
     loss = content.array("loss", np.float32, (T,))
     probabilities = content.array("probabilities", np.float32, (T, None))
     likeliest = content.indices("likeliest", probabilities.shape, len(candidates))
+    if not chance and "induction" in metrics:
+        metrics["induction_random"] = metrics.pop("induction")
     norms = lens = None
     if "value_norms" in content.arrays:
         norms = content.restored("value_norms", np.uint16, (N, T), content.header.get("largest_value_norm"))

@@ -136,7 +136,8 @@ class Board:
         device = decoder.embedding.weight.device
         probes = [torch.as_tensor(ids, device=device) for ids in self.probes.values()]
         snapshots = take(decoder, probes, self.characters)
-        if not all(np.isfinite(snapshot.probabilities).all() for snapshot in snapshots):
+        finite = [np.isfinite(np.append(each.probabilities, np.asarray(each.value_norms))) for each in snapshots]
+        if not np.concatenate(finite).all():
             return  # training has diverged, which is reported elsewhere
         scores, statistics = [], None
         if details:

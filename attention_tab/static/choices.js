@@ -3,7 +3,7 @@
 
 import { runNames, textName, textsOf } from "./gather.js";
 import { titleOf } from "./help.js";
-import { placesOf } from "./measured.js";
+import { placesOf, sampledSplit } from "./measured.js";
 
 /** @typedef {import("./gather.js").Side} Side */
 /** @typedef {[value: string, text: string]} Option */
@@ -23,7 +23,10 @@ export function optionsOf(runs, first, metric) {
     text: textsOf(runs[first.run]).map((tag) => [tag, textName(tag)]),
     other: ["", ...names].map((name) => [name, name === first.run ? "another step of this run" : name || "nothing"]),
     metric: first.metrics.map((name) => [name, titleOf(name)]),
-    measured: placesOf(first, metric).map((sample) => [String(sample), sample ? "the validation sample" : "this text"]),
+    measured: placesOf(first, metric).map((sample) => [
+      String(sample),
+      sample ? `the ${sampledSplit(first)} sample` : "this text",
+    ]),
     direction: Object.entries({ from: "attends to", to: "is attended to by" }),
     values: Object.entries({ false: "weights", true: PRODUCT }),
     shows: Object.entries({ first: "first", second: "second", difference: "first − second" }),

@@ -53,6 +53,8 @@ export async function decodeSnapshot(blob) {
   const N = names.length;
   const choices = arrays.get("probabilities")?.shape[1] ?? 0;
   const chance = arrays.has("chance") ? stored(arrays, "chance", "float32", [metricNames.length]) : [];
+  if (!arrays.has("chance") && metricNames.includes("induction"))
+    metricNames[metricNames.indexOf("induction")] = "induction_random"; // measured on nothing else before version 3
   const norms = arrays.has("value_norms") ? stored(arrays, "value_norms", "uint16", [N, T]) : null;
   return {
     tokens,

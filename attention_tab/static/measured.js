@@ -60,7 +60,9 @@ export function rise(change) {
  * @param {View} view
  */
 export function aboutMetric(side, { metric, sample }) {
-  if (!valuesOf(side, metric, sample)) return metric === "" ? "" : "measured at evaluations";
+  const values = valuesOf(side, metric, sample);
+  if (!values) return metric === "" ? "" : "measured at evaluations";
+  if (!values.some(Number.isFinite)) return `no value in ${sample ? "the sample" : "this text"}`;
   const level = chanceOf(side, metric, sample);
   const chance = Number.isFinite(level) ? [`chance ${level.toFixed(2)}`] : [];
   const step = sample || metric === ABLATION ? [`at step ${side.measured?.step}`] : [];
@@ -85,8 +87,12 @@ export function aboutCurves({ tag }, { metric, sample }) {
 export function effectOf(side, [head, ...others]) {
   if (others.length > 0 || head < 0 || !side.metrics.includes(ABLATION)) return "";
   const found = placesOf(side, ABLATION).map((sample) => {
-    const change = rise(valuesOf(side, ABLATION, sample)?.[head] ?? Number.NaN);
-    return `${change} nats on ${sample ? "the validation sample" : "this text"}`;
+    const change = valuesOf(side, ABLATION, sample)?.[head] ?? Number.NaN;
+    return `${Number.isFinite(change) ? `${rise(change)} nats` : "no value"} on ${sample ? `the ${sampledSplit(side)} sample` : "this text"}`;
   });
   return `switched off: ${found.length > 0 ? `${found.join(", ")}, at step ${side.measured?.step}` : "measured at evaluations"}`;
 }
+
+/** The split that the sample is of: training where there is no validation. @param {Side} side */
+export const sampledSplit = ({ measured }) =>
+  measured?.statistics.ablations.has("training") ? "training" : "validation";

@@ -4,6 +4,7 @@
 import { triangle } from "./attention.js";
 import { h } from "./dom.js";
 import { createMap } from "./map.js";
+import { sampledSplit } from "./measured.js";
 import { joined, surroundings, visible } from "./text.js";
 
 /** @typedef {import("./statistics.js").Place} Place */
@@ -25,11 +26,12 @@ export function createPlaces() {
      * @param {string[]} heads the chosen ones
      * @param {import("./colour.js").Scale} scale
      */
-    draw({ run, measured }, [head, ...others], scale) {
+    draw(side, [head, ...others], scale) {
+      const { run, measured } = side;
       const { names = [], places = [], sequences = [] } = measured?.statistics ?? {};
       const found = places[names.indexOf(head)] ?? [];
       const which = `Head ${head}${others.length > 0 ? ", the first of those chosen," : ""}`;
-      const where = `${sequences.length} validation sequences of ${run}, measured at step ${measured?.step}`;
+      const where = `${sequences.length} ${sampledSplit(side)} sequences of ${run}, measured at step ${measured?.step}`;
       title.textContent = measured
         ? `${which} in ${where}${found.length > 0 ? "" : ": no place"}.`
         : "Measured at evaluations; by this step there is none.";

@@ -48,10 +48,10 @@ export function createScatter(choose, against) {
         .map((name, head) => ({ name, numbers: both.map(({ values }) => values[head]) }))
         .filter(({ numbers }) => numbers.every(Number.isFinite))
         .sort((a, b) => a.numbers[0] - b.numbers[0]); // the order of the arrow keys
-      note.textContent =
-        points.length > 0
-          ? "Across: the metric of “Heads by”. Click a head to choose it."
-          : "One of these is measured at evaluations; by this step there is none.";
+      const none = both.every(({ values }) => values.length > 0)
+        ? `No head has both: one has no value in ${sample ? "the sample" : "this text"}.`
+        : "One of these is measured at evaluations; by this step there is none.";
+      note.textContent = points.length > 0 ? "Across: the metric of “Heads by”. Click a head to choose it." : none;
       drawing.toggleAttribute("hidden", points.length === 0);
       drawing.setAttribute("aria-label", `${y.name} against ${x.name}, ${points.length} heads`);
       const reachable = points.find(({ name }) => heads.includes(name)) ?? points[0];

@@ -117,6 +117,14 @@ test("version 1, which had a checksum of its own, is still read", async () => {
   assert.deepEqual(await decodeSnapshot(old), await decodeSnapshot(whole.buffer));
 });
 
+test("induction of versions that had no chance is that on a random string", async () => {
+  const namesOf = async (arrays) => [
+    ...(await decodeSnapshot(snapshot({ metrics: ["induction"] }, arrays))).metrics.keys(),
+  ];
+  assert.deepEqual(await namesOf({}), ["induction_random"]);
+  assert.deepEqual(await namesOf({ chance: ["float32", [1], Float32Array.of(0)] }), ["induction"]);
+});
+
 test("a snapshot of its own making is read", async () => {
   const { tokens, levels, names, metrics, loss, likeliest, probabilities, choices } = await decodeSnapshot(snapshot());
   assert.deepEqual([tokens, names, choices], [["a", "b"], ["1.1"], 2]);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { optionsOf } from "../../attention_tab/static/choices.js";
 import { fitted } from "../../attention_tab/static/gather.js";
 import { aboutCurves, aboutMetric, atChance, effectOf, placesOf, rise } from "../../attention_tab/static/measured.js";
 import { initialView } from "../../attention_tab/static/view.js";
@@ -60,6 +61,18 @@ test("beside a metric stands its chance level where it was measured, and the ste
   assert.equal(about("entropy", false), "");
   assert.equal(about("ablation", false), "at step 300");
   assert.equal(about("ablation", false, false), "measured at evaluations");
+  const none = made(true);
+  none.snapshot.metrics.set("previous", numbers(Number.NaN, Number.NaN));
+  assert.equal(aboutMetric(none, { metric: "previous", sample: false }), "no value in this text");
+});
+
+test("without validation the sample is said to be of the training split", () => {
+  const side = made(true, "attention_tab/training");
+  side.measured.statistics.ablations.set("training", numbers(0.1, Number.NaN));
+  assert.match(effectOf(side, [1]), /: no value on this text, −0.500/); // of one character
+  assert.match(effectOf(side, [0]), /\+0.100 nats on this text, \+0.034 nats on the training sample,/);
+  const options = optionsOf({ run: { "attention_tab/training": {} } }, { ...side, run: "run" }, "previous");
+  assert.deepEqual(options.measured.at(-1), ["true", "the training sample"]);
 });
 
 test("only a score is at or below chance", () => {

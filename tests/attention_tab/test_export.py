@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import subprocess
 import sys
@@ -115,6 +116,9 @@ def test_steps_are_left_out_evenly_and_of_scores_all_but_the_last(tmp_path: Path
         ("empty", "page.html", "expected a run with snapshots of attention, got none in "),
         ("run", "missing/page.html", "cannot write .*: No such file or directory"),
         ("run", "empty", "cannot write .*: Is a directory"),
+        ("run", "/", "cannot write '/': "),
+        ("x" * 300, "page.html", "expected the folder of a run, got "),
+        ("run", "x" * 300, "cannot write .*: File name too long"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
@@ -127,6 +131,36 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert out == ""
     assert re.fullmatch(said + ".*\n", err)
     assert {path.name for path in tmp_path.iterdir()} == {"run", "empty"}
+
+
+def test_a_run_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("attention_tab.export.EventMultiplexer.AddRunsFromDirectory", refused)
+    with pytest.raises(ExportError, match=r"cannot read .*: Permission denied"):
+        page_of(tmp_path)
+
+
+@pytest.mark.parametrize("given", [[], ["run"], ["run", "page.html", "--megabytes=many"], ["run", "page.html", "--no"]])
+def test_wrong_arguments_are_said_in_one_line(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(given)
+    assert re.fullmatch(
+        "(the following|argument|unrecognized).*; python -m attention_tab export --help .*\n", capsys.readouterr().err
+    )
+
+
+def test_a_page_is_written_through_a_link_and_never_in_the_place_of_a_device(tmp_path: Path) -> None:
+    save("old", kept := tmp_path / "kept.html")
+    (link := tmp_path / "link.html").symlink_to(kept)
+    save("new", link)
+    assert link.is_symlink()
+    assert kept.read_text() == "new"
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(ExportError, match=r"cannot write .*: expected a file"):
+        save("new", pipe)
+    assert pipe.is_fifo()
 
 
 def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

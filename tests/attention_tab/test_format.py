@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from attention_tab.blob import LARGEST_CONTENT, MAGIC, VERSION, FormatError
+from attention_tab.blob import LARGEST_CONTENT, MAGIC, VERSION, FormatError, pack, unpack
 from attention_tab.format import (
     Encoding,
     decode,
@@ -74,6 +74,15 @@ def test_an_encoding_may_have_the_largest_and_the_smallest_number_there_is(extre
 def test_version_1_which_had_a_checksum_of_its_own_is_still_read() -> None:
     old = MAGIC + struct.pack("<II", 1, zlib.crc32(BLOB[8:])) + BLOB[8:]
     assert encode(decode(old)) == BLOB
+
+
+def test_induction_of_versions_that_had_no_chance_is_that_on_a_random_string() -> None:
+    content = unpack(BLOB, "attention")
+    kept = {"weights", "metrics", "loss", "likeliest", "probabilities"}
+    old = decode(pack("attention", content.header, {name: content.arrays[name] for name in kept}))
+    assert list(old.metrics) == ["entropy", "induction_random"]
+    assert (old.chance, old.value_norms, old.lens) == ({}, None, None)
+    assert parsed_metric_tag("head_induction/layer_01_head_02") == ("induction_random", 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,16 @@ NASTY = [
 ]
 
 
+def test_values_too_large_for_their_norm_skip_the_snapshot_and_do_not_end_the_run(tmp_path: Path) -> None:
+    diverging = decoder(attention=["multi"])
+    weights = diverging.state_dict()
+    weights["blocks.0.attention.query_key_value.weight"][-16:] *= 1e19  # predictions stay finite
+    with closing(Board(tmp_path, BoardConfig(), CHARACTERS, {"validation": IDS[:8].tolist()}, [0])) as board:
+        board.attention(1, diverging, details=True)
+        board.attention(2, decoder())
+    assert [event.step for event in events(tmp_path).Tensors("attention_tab/validation")] == [2]
+
+
 @pytest.mark.parametrize("content", NASTY, ids=range(len(NASTY)))
 def test_a_text_is_shown_character_by_character_with_its_control_characters_visible(content: str) -> None:
     (value,) = verbatim("text", content).value
