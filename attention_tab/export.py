@@ -61,7 +61,7 @@ def page_of(folder: Path, megabytes: float = MEGABYTES) -> str:
 
 
 def recorded(folder: Path) -> tuple[list[str], Logged]:
-    """What the plugin answers about the runs in `folder`, and apart from that their snapshots. Raises ExportError."""
+    """Answers of the plugin about the runs in `folder`, and apart from them their snapshots. Raises ExportError."""
     if not os.path.isdir(folder):  # Path.is_dir raises where the name is too long
         raise ExportError(f"expected the folder of a run, got {str(folder)!r}")
     path = folder.resolve()

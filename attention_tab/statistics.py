@@ -12,7 +12,7 @@ from attention_tab.blob import expect, length_of, metric_arrays, pack, rows, tri
 
 @dataclass(frozen=True)
 class Statistics:
-    """What every head does in a sample of the validation split: S sequences of at most T characters."""
+    """Behaviour of every head in a sample of the validation split: S sequences of at most T characters."""
 
     heads: list[int]  # in each layer
     sequences: list[list[str]]  # tokens of each
