@@ -65,7 +65,7 @@ function explained({ snapshot, step }, factors, head, query, key) {
   const even = `Scored by the mean: every key counts alike, 1/${query + 1} = ${(1 / (query + 1)).toFixed(4)}.`;
   if (factors?.scores.scoring === "mean") return [h("p", {}, even)];
   const found = factors && explanation(factors.scores, head, query, key);
-  const none = `Scores are logged at evaluations: none of head ${head} in this text by step ${step}.`;
+  const none = `No scores of head ${head} in this text by step ${step}: evaluations log them, and a saved page has the last.`;
   if (!found) return [h("p", {}, none)];
   const { score, above, weight, rotated, parts, kinds } = found;
   const logged = factors.step === step ? "" : ` at step ${factors.step}, the last evaluation by step ${step}`;

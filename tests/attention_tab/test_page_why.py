@@ -92,7 +92,10 @@ def test_keys_pin_a_pair_and_a_link_reopens_it(browser: WebDriver, explained: st
 @pytest.mark.parametrize(
     ("view", "words"),
     [
-        ({"run": "dot", "step": 0}, "Scores are logged at evaluations: none of head 1.1 in this text by step 0."),
+        (
+            {"run": "dot", "step": 0},
+            "No scores of head 1.1 in this text by step 0: evaluations log them, and a saved page has the last.",
+        ),
         ({"run": "dot", "step": 20}, "head 1.1 at step 10, the last evaluation by step 20: score"),
         ({"run": "dot", "heads": "1.1,1.2"}, "Choose one head"),
         ({"run": "mean"}, "every key counts alike, 1/10 = 0.1000."),
