@@ -6,7 +6,8 @@
 /** @typedef {import("./format.js").Snapshot} Snapshot */
 /** @typedef {"from" | "to"} Direction attention from a query, or to a key */
 
-const WEIGHT = Float32Array.from({ length: 256 }, (_, level) => (level / 255) ** 2);
+/** The weight, or the probability, that each stored level stands for. */
+export const WEIGHT = Float32Array.from({ length: 256 }, (_, level) => (level / 255) ** 2);
 
 /** @param {number} T */
 export const triangle = (T) => (T * (T + 1)) / 2;

@@ -1,6 +1,7 @@
 // @ts-check
 // Snapshots and encodings of attention_tab/format.py, for the browser.
 
+import { triangle, WEIGHT } from "./attention.js";
 import { expect, headsOf, indices, lengthOf, restored, rowsOf, stored, texts, unpacked } from "./blob.js";
 
 export const TAG = "attention_tab/"; // of texts, followed by their names
@@ -60,7 +61,7 @@ export async function decodeSnapshot(blob) {
     tokens,
     heads,
     names,
-    levels: stored(arrays, "weights", "uint8", [N, (T * (T + 1)) / 2]),
+    levels: stored(arrays, "weights", "uint8", [N, triangle(T)]),
     metrics: rowsOf(metricNames, stored(arrays, "metrics", "float32", [metricNames.length, N])),
     loss: stored(arrays, "loss", "float32", [T]),
     candidates,
@@ -84,7 +85,7 @@ function lensOf(arrays, rows, candidates) {
   if (choices === undefined) return null;
   const likeliest = indices(arrays, "lens_likeliest", [rows, choices], candidates);
   const levels = stored(arrays, "lens_probabilities", "uint8", [rows, choices]);
-  const probabilities = Float32Array.from(levels, (level) => (level / 255) ** 2);
+  const probabilities = Float32Array.from(levels, (level) => WEIGHT[level]);
   return { likeliest, probabilities, choices };
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 // The places of a head: where in the validation sample it looks most decidedly, and its map of such a sequence.
 
-import { triangle } from "./attention.js";
+import { triangle, WEIGHT } from "./attention.js";
 import { h } from "./dom.js";
 import { createMap } from "./map.js";
 import { sampledSplit } from "./measured.js";
@@ -64,7 +64,7 @@ function described(tokens, { query, key, levels, decisiveness }) {
   const marked = (/** @type {string} */ name, /** @type {number} */ i) =>
     h("b", { className: name }, visible(tokens[i]));
   const keyed = key === query ? [] : [marked("key", key), between];
-  const weight = (levels[triangle(query) + key] / 255) ** 2;
+  const weight = WEIGHT[levels[triangle(query) + key]];
   const even = `as if evenly to ${((query + 1) * Math.exp(-decisiveness)).toFixed(1)} of ${query + 1} characters`;
   return [
     h("code", {}, ofKey.before, ...keyed, marked("query", query), ofQuery.after),

@@ -1,6 +1,7 @@
 // @ts-check
 // Head statistics of attention_tab/statistics.py, for the browser.
 
+import { triangle } from "./attention.js";
 import { expect, headsOf, lengthOf, rowsOf, stored, texts, unpacked } from "./blob.js";
 
 /**
@@ -35,14 +36,14 @@ export async function decodeStatistics(blob) {
   expect(Number.isInteger(each), "as many places of each head");
   const decisiveness = stored(arrays, "decisiveness", "float32", [count]);
   const numbers = stored(arrays, "places", "uint16", [count, 3]);
-  const size = (longest * (longest + 1)) / 2;
+  const size = triangle(longest);
   const maps = stored(arrays, "maps", "uint8", [count, size]);
   const placeAt = (/** @type {number} */ i) => {
     if (!Number.isFinite(decisiveness[i])) return []; // the head has fewer
     const [sequence, query, key] = numbers.subarray(3 * i, 3 * i + 3);
     expect(key <= query && query < sequences[sequence]?.length, "places inside their sequences");
     const T = sequences[sequence].length;
-    const levels = maps.subarray(i * size, i * size + (T * (T + 1)) / 2);
+    const levels = maps.subarray(i * size, i * size + triangle(T));
     return [{ sequence, query, key, decisiveness: decisiveness[i], levels }];
   };
   return {
