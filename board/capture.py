@@ -20,11 +20,11 @@ def capture(decoder: Decoder, ids: Tensor) -> Capture:
     with inference(decoder):
         maps, values, streams = [], [], [decoder.embed(ids)]
         for block in decoder.blocks:
-            query, key, value = block.attention.projections(block.attention_norm(streams[-1]))
+            query, key, value = block.attention.projections(block.attention_input(streams[-1]))
             maps.append(block.attention.pooling.weights(query, key))
             values.append(value)
             x = streams[-1] + block.attention.combine(maps[-1] @ value)
-            streams.append(x + block.feed_forward(block.feed_forward_norm(x)))
+            streams.append(x + block.feed_forward(block.feed_forward_input(x)))
         return Capture(maps, values, streams)
 
 

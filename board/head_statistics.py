@@ -96,13 +96,13 @@ def _rises(decoder: Decoder, ids: Tensor, lengths: Tensor, heads: range) -> Tens
     x = decoder.embed(ids)  # (B + B n, T, C): the whole decoder, then each head that is ablated so far
     for block in decoder.blocks:
         attention = block.attention
-        outputs = attention.pooling(*attention.projections(block.attention_norm(x)))  # (B + B n, H, T, D)
+        outputs = attention.pooling(*attention.projections(block.attention_input(x)))  # (B + B n, H, T, D)
         H = outputs.shape[1]
         others = ~torch.eye(H, dtype=torch.bool, device=x.device)[[h for h in range(H) if number + h in heads]]
         number += H
         ablated = (outputs[:B] * others[:, None, :, None, None]).flatten(0, 1)  # (B m, H, T, D) of m more heads
         x = torch.cat((x, x[:B].repeat(len(others), 1, 1))) + attention.combine(torch.cat((outputs, ablated)))
-        x = x + block.feed_forward(block.feed_forward_norm(x))
+        x = x + block.feed_forward(block.feed_forward_input(x))
     logits, targets = decoder.logits(x[:, :-1]), ids[:, 1:].repeat(1 + len(heads), 1)
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(1 + len(heads), B, -1)
     scored = torch.arange(1, ids.shape[1], device=ids.device) < lengths[:, None]  # (B, T - 1)

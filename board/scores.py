@@ -17,7 +17,8 @@ def scores_of(decoder: Decoder, ids: Tensor) -> Scores:
     -scale (q_d - k_d)^2 / 2 of a distance, from which the decoder leaves out the query's own norm.
 
     Layer norm is linear in the stream x given its deviation s. So an encoding p that is added to the embedding makes a
-    part of dot products' and bilinear forms' queries and keys: their linear layers, without bias, of (p - mean(p)) / s.
+    part of dot products' and bilinear forms' queries and keys: their linear layers, without bias, of (p - mean(p)) / s,
+    behind the token shift if there is one.
     """
     config, streams = decoder.config, []
     heads = [config.heads_and_size(kind)[0] for kind in config.attention_kinds()]
@@ -36,12 +37,14 @@ def layer_scores(decoder: Decoder, block: Block, x: Tensor) -> LayerScores:
         query, key = attention.pooling.rotated(*attention.projections(normed)[:2])
         return scoring.factors(query, key) if isinstance(scoring, DotProduct | Bilinear) else (query, key)
 
-    query, key = query_key(block.attention_norm(x))
+    query, key = query_key(block.attention_input(x))
     arrays = {"query": query, "key": key}
     if decoder.position is not None and isinstance(scoring, DotProduct | Bilinear):
         deviation = (x.var(-1, correction=0, keepdim=True) + block.attention_norm.eps).sqrt()
         position = decoder.position.table[: x.shape[1]]
         normed = (position - position.mean(-1, keepdim=True)) / deviation
+        if block.attention_shift:
+            normed = block.attention_shift(normed)
         parts = zip(query_key(normed), query_key(torch.zeros_like(normed)), strict=True)  # the latter: of the bias
         arrays["query_position"], arrays["key_position"] = (part - bias for part, bias in parts)
     return LayerScores(

@@ -20,13 +20,16 @@ ADDITIVE_SUMS = 2**20  # elements of the sums that additive attention forms at o
 
 
 class LayerCache(Protocol):
-    """Keys and values of the tokens that one layer has read so far."""
+    """Keys and values of the tokens that one layer has read so far, and what token shifts need of the last."""
 
     positions: Positions  # of the current queries
     valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
 
     def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values (B, H, T, D) of the current tokens; return those (B, H, K, D) to attend to."""
+
+    def previous(self, slot: int, x: Tensor) -> Tensor:
+        """The vector before each of the current tokens' x (B, T, C); stores the last of x in `slot`."""
 
 
 def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:

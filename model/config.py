@@ -28,6 +28,13 @@ class PositionKind(StrEnum):
     none = "none"  # only the causal mask
 
 
+class Activation(StrEnum):
+    """Activation function of the feed-forward network."""
+
+    gelu = "gelu"  # Gaussian error linear unit (Hendrycks and Gimpel 2016)
+    relu_squared = "relu_squared"  # max(0, x)^2 (So et al. 2021)
+
+
 @dataclass(kw_only=True, slots=True)
 class DecoderConfig:
     """Architecture of a decoder, except the size of its vocabulary."""
@@ -43,6 +50,8 @@ class DecoderConfig:
     scoring: ScoringKind = ScoringKind.dot
     position: PositionKind = PositionKind.sinusoidal
     feed_forward: int | None = None  # width of the hidden layer; by default 4 * width
+    activation: Activation = Activation.gelu
+    token_shift: bool = False  # a learned share of the previous token in the embedding and before each sublayer
     bias: bool = False  # in multi-head attention and feed-forward
 
     def attention_kinds(self) -> list[AttentionKind]:

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from model.attention import MultiHeadAttention, SingleHeadAttention
 from model.attention_pooling import AttentionPooling, LayerCache
-from model.config import AttentionKind, DecoderConfig, PositionKind
-from model.position import LearnedPosition, Positions, RotaryPosition, SinusoidalPosition
+from model.config import Activation, AttentionKind, DecoderConfig, PositionKind
+from model.position import LearnedPosition, RotaryPosition, SinusoidalPosition
 from model.scoring import Additive, Bilinear, make_scoring
+
+INITIAL_SHARE = 0.3  # of the previous token (bench/LOG.md)
 
 
 def norm(width: int) -> nn.LayerNorm:
@@ -21,24 +23,52 @@ def norm(width: int) -> nn.LayerNorm:
     return nn.LayerNorm(width, elementwise_affine=False)
 
 
+class TokenShift(nn.Module):
+    """x[i] + share * x[i - 1], with a learned share for each column; nothing precedes the first token.
+
+    A causal convolution of width two (after Peng et al. 2023, "RWKV", section 3.1).
+    """
+
+    def __init__(self, width: int, slot: int) -> None:
+        """`slot`: of a `LayerCache`, for the last token."""
+        super().__init__()
+        self.slot = slot
+        self.share = nn.Parameter(torch.full((width,), INITIAL_SHARE))
+
+    def forward(self, x: Tensor, layer_cache: LayerCache | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        previous = layer_cache.previous(self.slot, x) if layer_cache else F.pad(x, (0, 0, 1, -1))
+        return torch.addcmul(x, previous, self.share)
+
+
 class FeedForward(nn.Module):
     """Position-wise feed-forward network (Vaswani et al. 2017, section 3.3)."""
 
-    def __init__(self, width: int, hidden: int, bias: bool) -> None:
+    def __init__(self, width: int, hidden: int, bias: bool, activation: Activation) -> None:
         super().__init__()
         self.hidden = nn.Linear(width, hidden, bias=bias)
         self.output = nn.Linear(hidden, width, bias=bias)
+        self.activation = F.gelu if activation is Activation.gelu else relu_squared
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(F.gelu(self.hidden(x)))  # (B, T, C)
+        return self.output(self.activation(self.hidden(x)))  # (B, T, C)
+
+
+def relu_squared(x: Tensor) -> Tensor:
+    """max(0, x)^2 (So et al. 2021, "Primer", section 4.2)."""
+    return F.relu(x).square()
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x)): pre-norm residual block (Xiong et al. 2020)."""
+    """x + attention(norm(x)), then x + feed_forward(norm(x)): pre-norm residual block (Xiong et al. 2020).
+
+    With token shift, of norm(x).
+    """
 
     def __init__(self, config: DecoderConfig, kind: AttentionKind) -> None:
         super().__init__()
         self.attention_norm = norm(config.width)
+        self.attention_shift = TokenShift(config.width, slot=0) if config.token_shift else None
         heads, head_size = config.heads_and_size(kind)
         pooling = AttentionPooling(
             make_scoring(config.scoring, heads, head_size),
@@ -52,12 +82,24 @@ class Block(nn.Module):
             case AttentionKind.multi:
                 self.attention = MultiHeadAttention(config.width, heads, config.bias, pooling)
         self.feed_forward_norm = norm(config.width)
-        self.feed_forward = FeedForward(config.width, config.feed_forward or 4 * config.width, config.bias)
+        self.feed_forward_shift = TokenShift(config.width, slot=1) if config.token_shift else None
+        hidden = config.feed_forward or 4 * config.width
+        self.feed_forward = FeedForward(config.width, hidden, config.bias, config.activation)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, valid_lens: Tensor | None = None, layer_cache: LayerCache | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), valid_lens, layer_cache))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        x = x + self.dropout(self.attention(self.attention_input(x, layer_cache), valid_lens, layer_cache))
+        return x + self.dropout(self.feed_forward(self.feed_forward_input(x, layer_cache)))
+
+    def attention_input(self, x: Tensor, layer_cache: LayerCache | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C), from the residual stream."""
+        x = self.attention_norm(x)
+        return self.attention_shift(x, layer_cache) if self.attention_shift else x
+
+    def feed_forward_input(self, x: Tensor, layer_cache: LayerCache | None = None) -> Tensor:
+        """(B, T, C) -> (B, T, C), from the residual stream."""
+        x = self.feed_forward_norm(x)
+        return self.feed_forward_shift(x, layer_cache) if self.feed_forward_shift else x
 
 
 class Decoder(nn.Module):
@@ -70,6 +112,7 @@ class Decoder(nn.Module):
             raise ValueError("; ".join(problems))
         self.config = config
         self.embedding = nn.Embedding(vocabulary_size, config.width)
+        self.shift = TokenShift(config.width, slot=2) if config.token_shift else None
         self.position: SinusoidalPosition | LearnedPosition | None
         match config.position:
             case PositionKind.sinusoidal:
@@ -101,7 +144,7 @@ class Decoder(nn.Module):
 
     def hidden_cached(self, ids: Tensor, caches: Sequence[LayerCache]) -> Tensor:
         """`hidden` of ids (B, T) that follow those in the cache of each layer, which is updated."""
-        x = self.embed(ids, caches[0].positions)
+        x = self.embed(ids, caches[0])
         for block, layer_cache in zip(self.blocks, caches, strict=True):
             x = block(x, layer_cache.valid_lens, layer_cache)
         return x
@@ -110,14 +153,18 @@ class Decoder(nn.Module):
         """Output of the last block (..., C) -> logits (..., V) of the next token."""
         return self.output(self.norm(x))
 
-    def embed(self, ids: Tensor, positions: Positions | None = None) -> Tensor:
-        """Ids (B, T) -> input of the first block (B, T, C); `positions` default to 0 ... T - 1."""
+    def embed(self, ids: Tensor, layer_cache: LayerCache | None = None) -> Tensor:
+        """Ids (B, T) -> input of the first block (B, T, C), at positions 0 ... T - 1 unless its cache says others."""
         T = ids.shape[1]
         if self.config.context < T:
             raise ValueError(f"expected at most {self.config.context} positions, got {T}")
         # sqrt(C) scales embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
         x = self.embedding(ids) * math.sqrt(self.config.width)
-        return self.dropout(x if self.position is None else self.position(x, positions))
+        if self.shift:
+            x = self.shift(x, layer_cache)
+        if self.position:
+            x = self.position(x, layer_cache.positions if layer_cache else None)
+        return self.dropout(x)
 
     def linear_weights(self) -> list[nn.Parameter]:
         """Weight matrices of all linear layers in the blocks."""

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from model.config import DecoderConfig, ScoringKind
 from model.position import Positions
 
+SLOTS = 3  # token shifts of a layer at most: before attention, before feed-forward, at the embedding
+
 
 class KVCache:
     """Cache of B sequences of at most S tokens: call `prepare`, run the decoder on `layers`, then call `advance`.
@@ -31,10 +33,11 @@ class KVCache:
         allocate = like.new_empty if equal_lengths and not static else like.new_zeros
         self.layers: list[KeyValueCache] = []
         for heads, head_size in map(config.heads_and_size, config.attention_kinds()):
+            last = like.new_zeros(SLOTS if config.token_shift else 0, B, 1, config.width)
             if config.scoring == ScoringKind.mean:
-                self.layers.append(RunningMeanCache(like.new_zeros(B, heads, 1, head_size)))
+                self.layers.append(RunningMeanCache(last, like.new_zeros(B, heads, 1, head_size)))
             else:
-                self.layers.append(KeyValueCache(*(allocate(B, heads, S, head_size) for _ in range(2))))
+                self.layers.append(KeyValueCache(last, *(allocate(B, heads, S, head_size) for _ in range(2))))
 
     def prepare(self, T: int, lengths: Sequence[int] | None = None) -> None:
         """Set the position of the next T tokens: 1, or more if the cache is empty; `lengths` if they differ."""
@@ -65,6 +68,7 @@ class KVCache:
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             for store, other_store in zip(mine.stores, theirs.stores, strict=True):
                 store[target, :, : other_store.shape[2]] = other_store[source]
+            mine.last[:, target] = theirs.last[:, source]
         self.device_lengths[target] = other.device_lengths[source]
         for row, other_row in zip(rows, other_rows, strict=True):
             self.lengths[row] = other.lengths[other_row]
@@ -77,7 +81,8 @@ class KeyValueCache:
     valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
     stop: int  # attention sees the positions before this one
 
-    def __init__(self, *stores: Tensor) -> None:
+    def __init__(self, last: Tensor, *stores: Tensor) -> None:
+        self.last = last  # inputs of the layer's token shifts, of the last token (SLOTS, B, 1, C)
         self.stores = stores  # (B, H, S, D) each
 
     def grow(self, S: int) -> None:
@@ -93,6 +98,16 @@ class KeyValueCache:
             keys.scatter_(2, index, key)
             values.scatter_(2, index, value)
         return keys[:, :, : self.stop], values[:, :, : self.stop]
+
+    def previous(self, slot: int, x: Tensor) -> Tensor:
+        """The vector before each of the current tokens' x (B, T, C); stores the last of x in `slot`."""
+        last = self.last[slot]
+        previous = torch.cat((last, x[:, :-1]), dim=1)
+        if x.shape[1] == 1 or self.valid_lens is None:
+            last.copy_(x[:, -1:])
+        else:
+            last.copy_(x.gather(1, (self.valid_lens - 1)[:, None, None].expand_as(last)))
+        return previous
 
 
 class RunningMeanCache(KeyValueCache):

@@ -44,17 +44,19 @@ class PackedLinear(nn.Module):
 
 
 class PackedFeedForward(nn.Module):
-    """Both linear layers of a feed-forward network, and GELU, in one dtype."""
+    """Both linear layers of a feed-forward network, and its activation function, in one dtype."""
 
     def __init__(self, feed_forward: FeedForward, dtype: torch.dtype) -> None:
         super().__init__()
+        self.activation = feed_forward.activation
         self.hidden = PackedLinear(feed_forward.hidden, dtype)
         self.output = PackedLinear(feed_forward.output, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        hidden = self.hidden.product(x.to(self.hidden.dtype), gelu=True)
-        return self.output.product(hidden).to(x.dtype)
+        fused = self.activation is F.gelu
+        hidden = self.hidden.product(x.to(self.hidden.dtype), gelu=fused)
+        return self.output.product(hidden if fused else self.activation(hidden)).to(x.dtype)
 
 
 def _onednn_supports(dtype: torch.dtype) -> bool:

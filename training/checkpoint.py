@@ -28,6 +28,8 @@ from training.state import TrainingState
 
 FORMAT = 6  # raise when an older reader could no longer make sense of a file
 CONTENT, DIGEST = "charscope", "sha256"  # the texts in the metadata
+# Fields of the model that older files of this format lack, and what their decoders were.
+ADDED = {"activation": "gelu", "token_shift": False}
 LARGEST_HEADER = 2**25  # bytes: twice what a vocabulary of all Unicode takes; safetensors itself refuses 100 MB
 LARGEST_TABLES = 2**24  # numbers in the position tables of all layers, which are computed, not read from the file
 Sizes = dict[str, tuple[str, tuple[int, ...]]]  # safetensors' dtype and the shape of each tensor
@@ -147,6 +149,8 @@ def _content(text: str) -> _Content:
     if found != FORMAT:
         newer = "; a newer version wrote it" if isinstance(found, int) and found > FORMAT else ""
         raise ValueError(f"format {found!r:.20}, where {FORMAT} is read{newer}")
+    if isinstance(values.get("model"), dict):
+        values["model"] = ADDED | values["model"]
     content = from_dict(_Content, values, "content")
     if to_dict(content) != values:
         raise ValueError("content: fields are missing")

@@ -134,13 +134,16 @@ def mean_loss(model: Decoder, ids: Tensor, lengths: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("elements", [2**22, 2**11, 1])  # in one pass, in several, of one head each
-@pytest.mark.parametrize("kinds", [["multi"], ["single"], ["multi", "single", "multi"]])
+@pytest.mark.parametrize(
+    ("kinds", "shift"), [(["multi"], False), (["single"], False), (["multi", "single", "multi"], True)]
+)
 @of_each_scoring
 def test_an_ablation_is_the_rise_of_the_loss_with_the_heads_output_zeroed(
-    kind: str, kinds: list[str], elements: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, kinds: list[str], shift: bool, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board_statistics, "ELEMENTS", elements)
-    model = decoder(attention=kinds, scoring=kind, layers=3, dropout=0.5, bias=True).double().eval()
+    shape: dict[str, Any] = {"attention": kinds, "token_shift": shift, "layers": 3, "dropout": 0.5, "bias": True}
+    model = decoder(scoring=kind, **shape).double().eval()
     whole = mean_loss(model, PADDED, LENGTHS)
     heads = [(layer, head) for layer, block in enumerate(model.blocks) for head in range(heads_of(block))]
     expected = torch.stack([loss_without(model, PADDED, LENGTHS, *each) - whole for each in heads])

@@ -41,7 +41,7 @@ def test_the_parts_of_a_score_sum_to_it_but_for_a_constant_of_the_query(
     assert len(scores.layers) == (0 if kind == "mean" else 2)
     for layer, block, maps, x in zip(scores.layers, model.blocks, captured.maps, captured.streams, strict=False):
         sums = parts(layer, kind).sum(-1)
-        query, key, _ = block.attention.projections(block.attention_norm(x))
+        query, key, _ = block.attention.projections(block.attention_input(x))
         pooling = block.attention.pooling
         expected = pooling.scoring.scores(*pooling.rotated(query, key))[0].detach().numpy()
         constant = (layer.query**2).sum(-1, keepdims=True) * layer.scale / 2 if kind == "distance" else 0.0
@@ -52,11 +52,11 @@ def test_the_parts_of_a_score_sum_to_it_but_for_a_constant_of_the_query(
 
 @KINDS
 @pytest.mark.parametrize("scoring", ["dot", "bilinear"])
-@pytest.mark.parametrize("position", ["sinusoidal", "learned"])
+@pytest.mark.parametrize(("position", "shift"), [("sinusoidal", False), ("learned", True)])
 def test_the_positional_part_is_what_an_added_encoding_makes_of_queries_and_keys(
-    position: str, scoring: str, kinds: list[str]
+    position: str, shift: bool, scoring: str, kinds: list[str]
 ) -> None:
-    model = decoder(attention=kinds, scoring=scoring, position=position, bias=True).double()
+    model = decoder(attention=kinds, scoring=scoring, position=position, token_shift=shift, bias=True).double()
     for block in model.blocks:
         for name, parameter in block.named_parameters():
             if name.endswith("bias"):
@@ -73,8 +73,8 @@ def test_the_positional_part_is_what_an_added_encoding_makes_of_queries_and_keys
 
 def factors(block: Block, stream: Tensor, deviation: Tensor) -> list[np.ndarray]:
     """Queries and keys (H, T, D) of a stream (1, T, C), normalized by a given deviation."""
-    attention = block.attention
-    query, key, _ = attention.projections((stream - stream.mean(-1, keepdim=True)) / deviation)
+    attention, normed = block.attention, (stream - stream.mean(-1, keepdim=True)) / deviation
+    query, key, _ = attention.projections(block.attention_shift(normed) if block.attention_shift else normed)
     pair = attention.pooling.scoring.factors(query, key)  # type: ignore[operator]  # an inner product has them
     return [each[0].detach().numpy() for each in pair]
 

@@ -91,10 +91,11 @@ def test_statistics_scores_and_curves_of_ablation_are_written_with_details_alone
             np.testing.assert_allclose(layer.query, of_decoder.query, atol=1e-3)
 
 
-@pytest.mark.parametrize("kinds", [["multi"], ["single"], ["multi", "single"]])
+@pytest.mark.parametrize(("kinds", "shift"), [(["multi"], False), (["single"], False), (["multi", "single"], True)])
 @pytest.mark.parametrize("scoring", ["dot", "additive", "bilinear", "distance", "mean"])
-def test_what_is_written_is_what_the_decoder_does(tmp_path: Path, kinds: list[str], scoring: str) -> None:
-    model, _ = train(tmp_path, decoder(attention=kinds, scoring=scoring), steps=4, evaluate_every=4)
+def test_what_is_written_is_what_the_decoder_does(tmp_path: Path, kinds: list[str], shift: bool, scoring: str) -> None:
+    untrained = decoder(attention=kinds, scoring=scoring, token_shift=shift)
+    model, _ = train(tmp_path, untrained, steps=4, evaluate_every=4)
     snapshot = snapshots(tmp_path)[4]
     maps = attention_maps(model, TEXT)
     assert snapshot.heads == [len(layer) for layer in maps]
@@ -137,7 +138,7 @@ def test_value_norms_and_the_logit_lens_are_those_of_the_stream_before_and_after
     streams = [model.embed(TEXT[None])[0]]
     values: list[Tensor] = []
     for block in model.blocks:
-        values += block.attention.value_norms(block.attention.projections(block.attention_norm(streams[-1][None]))[2])
+        values += block.attention.value_norms(block.attention.projections(block.attention_input(streams[-1][None]))[2])
         streams.append(block(streams[-1][None])[0])
     assert snapshot.value_norms is not None
     norms = torch.cat(values).detach().numpy()

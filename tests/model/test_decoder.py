@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.config import AttentionKind, DecoderConfig, PositionKind, ScoringKind
+from model.config import Activation, AttentionKind, DecoderConfig, PositionKind, ScoringKind
 from model.decoder import Decoder, inference
 
 SINGLE, MULTI = AttentionKind.single, AttentionKind.multi
@@ -14,7 +14,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "one kind a layer": {"attention": [SINGLE, MULTI, SINGLE]},
     "odd width": {"width": 15, "heads": 3},
     "bias": {"bias": True},
-    "feed-forward": {"feed_forward": 24},
+    "feed-forward": {"feed_forward": 24, "activation": Activation.relu_squared},
+    "token shift": {"token_shift": True, "attention": [SINGLE, MULTI, SINGLE]},
     **{f"{scoring} scoring": {"scoring": scoring, "attention": [SINGLE, MULTI, SINGLE]} for scoring in ScoringKind},
     **{f"{position} position": {"position": position} for position in PositionKind},
 }

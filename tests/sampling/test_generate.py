@@ -35,12 +35,18 @@ def uncached(model: Decoder, ids: Sequence[int]) -> Tensor:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str)
 @pytest.mark.parametrize(
-    ("scoring", "position", "attention"), list(product(ScoringKind, PositionKind, ([kind] for kind in BOTH_KINDS)))
+    ("scoring", "position", "attention", "shift"),
+    list(product(ScoringKind, PositionKind, ([kind] for kind in BOTH_KINDS), [False, True])),
 )
 def test_cached_logits_are_those_without_a_cache_across_two_ends_of_the_context(
-    scoring: ScoringKind, position: PositionKind, attention: list[AttentionKind], dtype: torch.dtype, tolerance: float
+    scoring: ScoringKind,
+    position: PositionKind,
+    attention: list[AttentionKind],
+    shift: bool,
+    dtype: torch.dtype,
+    tolerance: float,
 ) -> None:
-    model = decoder(scoring, position, attention).to(dtype)
+    model = decoder(scoring, position, attention, token_shift=shift).to(dtype)
     texts = [list(prompt[-CONTEXT:]) for prompt in PROMPTS]
     renewed = 0
     for step in islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30):
@@ -57,7 +63,7 @@ def test_cached_logits_are_those_without_a_cache_across_two_ends_of_the_context(
 def test_a_cache_of_static_shape_or_one_that_grows_gives_the_same_logits(
     scoring: ScoringKind, position: PositionKind, initial_size: int, static: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = decoder(scoring, position, BOTH_KINDS).double()
+    model = decoder(scoring, position, BOTH_KINDS, token_shift=True).double()
     plain = list(islice(generate_batch(model, PROMPTS[1:], SamplingParams(), [1, 2]), 30))
     monkeypatch.setattr("sampling.generate.INITIAL_SIZE", initial_size)
     monkeypatch.setattr("sampling.generate.has_cuda_graphs", lambda _: static)

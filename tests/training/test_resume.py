@@ -83,6 +83,7 @@ def test_every_scoring_resumes_with_every_position_in_both_kinds_of_block(
     compared: Callable[..., None], scoring: ScoringKind, position: PositionKind
 ) -> None:
     shape = {"attention": ["single", "multi"], "scoring": scoring, "position": position, "dropout": 0.1}
+    shape |= {"token_shift": True, "activation": "relu_squared"}
     compared(3, shape=shape, steps=6, evaluate_every=5)
 
 

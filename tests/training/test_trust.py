@@ -17,7 +17,7 @@ from torch import Tensor
 from errors import UserError
 from tests.conftest import ROOT
 from tests.training.helpers import CHARACTERS, decoder
-from training.checkpoint import CONTENT, DIGEST, FORMAT, Checkpoint, _digest, load_checkpoint
+from training.checkpoint import ADDED, CONTENT, DIGEST, FORMAT, Checkpoint, _digest, load_checkpoint
 from training.run_folder import LAST
 from training.state import TrainingState
 
@@ -108,6 +108,15 @@ def test_part_of_a_file_and_files_of_another_kind_are_refused(file: Path) -> Non
 def test_another_format_is_refused_and_a_newer_one_is_said_to_be(file: Path, found: Any) -> None:
     newer = isinstance(found, int) and found > FORMAT
     assert ("a newer version wrote it" in refusal(changed(file, format=found))) == newer
+
+
+def test_a_file_from_before_a_field_of_the_model_is_read_as_what_it_was(file: Path) -> None:
+    values, _ = parts(file)
+    older = {name: value for name, value in values["model"].items() if name not in ADDED}
+    assert load_checkpoint(changed(file, model=older)).model == load_checkpoint(file).model
+    refusal(changed(file, model=older | {"token_shift": True}))  # the tensors say no
+    del older["bias"]  # every file has it
+    refusal(changed(file, model=older))
 
 
 WRONG: list[Any] = [None, 1, 1.5, True, "x", [], [1], {}, {"x": "1"}, -1, 2**64]
