@@ -32,6 +32,7 @@ class Command:
     last_byte: float
     ended: float
     output: bytes
+    peak_memory: int  # largest resident set, as the system counts it: in KiB on Linux, in bytes on macOS
 
 
 def run_command(
@@ -62,13 +63,14 @@ def run_command(
             moments.append(time.perf_counter() - start)
             output += chunk
             watch(chunk)
-        process.wait()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         ended = time.perf_counter() - start
         errors.seek(0)
         last = "\n".join(errors.read().decode(errors="replace").splitlines()[-20:])
     if process.returncode or not moments:
         raise RunFailedError(f"{' '.join(arguments)}: exit code {process.returncode}: {last}")
-    return Command(moments[0], moments[-1], ended, output)
+    return Command(moments[0], moments[-1], ended, output, usage.ru_maxrss)
 
 
 def random_text(file: Path, length: int = 100_000) -> Path:

@@ -1,26 +1,31 @@
-"""Seconds to a validation loss: this project's presets beside nanoGPT's preset of the same size.
+"""Seconds to a validation loss: this project's presets beside nanoGPT's preset of the same size, or an earlier build's.
 
     python -m bench.race --nanogpt FOLDER --text FILE [--target LOSS] [--seeds 0 1 2] [--device cpu|cuda] [--quick]
+    python -m bench.race --baseline FOLDER --text FILE [--seeds 0 1 2] [--device cpu|cuda] [--quick]
 
---nanogpt: a clone of github.com/karpathy/nanoGPT, which is run as it is. --text: tiny Shakespeare. Every run is a
-process of its own; one at a time, and all have their turn with a seed before the next seed.
+--nanogpt: a clone of github.com/karpathy/nanoGPT, which is run as it is. --baseline: a checkout of an earlier commit of
+this project, whose median final loss is the target. --text: tiny Shakespeare. Every run is a process of its own; one at
+a time, and all have their turn with a seed before the next seed.
 """
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import torch
 from tqdm import tqdm
 
 from bench.commands import run_command
-from bench.harness import Options, Report, Row, commit
-from bench.racers import CONFIG, NANOGPT, OUR_SETTINGS, Race, Run
+from bench.harness import ROOT, Options, Report, Row, commit
+from bench.racers import CONFIG, NANOGPT, OUR_QUICK_SETTINGS, OUR_SETTINGS, Race, Run, run_charscope
 from data.config import DataConfig, Source
 from data.corpus import Corpus
 
 # nats/char. On a CPU nanoGPT's preset once came to the first, and its README states the second for its GPU preset.
 TARGETS = {"cpu": 1.8857, "cuda": 1.4697}
+PRESETS = {"cpu": ("laptop", "shakespeare_cpu"), "cuda": ("shakespeare_gpu",)}  # that race an earlier build's
 
 
 def figures(run: Run, theirs: Run, target: float) -> dict[str, float]:
@@ -61,17 +66,63 @@ def rows(runs: Sequence[Run], target: float) -> tuple[list[Row], list[Row]]:
     return medians, single
 
 
+def race_builds(options: Namespace, seeds: Sequence[int]) -> Report:
+    """Each preset of this tree and of the earlier build in turn; another one begins with each seed."""
+    baseline = options.baseline.resolve()
+    title = "Seconds from process start to an earlier build's final loss"
+    report = Report(f"race_baseline_{options.device}", title, torch.device(options.device), options.quick)
+    report.data |= {"versions": {"baseline": commit(baseline)}, "presets": {}}
+    for preset in PRESETS[options.device]:
+        settings = [f"experiment={preset}", f"runtime.device={options.device}"]
+        settings += (OUR_QUICK_SETTINGS * options.quick).split()
+        if preset != "laptop":
+            settings.append(f"data.path={options.text.resolve()}")
+        pairs: list[dict[Path, Run]] = []
+        for turn, seed in enumerate(tqdm(seeds, desc=preset, unit="seed", disable=None)):
+            pairs.append({})
+            for checkout in (ROOT, baseline)[:: -1 if turn % 2 else 1]:
+                with TemporaryDirectory() as folder:
+                    pairs[-1][checkout] = run_charscope(preset, seed, Path(folder), *settings, checkout=checkout)
+        target = median(pair[baseline].evaluations[-1].loss for pair in pairs)
+        found = [(pair[ROOT], pair[baseline]) for pair in pairs]
+        report.add(f"{preset}: to {target:.4f} nats/char", [paired_row(*pair, target) for pair in found])
+        report.data["presets"][preset] = {"target": target, "runs": found}
+    return report
+
+
+def paired_row(ours: Run, theirs: Run, target: float) -> Row:
+    """An earlier build counts with its whole run up to the last evaluation, whether or not it is at the target."""
+    mine = ours.start_up + ours.counted_seconds(target)
+    other = theirs.start_up + theirs.evaluations[-1].seconds
+    both = [("this tree", ours), ("baseline", theirs)]
+    return {
+        "seed": ours.seed,
+        "s, this tree": mine if ours.reaches(target) else "not reached",
+        "s, baseline": other,
+        "ratio": mine / other if ours.reaches(target) else "not reached",
+        **{f"final loss, {name}": f"{run.evaluations[-1].loss:.4f}" for name, run in both},
+        "peak memory / baseline's": ours.peak_memory / theirs.peak_memory,
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Options("race", __doc__, nanogpt_file=CONFIG)
+    parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="a checkout of an earlier commit")
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="tiny Shakespeare")
     defaults = " and ".join(f"{target} on {device}" for device, target in TARGETS.items())
     parser.add_argument("--target", type=float, metavar="LOSS", help=f"nats/char, by default {defaults}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     options = parser.read(argv)
-    if not options.nanogpt:
-        parser.error("--nanogpt: expected a clone of nanoGPT, got none")
+    if bool(options.nanogpt) == bool(options.baseline):
+        parser.error("expected --nanogpt or --baseline, and not both")
+    if options.baseline and not (options.baseline / "train.py").is_file():
+        parser.error(f"--baseline: expected a checkout of Charscope, got {options.baseline}, which has no train.py")
     if not options.text.is_file():
         parser.error(f"--text: expected a file, got {options.text}")
+    seeds = [*dict.fromkeys(options.seeds[:1] if options.quick else options.seeds)]
+    if options.baseline:
+        race_builds(options, seeds).save(options.output)
+        return
     target = TARGETS[options.device] if options.target is None else options.target
     # The same split as that of every run, which checks the text for its own context.
     corpus = Corpus.load(DataConfig(source=Source.tiny_shakespeare, path=str(options.text)), context=1)
@@ -81,7 +132,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     report.data["versions"] |= {"nanoGPT": commit(race.nanogpt), "Text (SHA-256)": corpus.sha256}
 
     importing = [run_command("-c", "import torch; print(flush=True)").first_byte for _ in range(1 if race.quick else 5)]
-    seeds = dict.fromkeys(options.seeds[:1] if options.quick else options.seeds)
     first, *others = OUR_SETTINGS[race.device]
     turns = [(name, seed) for seed in seeds for name in (first, NANOGPT, *others)]
     runs = [race.run(*turn) for turn in tqdm(turns, unit="run", disable=None)]

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from bench.commands import RunFailedError, run_command
+from bench.harness import ROOT
 from data.batches import Windows
 from data.corpus import Corpus
 
@@ -65,6 +66,7 @@ class Run:
     start_up: float  # seconds from process start to the first step
     seconds: float  # from the first step to the end
     evaluations: list[Evaluation]
+    peak_memory: int  # of the process, as `Command` has it
 
     def reaches(self, target: float) -> bool:
         return any(each.loss <= target for each in self.evaluations)
@@ -82,6 +84,19 @@ class Run:
         return min((each.loss for each in self.evaluations if each.seconds <= seconds), default=math.inf)
 
 
+def run_charscope(name: str, seed: int, folder: Path, *settings: str, checkout: Path = ROOT) -> Run:
+    """Losses and all times but the start are those of the event file. The first step follows what step 0 logs."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    started = time.time()
+    took = run_command("train.py", *settings, f"seed={seed}", f"hydra.run.dir={folder / 'run'}", checkout=checkout)
+    events = EventAccumulator(str(folder / "run"), size_guidance={"scalars": 0}).Reload()
+    scalars = [event for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
+    first = max(event.wall_time for event in scalars if event.step == 0)
+    found = [Evaluation(e.step, e.wall_time - first, e.value) for e in events.Scalars("loss/validation")]
+    return Run(name, seed, first - started, started + took.ended - first, found, took.peak_memory)
+
+
 @dataclass(frozen=True)
 class Race:
     """Settings that all runs have in common."""
@@ -97,18 +112,8 @@ class Race:
             return (self._run_theirs if name == NANOGPT else self._run_ours)(name, seed, Path(folder))
 
     def _run_ours(self, name: str, seed: int, folder: Path) -> Run:
-        """Losses and all times but the start are those of the event file. The first step follows what step 0 logs."""
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
         settings = (OUR_SETTINGS[self.device][name] + OUR_QUICK_SETTINGS * self.quick).split()
-        settings += [f"data.path={self.text}", f"seed={seed}", f"runtime.device={self.device}"]
-        started = time.time()
-        took = run_command("train.py", *settings, f"hydra.run.dir={folder / 'run'}")
-        events = EventAccumulator(str(folder / "run"), size_guidance={"scalars": 0}).Reload()
-        scalars = [event for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
-        first = max(event.wall_time for event in scalars if event.step == 0)
-        found = [Evaluation(e.step, e.wall_time - first, e.value) for e in events.Scalars("loss/validation")]
-        return Run(name, seed, first - started, started + took.ended - first, found)
+        return run_charscope(name, seed, folder, *settings, f"data.path={self.text}", f"runtime.device={self.device}")
 
     def _run_theirs(self, name: str, seed: int, folder: Path) -> Run:
         """It reads its configuration and data below its working directory, and writes there."""
@@ -128,7 +133,7 @@ class Race:
             raise RunFailedError(f"expected checkpoints of nanoGPT, got none: {took.output[-1000:]!r}")
         first = watch.first_step
         found = [Evaluation(step, moment - first, self._loss_of(file)) for step, moment, file in watch.copies]
-        return Run(name, seed, first - started, started + took.ended - first, found)
+        return Run(name, seed, first - started, started + took.ended - first, found, took.peak_memory)
 
     def _loss_of(self, checkpoint: Path) -> float:
         """Of a checkpoint of nanoGPT, by the protocol of this project's evaluation."""

@@ -55,7 +55,7 @@ class FeedForward(nn.Module):
 
 
 def relu_squared(x: Tensor) -> Tensor:
-    """max(0, x)^2 (So et al. 2021, "Primer", section 4.2)."""
+    """max(0, x)^2 (So et al. 2021, "Primer")."""
     return F.relu(x).square()
 
 

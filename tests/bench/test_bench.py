@@ -99,8 +99,8 @@ def test_a_profile_splits_the_whole_step() -> None:
 
 
 def test_a_race_counts_nanogpts_whole_run_where_it_never_arrives() -> None:
-    ours = Run("ours", 0, 1.0, 50.0, [Evaluation(1, 4.0, 2.0), Evaluation(2, 9.0, 1.5)])
-    theirs = Run(NANOGPT, 0, 2.0, 18.0, [Evaluation(1, 5.0, 1.9)])
+    ours = Run("ours", 0, 1.0, 50.0, [Evaluation(1, 4.0, 2.0), Evaluation(2, 9.0, 1.5)], 1)
+    theirs = Run(NANOGPT, 0, 2.0, 18.0, [Evaluation(1, 5.0, 1.9)], 1)
     medians, runs = race.rows([ours, theirs], target=1.5)
     assert medians[0]["from first step"] == 0.5
     assert medians[0]["time / nanoGPT's from process start"] == 0.5

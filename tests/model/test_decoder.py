@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from model.config import Activation, AttentionKind, DecoderConfig, PositionKind, ScoringKind
-from model.decoder import Decoder, inference
+from model.decoder import Decoder, TokenShift, inference
 
 SINGLE, MULTI = AttentionKind.single, AttentionKind.multi
 V = 11
@@ -57,6 +58,21 @@ def test_padding_does_not_change_the_logits_of_a_sequence(changes: dict[str, Any
     together = model(x, lens)
     for i, length in enumerate(lens):
         torch.testing.assert_close(together[i, :length], model(x[i : i + 1, :length])[0])
+
+
+def test_a_token_shift_is_a_causal_convolution_of_width_two_for_each_column() -> None:
+    shift, x = TokenShift(16, slot=0), torch.randn(4, 9, 16)
+    torch.nn.init.normal_(shift.share)
+    kernel = torch.stack((shift.share, torch.ones(16)), dim=-1)[:, None]  # of the token before and of this one
+    convolved = F.conv1d(F.pad(x.mT, (1, 0)), kernel, groups=16).mT
+    torch.testing.assert_close(shift(x), convolved)
+
+
+def test_the_activation_function_is_the_configured_one() -> None:
+    x = torch.randn(5, 16)
+    for activation, function in ((Activation.gelu, F.gelu), (Activation.relu_squared, lambda h: h.clamp(min=0) ** 2)):
+        layer = decoder(activation=activation).blocks[0].feed_forward
+        torch.testing.assert_close(layer(x), layer.output(function(layer.hidden(x))))
 
 
 def test_embedding_and_encoding_are_of_comparable_size() -> None:
