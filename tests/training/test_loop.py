@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import training.evaluate
 from board.capture import attention_maps
 from board.config import BoardConfig
 from data.batches import Windows
@@ -17,7 +18,12 @@ from training.config import Device, Precision, RuntimeConfig
 from training.evaluate import evaluate
 
 
-def test_evaluation_is_the_mean_over_every_character_scored_once() -> None:
+@pytest.mark.parametrize(("threads", "logits"), [(1, 2**24), (3, 2**24), (3, 1)])
+def test_evaluation_is_the_mean_over_every_character_scored_once(
+    threads: int, logits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.evaluate, "EVALUATION_LOGITS", logits)  # 1: a window at a time, fewer than threads
+    torch.set_num_threads(threads)
     model = decoder(dropout=0.5)
     ids = torch.from_numpy(IDS[:60].astype(np.int64))
     windows = [ids[start : start + 9] for start in range(0, 59, 8)]
@@ -28,6 +34,7 @@ def test_evaluation_is_the_mean_over_every_character_scored_once() -> None:
     assert len(expected) == 59
     assert evaluate(model, Windows(IDS[:60], 8), CPU) == pytest.approx(expected.mean().item(), rel=1e-5)
     assert model.training
+    assert torch.get_num_threads() == threads
 
 
 def test_a_run_learns_and_says_what_it_came_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
