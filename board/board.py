@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scalar, text
+from torch.utils.tensorboard.summary import custom_scalars, hparams, scalar, text
 from tqdm import tqdm
 
 from attention_tab.format import Snapshot
@@ -21,7 +21,7 @@ from attention_tab.statistics import Statistics
 from board.capture import attention_maps
 from board.config import BoardConfig, snapshot_interval
 from board.head_statistics import head_statistics
-from board.pictures import attention_grid, enlarged, heat_map
+from board.pictures import attention_grid, enlarged, heat_map, summary_of_picture
 from board.scores import scores_of
 from board.snapshots import encoding_of, summary_of, summary_of_metrics, take
 from board.writer import EventWriter
@@ -165,7 +165,7 @@ class Board:
         if decoder.position is not None:  # else it is rotary
             largest = LARGEST_LEARNED if isinstance(decoder.position, LearnedPosition) else 1.0
             picture = enlarged(heat_map((encoding.values / largest + 1) / 2), ENCODING_PIXELS)
-            self.writer.add_summary(image("encoding/positions_down_columns_across", picture, dataformats="HWC"), step)
+            self.writer.add_summary(summary_of_picture("encoding/positions_down_columns_across", picture), step)
 
     def finish(self, step: int, settings: Mapping[str, object], results: Mapping[str, float | None]) -> None:
         """A row for the HParams tab, in a file of its own: the run's settings and its results after `step`."""
@@ -231,7 +231,7 @@ class SilentBoard(Board):
 
 def picture_of(layers: Sequence[np.ndarray]) -> Summary:
     """The attention maps (H, T, T) of each layer, as one picture."""
-    return image(ATTENTION_TAG, attention_grid(layers), dataformats="HWC")
+    return summary_of_picture(ATTENTION_TAG, attention_grid(layers))
 
 
 def verbatim(tag: str, content: str) -> Summary:

@@ -1,8 +1,11 @@
 """Numbers to pixels, without a plotting library: uint8 arrays of shape (height, width, 3)."""
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 # From 0 to 1: each stop is darker than the one before, so the scale also reads in grey.
 _STOPS = np.array([(247, 249, 252), (173, 205, 228), (84, 152, 201), (28, 86, 152), (9, 31, 74)])
@@ -45,3 +48,11 @@ def attention_grid(layers: Sequence[np.ndarray]) -> np.ndarray:
         for column, weights in enumerate(heads):
             grid[row * step :, column * step :][:side, :side] = enlarged(attention_map(weights), scale)
     return grid
+
+
+def summary_of_picture(tag: str, picture: np.ndarray) -> Summary:
+    """As a PNG for the Images tab, compressed less than by torch's `image`, which takes more than twice as long."""
+    height, width, _ = picture.shape
+    Image.fromarray(picture).save(stream := BytesIO(), "png", compress_level=1)
+    png = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=stream.getvalue())
+    return Summary(value=[Summary.Value(tag=tag, image=png)])

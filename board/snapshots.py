@@ -56,11 +56,9 @@ def capture_each(decoder: Decoder, texts: Sequence[Tensor]) -> list[Capture]:
 
 
 def _snapshot(decoder: Decoder, captured: Capture, ids: Tensor, repeated: list[Tensor], characters: str) -> Snapshot:
-    maps, random = all_heads(captured.maps), all_heads(repeated)
-    metrics, chance = (
-        head_metrics(shown[None], ids[None]) | {"induction_random": induction_on_random(read_twice)}
-        for shown, read_twice in ((maps, random), (even_attention(maps), even_attention(random)))
-    )
+    maps = all_heads(captured.maps)
+    with_even, random = (torch.cat((shown, even_attention(shown))) for shown in (maps, all_heads(repeated)))
+    metrics = head_metrics(with_even[None], ids[None]) | {"induction_random": induction_on_random(random)}
     with inference(decoder):
         logits = decoder.logits(captured.streams[-1]).float()
         # The logit lens: the output layer reads the stream as every layer leaves it. One by one, as V may be large.
@@ -75,12 +73,12 @@ def _snapshot(decoder: Decoder, captured: Capture, ids: Tensor, repeated: list[T
         tokens=[characters[i] for i in ids.tolist()],
         heads=[len(layer) for layer in captured.maps],
         weights=maps.cpu().numpy(),
-        metrics={name: values.cpu().numpy() for name, values in metrics.items()},
+        metrics={name: values[:-1].cpu().numpy() for name, values in metrics.items()},
         loss=np.append(np.nan, loss.cpu().numpy()),
         candidates=[characters[i] for i in candidates],
         likeliest=indices[-1],
         probabilities=probabilities[-1],
-        chance={name: level.item() for name, level in chance.items()},
+        chance={name: values[-1].item() for name, values in metrics.items()},
         value_norms=norms.float().cpu().numpy(),
         lens=Lens(indices[..., :LENS], probabilities[..., :LENS]),
     )
