@@ -16,7 +16,7 @@ BYTES_PER_WEIGHT = 12  # itself, its gradient and at least one number of the opt
 # Of RuntimeErrors, as torch has no type for a CPU that is out of memory: on Linux and macOS, and on Windows.
 OUT_OF_MEMORY = "can't allocate memory", "not enough memory"
 # Parameters of glibc's mallopt, from its malloc.h, and the largest size that is not returned when freed.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_KEPT = -1, -3, 2**30
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX, LARGEST_KEPT = -1, -3, -8, 2**30
 
 
 def keep_freed_memory() -> None:
@@ -29,6 +29,7 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         if library.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT):
             library.mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT)
+            library.mallopt(M_ARENA_MAX, 1)  # those of other threads return their pages in spite of both
 
 
 @contextmanager

@@ -122,25 +122,28 @@ def test_compiling_that_was_asked_for_needs_a_compiler(monkeypatch: pytest.Monke
 
 FAULTS = """
 import resource, sys
+from concurrent.futures import ThreadPoolExecutor
 import torch
 from training.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        torch.ones(2**24)  # 64 MiB, freed at once
+    with ThreadPoolExecutor(1) as pool:
+        apply = pool.map if sys.argv[2] == "another thread" else map
+        list(apply(lambda size: torch.ones(size).numel(), 10 * [2**24]))  # 64 MiB, freed at once
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_freed_memory_is_not_fetched_anew_from_the_system() -> None:
+@pytest.mark.parametrize("where", ["the main thread", "another thread"])
+def test_freed_memory_is_not_fetched_anew_from_the_system(where: str) -> None:
     """In a process of its own, since the setting stays."""
 
     def page_faults(how: str) -> int:
-        done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", FAULTS, how, where], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
     assert page_faults("keep") * 10 < page_faults("leave")
