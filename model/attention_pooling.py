@@ -149,8 +149,8 @@ class AttentionPooling(nn.Module):
             return query, key
         if query.shape != key.shape:
             return self.rotary(query, positions), self.rotary(key, positions)
-        rotated = self.rotary(torch.stack((query, key)), positions)  # half as many operations
-        return rotated[0], rotated[1]
+        query, key = self.rotary(torch.stack((query, key)), positions).unbind()  # half as many operations
+        return query, key
 
     def _lens(self, query: Tensor, valid_lens: Tensor | None, causal: bool) -> Tensor | None:
         """Number of keys each query attends to, (B, Q); None for all."""
