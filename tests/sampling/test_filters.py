@@ -55,7 +55,7 @@ def test_no_number_reaches_an_id_without_probability() -> None:
     probabilities = torch.tensor([[0.0, 1 / 3, 0.0, 1 / 3, 1 / 3, 0.0]])
     largest = math.nextafter(1.0, 0.0) - 2**-24  # of what a generator gives in float32
     for number, chosen in ((0.0, 1), (0.34, 3), (0.5, 3), (0.67, 4), (largest, 4)):
-        assert sample_next_token(probabilities, torch.tensor([number])).item() == chosen
+        assert sample_next_token(probabilities, torch.tensor([[number]])).item() == chosen
 
 
 def test_each_row_has_numbers_of_its_own_seed() -> None:
