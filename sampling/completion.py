@@ -11,10 +11,10 @@ from model.decoder import Decoder
 from sampling.filters import SamplingParams
 from sampling.generate import Ids, generate_batch
 from sampling.likelihood import token_log_probs
-from sampling.packing import fastest_threads, light
+from sampling.packing import fastest_threads
 
 CACHE_BYTES = 2**28  # size of the KV cache of a batch, at most
-STEPS_PER_FETCH = 32  # decoding steps whose ids are copied from a GPU together, unless they are shown one by one
+STEPS_PER_FETCH = 32  # decoding steps whose ids are copied from the device together, unless shown one by one
 
 
 class FinishReason(StrEnum):
@@ -65,7 +65,7 @@ def complete_stepwise(
     """
     steps_per_fetch = steps_per_fetch or (STEPS_PER_FETCH if decoder.embedding.weight.is_cuda else 1)
     completions = [Completion() for _ in seeds]
-    steps = generate_batch(light(decoder), [prompt] * len(seeds), params or SamplingParams(), seeds)
+    steps = islice(generate_batch(decoder, [prompt] * len(seeds), params or SamplingParams(), seeds), length)
     while not all(each.finish_reason for each in completions):
         fetched = [(step.ids, token_log_probs(step.logits, step.ids)) for step in islice(steps, steps_per_fetch)]
         ids, log_probabilities = (torch.stack(column).tolist() for column in zip(*fetched, strict=True))
@@ -100,7 +100,8 @@ def complete(
     torch.set_num_threads(fastest_threads(decoder, count))
     try:
         for seeds in seed_batches(decoder, count, seed):
-            *_, completions = complete_stepwise(decoder, prompt, length, seeds, params, stops)
+            at_once = None if stops else STEPS_PER_FETCH
+            *_, completions = complete_stepwise(decoder, prompt, length, seeds, params, stops, at_once)
             found += [each.ids for each in completions]
     finally:
         torch.set_num_threads(threads)

@@ -10,6 +10,7 @@ from torch import Tensor
 from model.decoder import Decoder, inference
 from sampling.filters import SamplingParams, logits_to_probs, sample_next_token, uniforms
 from sampling.kv_cache import KVCache
+from sampling.light import light
 
 Ids = Sequence[int]
 INITIAL_SIZE = 2**12  # positions of a cache at first, at most, unless a prompt needs more: it doubles when full
@@ -39,9 +40,11 @@ def decode_one_token(decoder: Decoder, ids: Tensor, cache: KVCache) -> Tensor:
 
 
 def _forward_one_token(decoder: Decoder, ids: Tensor, cache: KVCache) -> Tensor:
-    with inference(decoder), torch.inference_mode():
-        cache.prepare(1)
-        return decoder.logits(decoder.hidden_cached(ids[:, None], cache.layers)[:, 0])
+    if decoder.training or not torch.is_inference_mode_enabled():  # entering both takes as long as a small product
+        with inference(decoder), torch.inference_mode():
+            return _forward_one_token(decoder, ids, cache)
+    cache.prepare(1)
+    return decoder.logits(decoder.hidden_cached(ids[:, None], cache.layers)[:, 0])
 
 
 def overlap(context: int) -> int:
@@ -69,7 +72,7 @@ def generate_batch(
     if not all(map(len, prompts)):
         raise ValueError("expected prompts of at least one id each, got an empty one")
     context, weight = decoder.config.context, decoder.embedding.weight
-    device = weight.device
+    device, decoder = weight.device, light(decoder)
     prompts = [prompt[-context:] for prompt in prompts]
     longest, equal = max(map(len, prompts)), len(set(map(len, prompts))) == 1
     size = min(context, max(INITIAL_SIZE, longest))
@@ -83,9 +86,9 @@ def generate_batch(
     decode = capture_graph(decoder, cache) if cache.static else decode_one_token
     draws = uniforms(seeds, torch.device("cpu") if device.type == "mps" else device)  # mps has no float64
     while True:
-        logits = decode(decoder, ids, cache)
         uniform = next(draws)
-        with torch.no_grad():
+        with torch.inference_mode():
+            logits = decode(decoder, ids, cache)
             ids = sample_next_token(logits_to_probs(logits.to(uniform.device), params), uniform).to(device)
         yield DecodeStep(ids, logits)
         if full := [row for row, length in enumerate(cache.lengths) if length == context]:

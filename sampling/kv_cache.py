@@ -26,18 +26,18 @@ class KVCache:
         `static`: all S positions are attended to, and no shape or address changes from token to token, as CUDA graphs
         need it. `equal_lengths`: all sequences will always have the same length.
         """
-        self.size, self.static = S, static
+        self.size, self.static, self.equal_lengths = S, static, equal_lengths
         self.lengths = [0] * B  # number of tokens in each sequence
-        self.device_lengths = torch.zeros(B, dtype=torch.long, device=like.device)  # the same
+        self.device_lengths = torch.zeros(B, dtype=torch.long, device=like.device)  # the same, where a step reads them
         # Stale slots that are attended to with weight zero must be finite, but zeros take time where S is large.
         allocate = like.new_empty if equal_lengths and not static else like.new_zeros
         self.layers: list[KeyValueCache] = []
         for heads, head_size in map(config.heads_and_size, config.attention_kinds()):
             last = like.new_zeros(SLOTS if config.token_shift else 0, B, 1, config.width)
             if config.scoring == ScoringKind.mean:
-                self.layers.append(RunningMeanCache(last, like.new_zeros(B, heads, 1, head_size)))
+                self.layers.append(RunningMeanCache(last, like.new_zeros(B, 1, heads, 1, head_size)))
             else:
-                self.layers.append(KeyValueCache(last, *(allocate(B, heads, S, head_size) for _ in range(2))))
+                self.layers.append(KeyValueCache(last, allocate(B, 2, heads, S, head_size)))
 
     def prepare(self, T: int, lengths: Sequence[int] | None = None) -> None:
         """Set the position of the next T tokens: 1, or more if the cache is empty; `lengths` if they differ."""
@@ -53,8 +53,9 @@ class KVCache:
     def advance(self, lengths: Sequence[int]) -> None:
         """Count the tokens that each sequence has read."""
         self.lengths = [length + more for length, more in zip(self.lengths, lengths, strict=True)]
-        more = lengths[0] if len(set(lengths)) == 1 else torch.tensor(lengths, device=self.device_lengths.device)
-        self.device_lengths += more
+        if self.static or not self.equal_lengths:
+            more = lengths[0] if len(set(lengths)) == 1 else torch.tensor(lengths, device=self.device_lengths.device)
+            self.device_lengths += more
 
     def grow(self, S: int) -> None:
         """Make room for S tokens. Changes addresses."""
@@ -66,12 +67,11 @@ class KVCache:
         """Replace the sequences `rows` by `other_rows` of another cache, no larger than this one."""
         target, source = (torch.tensor(each, device=self.device_lengths.device) for each in (rows, other_rows))
         for mine, theirs in zip(self.layers, other.layers, strict=True):
-            for store, other_store in zip(mine.stores, theirs.stores, strict=True):
-                store[target, :, : other_store.shape[2]] = other_store[source]
+            mine.store[target, :, :, : theirs.store.shape[3]] = theirs.store[source]
             mine.last[:, target] = theirs.last[:, source]
-        self.device_lengths[target] = other.device_lengths[source]
         for row, other_row in zip(rows, other_rows, strict=True):
             self.lengths[row] = other.lengths[other_row]
+        self.device_lengths.copy_(torch.tensor(self.lengths))
 
 
 class KeyValueCache:
@@ -81,16 +81,21 @@ class KeyValueCache:
     valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
     stop: int  # attention sees the positions before this one
 
-    def __init__(self, last: Tensor, *stores: Tensor) -> None:
+    def __init__(self, last: Tensor, store: Tensor) -> None:
         self.last = last  # inputs of the layer's token shifts, of the last token (SLOTS, B, 1, C)
-        self.stores = stores  # (B, H, S, D) each
+        self.store = store  # (B, 2, H, S, D): keys, then values
 
     def grow(self, S: int) -> None:
-        self.stores = tuple(F.pad(store, (0, 0, 0, S - store.shape[2])) for store in self.stores)
+        self.store = F.pad(self.store, (0, 0, 0, S - self.store.shape[3]))
+
+    def append(self, key_value: Tensor) -> tuple[Tensor, ...]:
+        """`update` by one token at the same position of all sequences, key and value in one: (B, 2, H, D)."""
+        self.store.select(3, self.stop - 1).copy_(key_value)
+        return self.store.narrow(3, 0, self.stop).unbind(1)
 
     def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values (B, H, T, D) of the current tokens; return those (B, H, K, D) to attend to."""
-        keys, values = self.stores
+        keys, values = self.store.unbind(1)
         if isinstance(self.positions, slice):
             keys[:, :, self.positions], values[:, :, self.positions] = key, value
         else:
@@ -117,7 +122,7 @@ class RunningMeanCache(KeyValueCache):
         """Nothing: the sum takes one position."""
 
     def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        (total,) = self.stores
+        total = self.store[:, 0]
         count = self.stop if self.valid_lens is None else self.valid_lens[:, None, None, None]
         if value.shape[2] > 1:
             padding = torch.arange(value.shape[2], device=value.device)[:, None] >= count

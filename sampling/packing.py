@@ -1,8 +1,6 @@
 """Decoder for sampling: linear layers in the dtype and memory layout that are fastest for few rows."""
 
 import copy
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +75,11 @@ def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
     `rows` only affects speed. Everything else computes as before.
     """
 
+    # Without AVX-512 a plain product with weights by columns is faster for one row than oneDNN's (bench/LOG.md).
+    by_columns = rows == 1 and decoder.embedding.weight.is_cpu and torch.cpu.get_capabilities().get("avx512_f") is False
+
     def gains(linear: nn.Linear) -> bool:
-        return linear.weight.dtype != dtype or linear.weight.numel() * rows > PACKED_FROM
+        return linear.weight.dtype != dtype or (linear.weight.numel() * rows > PACKED_FROM and not by_columns)
 
     twin = copy.deepcopy(decoder).eval()
     identity = nn.Identity()  # faster than dropout in evaluation mode
@@ -90,33 +91,7 @@ def packed(decoder: Decoder, dtype: torch.dtype, rows: int) -> Decoder:
                 setattr(block.attention, name, PackedLinear(module, dtype))
         if gains(block.feed_forward.hidden):
             block.feed_forward = PackedFeedForward(block.feed_forward, dtype)  # type: ignore[assignment]
+        for module in block.modules() if by_columns else ():
+            if isinstance(module, nn.Linear):
+                module.weight = nn.Parameter(module.weight.mT.contiguous().mT, requires_grad=False)
     return twin
-
-
-def light(decoder: Decoder) -> Decoder:
-    """Twin in evaluation mode that shares all weights and computes the same, to the bit.
-
-    Its layers are functions: calling a module takes as long as a small product.
-    """
-    shared = {id(each): each for module in decoder.modules() for each in vars(module).values() if torch.is_tensor(each)}
-    shared |= {id(each): each for each in (*decoder.parameters(), *decoder.buffers())}
-    twin = copy.deepcopy(decoder, shared).eval()
-    function: Callable[[Tensor], Tensor]
-    for module in [*twin.modules()]:
-        for name, layer in [*module.named_children()]:
-            match layer:
-                case nn.Linear():
-                    function = partial(F.linear, weight=layer.weight, bias=layer.bias)
-                case nn.LayerNorm(normalized_shape=shape, weight=weight, bias=bias, eps=eps):
-                    function = partial(torch.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=eps)
-                case nn.Dropout():
-                    function = _identity
-                case _:
-                    continue
-            delattr(module, name)
-            setattr(module, name, function)
-    return twin
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x

@@ -35,26 +35,31 @@ def uncached(model: Decoder, ids: Sequence[int]) -> Tensor:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str)
 @pytest.mark.parametrize(
-    ("scoring", "position", "attention", "shift"),
-    list(product(ScoringKind, PositionKind, ([kind] for kind in BOTH_KINDS), [False, True])),
+    ("scoring", "position", "attention"), list(product(ScoringKind, PositionKind, ([kind] for kind in BOTH_KINDS)))
+)
+@pytest.mark.parametrize(
+    ("prompts", "shift"),
+    [(PROMPTS, False), (PROMPTS, True), ([PROMPTS[2], PROMPTS[2][::-1]], True)],
+    ids=["unequal", "unequal, shift", "equal, shift"],
 )
 def test_cached_logits_are_those_without_a_cache_across_two_ends_of_the_context(
     scoring: ScoringKind,
     position: PositionKind,
     attention: list[AttentionKind],
-    shift: bool,
     dtype: torch.dtype,
     tolerance: float,
+    prompts: list[list[int]],
+    shift: bool,
 ) -> None:
     model = decoder(scoring, position, attention, token_shift=shift).to(dtype)
-    texts = [list(prompt[-CONTEXT:]) for prompt in PROMPTS]
+    texts = [list(prompt[-CONTEXT:]) for prompt in prompts]
     renewed = 0
-    for step in islice(generate_batch(model, PROMPTS, SamplingParams(), [0, 1, 2]), 30):
+    for step in islice(generate_batch(model, prompts, SamplingParams(), range(len(prompts))), 30):
         for text, chosen, logits in zip(texts, step.ids.tolist(), step.logits, strict=True):
             torch.testing.assert_close(logits, uncached(model, text), rtol=0, atol=tolerance)
             text.append(chosen)
             renewed += len(text) > CONTEXT and len(window(text)) == CONTEXT // 2
-    assert renewed >= 2 * len(PROMPTS)
+    assert renewed >= 2 * len(prompts)
 
 
 @pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])

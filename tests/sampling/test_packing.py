@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+import sampling.packing
 from model.config import AttentionKind, PositionKind, ScoringKind
 from model.decoder import Decoder
 from sampling.completion import complete
-from sampling.packing import OPERATORS, PackedFeedForward, PackedLinear, light, packed
+from sampling.light import light
+from sampling.packing import OPERATORS, PackedFeedForward, PackedLinear, packed
 from tests.sampling import helpers
 from tests.sampling.helpers import BOTH_KINDS
 
@@ -104,3 +106,18 @@ def test_a_light_twin_shares_all_weights_and_computes_the_same_to_the_bit(
         model.output.weight.mul_(2)
         assert model.training
         assert torch.equal(twin(IDS[:, :12]), model.eval()(IDS[:, :12]))
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+def test_for_one_row_a_cpu_without_avx512_takes_plain_products_with_weights_by_columns(
+    avx512: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": avx512})
+    monkeypatch.setattr(sampling.packing, "PACKED_FROM", 0)
+    model = decoder()
+    twin = packed(model, torch.float32, 1)
+    layer = twin.blocks[0].feed_forward.hidden
+    assert isinstance(layer, PackedLinear) == avx512
+    assert avx512 or layer.weight.mT.is_contiguous()
+    with torch.no_grad():
+        torch.testing.assert_close(twin(IDS), model.eval()(IDS), rtol=0, atol=1e-5)
