@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from bench.harness import commit
+from bench.llama2c import LLAMA2C, sample_llama2c
 from bench.training_step import VOCABULARY_SIZE, Shape
 from bench.workers import Contestant, Model
 
@@ -34,9 +35,14 @@ def training_peers(nanogpt: Path | None, data: dict[str, Any]) -> list[Contestan
     ]
 
 
-def sampling_peers(nanogpt: Path | None, data: dict[str, Any]) -> list[Contestant]:
+def sampling_peers(nanogpt: Path | None, llama2c: Path | None, data: dict[str, Any]) -> list[Contestant]:
     transformers = Contestant("transformers", sample_transformers, package="transformers")
-    return [*_nanogpt(nanogpt, sample_nanogpt, data), transformers]
+    peers = [*_nanogpt(nanogpt, sample_nanogpt, data), transformers]
+    if llama2c is None:
+        data["left_out"][LLAMA2C] = "no --llama2c says where it is"
+        return peers
+    data["versions"][LLAMA2C] = commit(llama2c)
+    return [*peers, Contestant(LLAMA2C, partial(sample_llama2c, llama2c, TEMPERATURE))]
 
 
 def _nanogpt(folder: Path | None, prepare: Callable[..., Any], data: dict[str, Any]) -> list[Contestant]:

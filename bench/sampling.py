@@ -1,9 +1,10 @@
 """Sampling speed of this project beside its peers, in turn at the same shape, with random weights.
 
-    python -m bench.sampling [--nanogpt FOLDER] [--checkpoint FILE] [--batch 1 10 64] [--rounds N] [--quick]
+    python -m bench.sampling [--nanogpt FOLDER] [--llama2c FOLDER] [--checkpoint FILE] [--batch 1 10 64] [--rounds N]
 
---nanogpt: a clone of github.com/karpathy/nanoGPT; transformers comes with the extra `bench`. --checkpoint: of a small
-model, or the folder of its run, to time the start of sample.py.
+--nanogpt, --llama2c: clones of github.com/karpathy/nanoGPT and llama2.c, in this one `run` compiled by `gcc -Ofast
+-fopenmp -march=native run.c -lm -o run`; transformers comes with the extra `bench`. --checkpoint: of a small model, or
+the folder of its run, to time the start of sample.py.
 """
 
 from collections import deque
@@ -17,6 +18,7 @@ import torch
 
 from bench.commands import run_command
 from bench.harness import Options, Protocol, Report, Row, Spread, median_seconds, seconds_of, times_as_fast
+from bench.llama2c import LLAMA2C
 from bench.peers import PROMPT, TEMPERATURE, sampling_peers
 from bench.training_step import Shape, new_decoder, shape_on
 from bench.workers import Answer, Contestant, Model, Outcome, compete, installed
@@ -68,9 +70,11 @@ def answering(sampler: Model, shape: Shape, device: torch.device) -> Answer:
     if (came := sampler.run(WARM_UP)) != WARM_UP * shape.batch:
         raise ValueError(f"expected {WARM_UP * shape.batch} ids, got {came}")
 
+    def seconds(length: int) -> float:
+        return sampler.seconds(length) if sampler.seconds else seconds_of(partial(sampler.run, length), device)
+
     def answer(lengths: Sequence[int]) -> list[float]:
-        first = median_seconds(lambda: sampler.run(1), device, FIRST)
-        return [first, *(seconds_of(partial(sampler.run, length), device) for length in lengths)]
+        return [median_seconds(lambda: sampler.run(1), device, FIRST), *map(seconds, lengths)]
 
     return answer
 
@@ -148,17 +152,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Options("sampling", __doc__, nanogpt_file="model.py", rounds=ROUNDS)
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of a small model")
     parser.add_argument("--batch", type=int, nargs="+", metavar="N", help="sequences at once, by default 1 10 64")
+    parser.add_argument("--llama2c", type=Path, metavar="FOLDER", help="a clone of llama2.c with `run` compiled")
     options = parser.read(argv)
+    if options.llama2c and not (options.llama2c / "run").is_file():
+        parser.error(f"--llama2c: expected a clone of llama2.c with `run` compiled, got {options.llama2c} without run")
     batches = dict.fromkeys(options.batch or ((1, 2) if options.quick else BATCHES))
     if min(batches) < 1:
         parser.error(f"--batch: expected at least 1, got {min(batches)}")
     device, quick = torch.device(options.device), options.quick
     report = Report(f"sampling_{device.type}", "Sampling speed beside peers", device, quick)
-    contestants = installed([*OURS, *sampling_peers(options.nanogpt, report.data)], report.data)
+    contestants = installed([*OURS, *sampling_peers(options.nanogpt, options.llama2c, report.data)], report.data)
     for batch in batches:
         shape = replace(shape_on(options.device, "baby_gpt", quick), batch=batch)
         lengths = shape.context - 1, 20 if quick else LARGE_LENGTH if batch > LARGE else LENGTH
-        outcomes, failed = compete(answering, contestants, shape, device, lengths, options.rounds)
+        present = [each for each in contestants if batch == 1 or each.name != LLAMA2C]
+        if batch > 1 and options.llama2c:
+            report.data["left_out"][f"{LLAMA2C} at batch {batch}"] = "it writes one sequence"
+        outcomes, failed = compete(answering, present, shape, device, lengths, options.rounds)
         report.data["failed"] |= failed
         add_batch(report, batch, lengths, outcomes)
     add_alone(report, device, options.checkpoint, quick)

@@ -23,6 +23,7 @@ class Model:
     run: Callable[..., Any]
     parameters: int
     settings: str
+    seconds: Callable[[int], float] | None = None  # to sample so many ids, by the clock of a peer that has one
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """The harness's arithmetic, and each benchmark at its smallest. No time is asserted."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench import ngram, processes, profile, race, scaling, throughput
+from bench import ngram, processes, profile, race, sampling, scaling, throughput
 from bench.harness import ONCE, Options, Report, Spread, peak_bytes, times_as_fast
+from bench.llama2c import sample_llama2c, write_llama2c
 from bench.peers import training_peers
 from bench.racers import NANOGPT, Evaluation, Run
 from bench.scaling import LAYERS, SCORING, STEPS, Case, doubling, exponent, prepare
@@ -165,3 +167,22 @@ def test_n_grams_of_any_text_are_counted_to_the_order_that_fits(tmp_path: Path) 
     assert "The best order: " in (tmp_path / "ngram.md").read_text(encoding="utf-8")
     many = split_text("".join(map(chr, range(1000, 6000))) * 2, DataConfig(source=Source.text8), context=8)
     assert [row["order"] for row in ngram.measure(many, 9)] == [1, 2, 3, 4, 5]
+
+
+def test_llama2c_gets_files_of_the_sizes_in_its_header_and_is_timed_by_its_own_clock(tmp_path: Path) -> None:
+    parameters = write_llama2c(tmp_path, TINY)
+    C, hidden, L, _, _, V, S = struct.unpack("7i", (tmp_path / "model.bin").read_bytes()[:28])
+    assert parameters == 2 * -V * C + L * (4 * C * C + 3 * C * hidden) + (2 * L + 1) * C
+    assert (tmp_path / "model.bin").stat().st_size == 28 + 4 * (parameters + S * C // TINY.heads)
+    assert (tmp_path / "tokenizer.bin").stat().st_size == 4 + 9 * -V
+    run = tmp_path / "run"
+    run.write_text("#!/bin/sh\nshift 8\nprintf '%*s\\n' $1 ''\necho 'achieved tok/s: 50.0' >&2\n")
+    run.chmod(0o755)
+    model = sample_llama2c(tmp_path, 0.8, TINY, CPU)
+    assert (model.run(5), model.seconds and model.seconds(5)) == (5, 0.1)
+
+
+def test_a_clone_of_llama2c_that_is_not_compiled_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        sampling.main(["--llama2c", str(tmp_path)])
+    assert "--llama2c: expected" in capsys.readouterr().err
