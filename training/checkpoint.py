@@ -170,8 +170,10 @@ def _check_sizes(model: DecoderConfig, vocabulary_size: int, sizes: Sizes) -> No
     largest = max(LARGEST_TABLES, 64 * weights)
     if model.layers > len(sizes) or model.layers * model.context * model.width > largest:
         raise ValueError(f"a model of {model.layers} layers and context {model.context} in {len(sizes)} tensors")
-    with torch.device("meta"):
-        shapes = {name: tuple(weight.shape) for name, weight in Decoder(model, vocabulary_size).state_dict().items()}
+    if (least := model.block_parameter_count() + vocabulary_size * model.width) > weights:
+        raise ValueError(f"a model of at least {least} parameters in tensors of {weights}")
+    # Not on the meta device: it imports torch._dynamo, which takes as long as importing torch.
+    shapes = {name: tuple(weight.shape) for name, weight in Decoder(model, vocabulary_size).state_dict().items()}
     expected: Sizes = {f"model.{name}": ("F32", shape) for name, shape in shapes.items()}
     optional: Sizes = {
         f"optimizer.{kind}.{key}.{name}": ("F32", () if key == "step" else shape)

@@ -110,6 +110,14 @@ def test_a_race_counts_nanogpts_whole_run_where_it_never_arrives() -> None:
     assert [row["reached"] for row in runs] == ["yes", "no"]
 
 
+def test_a_run_beside_an_earlier_build_counts_when_it_arrives_or_not_at_all() -> None:
+    ours = Run("laptop", 0, 1.0, 50.0, [Evaluation(1, 4.0, 2.0), Evaluation(2, 9.0, 1.5)], 200)
+    theirs = Run("laptop", 0, 2.0, 18.0, [Evaluation(1, 5.0, 1.9), Evaluation(2, 18.0, 1.5)], 100)
+    found = race.paired_row(ours, theirs, target=1.5)
+    assert (found["ratio"], found["peak memory / baseline's"]) == (0.5, 2.0)
+    assert race.paired_row(ours, theirs, target=1.4)["ratio"] == "not reached"
+
+
 def test_the_gain_of_processes_is_over_one_in_the_same_round() -> None:
     setups = [processes.Setup("", TINY, 1), processes.Setup("weak", TINY, 2)]
     (_, two) = processes.rows(setups, [[10.0, 15.0], [5.0, 10.0]])
