@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -33,6 +35,14 @@ def test_a_checkpoint_gives_back_the_decoder_and_all_that_training_needs(tmp_pat
     assert checkpoint.state.best_validation_loss == outcome.best_validation_loss
     for name, _ in model.named_parameters():
         assert any(key.endswith(f".{name}") for key in checkpoint.optimizer_state)
+
+
+def test_reading_a_checkpoint_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    """Which takes as long as importing torch."""
+    train(tmp_path, steps=1)
+    read = "from training.checkpoint import load_checkpoint as load; from pathlib import Path; import sys"
+    code = f"{read}; load(Path(sys.argv[1])).decoder(); sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "checkpoints" / LAST)], cwd=ROOT, check=True)
 
 
 def test_the_best_is_kept_when_later_ones_are_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
