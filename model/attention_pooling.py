@@ -29,7 +29,10 @@ class LayerCache(Protocol):
         """Store keys and values (B, H, T, D) of the current tokens; return those (B, H, K, D) to attend to."""
 
     def previous(self, slot: int, x: Tensor) -> Tensor:
-        """The vector before each of the current tokens' x (B, T, C); stores the last of x in `slot`."""
+        """The vector before each of the current tokens' x (B, T, C), for the token shift of this slot."""
+
+    def keep_last(self, slot: int, x: Tensor) -> None:
+        """Store the last of the current tokens' x (B, T, C)."""
 
 
 def masked_softmax(scores: Tensor, valid_lens: Tensor | None = None) -> Tensor:

@@ -37,8 +37,11 @@ class TokenShift(nn.Module):
 
     def forward(self, x: Tensor, layer_cache: LayerCache | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        previous = layer_cache.previous(self.slot, x) if layer_cache else F.pad(x, (0, 0, 1, -1))
-        return torch.addcmul(x, previous, self.share)
+        if layer_cache is None:
+            return torch.addcmul(x, F.pad(x, (0, 0, 1, -1)), self.share)
+        shifted = torch.addcmul(x, layer_cache.previous(self.slot, x), self.share)
+        layer_cache.keep_last(self.slot, x)
+        return shifted
 
 
 class FeedForward(nn.Module):

@@ -33,7 +33,7 @@ class KVCache:
         allocate = like.new_empty if equal_lengths and not static else like.new_zeros
         self.layers: list[KeyValueCache] = []
         for heads, head_size in map(config.heads_and_size, config.attention_kinds()):
-            last = like.new_zeros(SLOTS if config.token_shift else 0, B, 1, config.width)
+            last = [like.new_zeros(B, 1, config.width) for _ in range(SLOTS if config.token_shift else 0)]
             if config.scoring == ScoringKind.mean:
                 self.layers.append(RunningMeanCache(last, like.new_zeros(B, 1, heads, 1, head_size)))
             else:
@@ -68,7 +68,8 @@ class KVCache:
         target, source = (torch.tensor(each, device=self.device_lengths.device) for each in (rows, other_rows))
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.store[target, :, :, : theirs.store.shape[3]] = theirs.store[source]
-            mine.last[:, target] = theirs.last[:, source]
+            for last, other_last in zip(mine.last, theirs.last, strict=True):
+                last[target] = other_last[source]
         for row, other_row in zip(rows, other_rows, strict=True):
             self.lengths[row] = other.lengths[other_row]
         self.device_lengths.copy_(torch.tensor(self.lengths))
@@ -81,8 +82,8 @@ class KeyValueCache:
     valid_lens: Tensor | None  # number of keys that each sequence attends to, (B,); None for all
     stop: int  # attention sees the positions before this one
 
-    def __init__(self, last: Tensor, store: Tensor) -> None:
-        self.last = last  # inputs of the layer's token shifts, of the last token (SLOTS, B, 1, C)
+    def __init__(self, last: list[Tensor], store: Tensor) -> None:
+        self.last = last  # inputs of token shifts, of the last token: (B, 1, C) in each slot
         self.store = store  # (B, 2, H, S, D): keys, then values
 
     def grow(self, S: int) -> None:
@@ -105,14 +106,17 @@ class KeyValueCache:
         return keys[:, :, : self.stop], values[:, :, : self.stop]
 
     def previous(self, slot: int, x: Tensor) -> Tensor:
-        """The vector before each of the current tokens' x (B, T, C); stores the last of x in `slot`."""
+        """The vector before each of the current tokens' x (B, T, C)."""
         last = self.last[slot]
-        previous = torch.cat((last, x[:, :-1]), dim=1)
+        return last if x.shape[1] == 1 else torch.cat((last, x[:, :-1]), dim=1)
+
+    def keep_last(self, slot: int, x: Tensor) -> None:
+        """Store the last of the current tokens' x (B, T, C)."""
+        last = self.last[slot]
         if x.shape[1] == 1 or self.valid_lens is None:
             last.copy_(x[:, -1:])
         else:
             last.copy_(x.gather(1, (self.valid_lens - 1)[:, None, None].expand_as(last)))
-        return previous
 
 
 class RunningMeanCache(KeyValueCache):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from model.attention import MultiHeadAttention
 from model.attention_pooling import AttentionPooling
-from model.decoder import Decoder
+from model.decoder import Decoder, TokenShift
 from model.position import RotaryPosition
 from model.scoring import DotProduct
 from sampling.kv_cache import KeyValueCache
@@ -57,6 +57,8 @@ def light(decoder: Decoder) -> Decoder:
                     function = partial(torch.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=eps)
                 case nn.Dropout():
                     function = _identity
+                case TokenShift():
+                    function = layer.forward
                 case MultiHeadAttention(pooling=AttentionPooling(scoring=DotProduct(scale=scale), rotary=rotary)) if (
                     rotary is None or (even and rotary.table.is_cpu and rotary.table.itemsize >= 4)
                 ):
