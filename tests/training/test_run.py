@@ -60,7 +60,7 @@ def test_another_source_may_hold_the_same_text() -> None:
 
 def test_every_difference_is_named() -> None:
     differences = {
-        "training.steps=800": "was 900, may only grow",
+        "training.steps=300": "was 540, may only grow",
         "experiment=shakespeare_cpu": "was laptop",
         "model.attention=[single]": "was [multi]",
         "seed=1": "was 0",
