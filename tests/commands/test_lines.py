@@ -15,7 +15,13 @@ from training.run_folder import find_checkpoint
 
 NAMES = [first + middle + last for first in "bdfkl" for middle in ("a", "ee", "ou") for last in ("n", "na", "ris")]
 SMALL = ["runtime.device=cpu", "data.path=names.txt", "data.unit=line", "model.layers=1", "model.width=32"]
-SMALL += ["model.context=8", "training.steps=150", "training.learning_rate=1e-2", "training.evaluate_every=75"]
+SMALL += [
+    "model.context=8",
+    "training.batch_size=48",
+    "training.steps=150",
+    "training.learning_rate=1e-2",
+    "training.evaluate_every=30",
+]
 
 
 def training_names() -> list[str]:

@@ -105,7 +105,7 @@ MISTAKES = {
     "no text": (["data.path=missing.txt"], "data.path: expected a file.*got 'missing.txt'"),
     "binary": (["data.path=binary"], "binary: expected utf8 text, got binary data"),
     "probe": (["board.probe=snow ☃"], r"board.probe: expected characters .*U\+2603. at column 6"),
-    "long probe": ([f"board.probe={'a' * 65}"], "board.probe: expected at most .*=64.* got 65"),
+    "long probe": ([f"board.probe={'a' * 129}"], "board.probe: expected at most .*=128.* got 129"),
     "sweep over an unknown key": (["-m", "model.widht=1,2"], "model.widht: there is no such name"),
     "sweep with bad values": (["-m", "model.heads=1,2,3", "seed=0,-1"], "heads: expected a divisor .* got 3.*; seed: "),
     "preset that sweeps": (["experiment=position_study", "model.heads=3"], "model.heads: expected a divisor .* got 3"),

@@ -98,7 +98,7 @@ def test_weights_fix_the_shape_of_what_begins_with_them() -> None:
 
 def test_learned_positions_fix_the_context_too() -> None:
     initial = replace(record().config.model, position=PositionKind.learned)
-    with pytest.raises(UserError, match=r"model\.context=32 \(is 64\)"):
+    with pytest.raises(UserError, match=r"model\.context=32 \(is 128\)"):
         init_from_config(initial, replace(initial, context=32), ["model.context"])
 
 
