@@ -13,7 +13,7 @@ from data.batches import NO_TARGET, Batch, Sequences
 from model.decoder import Decoder, inference
 from training.device import Runtime
 
-EVALUATION_LOGITS = 2**24  # in one forward pass, which bounds its memory
+EVALUATION_LOGITS, EVALUATION_CHARACTERS = 2**24, 2**14  # in one forward pass, which bounds its memory
 
 
 def summed_loss(model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
@@ -34,7 +34,7 @@ def evaluate(decoder: Decoder, sequences: Sequences, runtime: Runtime) -> float:
     own: threads that share each operation wait for each other hundreds of times in a batch.
     """
     context, vocabulary_size = decoder.config.context, decoder.output.out_features
-    batch_size = min(256, max(1, EVALUATION_LOGITS // (context * vocabulary_size)))
+    batch_size = max(1, min(EVALUATION_CHARACTERS, EVALUATION_LOGITS // vocabulary_size) // context)
     threads = torch.get_num_threads() if runtime.device.type == "cpu" else 1
     if batch_size < threads:  # as few windows as that are long ones
         threads = 1
