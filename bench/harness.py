@@ -200,7 +200,9 @@ class Report:
 class Options(argparse.ArgumentParser):
     """--quick, --device and --output; --nanogpt where a file of it is named, --rounds where there is a default."""
 
-    def __init__(self, module: str, doc: str | None, nanogpt_file: str = "", rounds: int = 0) -> None:
+    def __init__(
+        self, module: str, doc: str | None, nanogpt_file: str = "", rounds: int = 0, baseline: bool = False
+    ) -> None:
         super().__init__(prog=f"python -m bench.{module}", description=(doc or "").partition("\n")[0])
         self._nanogpt_file, self._rounds = nanogpt_file, rounds
         self.add_argument("--quick", action="store_true", help="tiny sizes, one round: to try the command itself")
@@ -208,6 +210,10 @@ class Options(argparse.ArgumentParser):
         self.add_argument("--output", type=Path, default=Path("bench/results"), metavar="FOLDER")
         if nanogpt_file:
             self.add_argument("--nanogpt", type=Path, metavar="FOLDER", help="a clone of github.com/karpathy/nanoGPT")
+        if baseline:
+            self.add_argument(
+                "--baseline", type=Path, metavar="FOLDER", help="a checkout of an earlier commit, not peers"
+            )
         if rounds:
             self.add_argument("--rounds", type=int, metavar="N", help=f"that count, by default {rounds}")
 
@@ -224,6 +230,8 @@ class Options(argparse.ArgumentParser):
                 self.error(
                     f"--nanogpt: expected a clone of nanoGPT, got {options.nanogpt} without {self._nanogpt_file}"
                 )
+        if (checkout := getattr(options, "baseline", None)) and not (checkout / "train.py").is_file():
+            self.error(f"--baseline: expected a checkout of Charscope, got {checkout}, which has no train.py")
         if self._rounds:
             if options.rounds is None:
                 options.rounds = 1 if options.quick else self._rounds

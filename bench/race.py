@@ -106,8 +106,7 @@ def paired_row(ours: Run, theirs: Run, target: float) -> Row:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = Options("race", __doc__, nanogpt_file=CONFIG)
-    parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="a checkout of an earlier commit")
+    parser = Options("race", __doc__, nanogpt_file=CONFIG, baseline=True)
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="tiny Shakespeare")
     defaults = " and ".join(f"{target} on {device}" for device, target in TARGETS.items())
     parser.add_argument("--target", type=float, metavar="LOSS", help=f"nats/char, by default {defaults}")
@@ -115,8 +114,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.read(argv)
     if bool(options.nanogpt) == bool(options.baseline):
         parser.error("expected --nanogpt or --baseline, and not both")
-    if options.baseline and not (options.baseline / "train.py").is_file():
-        parser.error(f"--baseline: expected a checkout of Charscope, got {options.baseline}, which has no train.py")
     if not options.text.is_file():
         parser.error(f"--text: expected a file, got {options.text}")
     seeds = [*dict.fromkeys(options.seeds[:1] if options.quick else options.seeds)]

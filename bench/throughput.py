@@ -147,16 +147,11 @@ def rows(ours: Sequence[Times], theirs: Sequence[Times]) -> list[Row]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = Options("throughput", __doc__, nanogpt_file="model.py", rounds=ROUNDS)
+    parser = Options("throughput", __doc__, nanogpt_file="model.py", rounds=ROUNDS, baseline=True)
     parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", help="by default both; in a quick trial small")
-    parser.add_argument(
-        "--baseline", type=Path, metavar="FOLDER", help="a checkout of an earlier commit, instead of peers"
-    )
     options = parser.read(argv)
     device = torch.device(options.device)
     shapes = shapes_on(options.device, options.shape, options.quick)
-    if options.baseline and not (options.baseline / "train.py").is_file():
-        parser.error(f"--baseline: expected a checkout of Charscope, got {options.baseline}, which has no train.py")
     compare = compare_builds if options.baseline else compare_peers
     compare(shapes, device, options).save(options.output)
 
