@@ -40,6 +40,9 @@ def main(config: SampleConfig, _: object) -> None:
     if (given or config.prompt_file) and not prompt:
         raise UserError("prompt: expected at least one character of the vocabulary, got none")
     context = checkpoint.model.context
+    if config.stride is not None and (lines or config.stride > context):
+        what = "null, as each line is read from its beginning" if lines else f"at most the context of {context}"
+        raise UserError(f"stride: expected {what}, got {config.stride}")
     rows = context if config.score else config.count
     decoder, reason = prepare_for_sampling(checkpoint.decoder(), config.runtime, rows)
     status = f"{file}, trained for {checkpoint.step} steps; on {reason}" + (f"\nprompt: {note}" if note else "")
@@ -47,7 +50,7 @@ def main(config: SampleConfig, _: object) -> None:
         characters, sequences = sequences_to_score(prompt, vocabulary, context, lines)
         print_status(status)
         with open_output(config.output) as out:
-            scored = score(characters, sequences, decoder, vocabulary)
+            scored = score(characters, sequences, decoder, vocabulary, config.stride)
             out.write(scored.as_json() if config.output and config.output.endswith(".jsonl") else scored.as_text())
     else:
         request = make_request(config, prompt, decoder, vocabulary, checkpoint)

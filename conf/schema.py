@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from board.config import BoardConfig
-from data.config import DataConfig, Unknown
+from data.config import DataConfig, Unit, Unknown
 from model.config import DecoderConfig
 from training.config import RuntimeConfig, SamplingRuntimeConfig, TrainingConfig, to_dict
 
@@ -43,6 +43,11 @@ class TrainConfig:
             found.append(f"name: expected letters, digits, '.', '_' and '-', got {self.name!r}")
         if self.data.validation_fraction == 0 and self.training.patience is not None:
             found.append("training.patience: expected null with data.validation_fraction=0, got a number")
+        stride = self.training.test_stride
+        if stride is not None and (self.data.unit is Unit.line or stride > self.model.context):
+            lines = self.data.unit is Unit.line
+            what = "null with data.unit=line" if lines else f"at most model.context={self.model.context}"
+            found.append(f"training.test_stride: expected {what}, got {stride}")
         found += [f"{name}: expected less than 2^63, got {value}" for name, value in _too_large(to_dict(self))]
         return found + self.data.problems() + self.model.problems() + self.training.problems() + self.board.problems()
 
@@ -65,6 +70,7 @@ class SampleConfig:
     seed: int = 0  # of the first sample; seed + i for sample i
     output: str | None = None  # file for the samples: .txt, or .jsonl with log-probabilities
     score: bool = False  # instead of sampling: bits per character of the prompt
+    stride: int | None = None  # of the windows of a score, in characters; null: as sampling reads, half a context
     inspect: bool = False  # write attention maps of prompt and samples to the run's folder
     runtime: SamplingRuntimeConfig = field(default_factory=SamplingRuntimeConfig)
 
@@ -77,6 +83,8 @@ class SampleConfig:
             found.append("prompt: expected at least one character, got none")
         if self.score and self.prompt is None and self.prompt_file is None:
             found.append("score: expected a text in prompt or prompt_file, got none")
+        if self.stride is not None and not self.score:
+            found.append(f"stride: expected score=true with it, got stride={self.stride} alone")
         if self.output is not None and not self.output.endswith(OUTPUTS):
             found.append(f"output: expected a file name that ends in {' or '.join(OUTPUTS)}, got {self.output!r}")
         if self.output is not None and self.output == self.prompt_file:
@@ -85,7 +93,7 @@ class SampleConfig:
             found.append("stop: expected texts of at least one character, got an empty one")
         found += [
             f"{name}: expected at least 1, got {value}"
-            for name in ("length", "count", "top_k")
+            for name in ("length", "count", "top_k", "stride")
             if (value := getattr(self, name)) is not None and value < 1
         ]
         if not 0 <= self.temperature < math.inf:

@@ -6,7 +6,6 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from data.permutation import Order, shuffled
 
 LARGEST_RESIDENT = 2**30  # bytes of a text that is kept on a GPU
 STEPS_AT_ONCE = 16  # whose sequences are chosen together, which is cheaper than one by one
-NO_TARGET = -100  # behind the end of a sequence: the target that torch's cross-entropy ignores
+NO_TARGET = -100  # where none is scored, as behind the end of a sequence: torch's cross-entropy ignores it
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Batch:
     @property
     def characters(self) -> int:
         """Targets in this batch."""
-        return self.targets.numel() if self.valid_lens is None else int(self.valid_lens.sum())
+        return int((self.targets != NO_TARGET).sum())
 
     @property
     def whole(self) -> int:
@@ -57,6 +56,11 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         lens = None if self.valid_lens is None else self.valid_lens.to(device)
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), valid_lens=lens)
+
+
+def window_starts(length: int, context: int, stride: int) -> range:
+    """Where windows of `context` characters begin that cover `length`; the last may be cut short by the end."""
+    return range(0, max(length - context + stride, min(length, 1)), stride)
 
 
 class Windows:
@@ -119,19 +123,24 @@ class Windows:
                 offset, length = first + start * size, (self.context + 1) * size
                 os.posix_fadvise(stream.fileno(), offset, length, os.POSIX_FADV_WILLNEED)
 
-    def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """Every window, `batch_size` at a time, so that each character but the first is a target exactly once.
+    def sequential(self, batch_size: int, stride: int | None = None) -> Iterator[Batch]:
+        """Windows that begin `stride` characters apart, by default one context, `batch_size` at a time.
 
-        The last one is as long as what is left, in a batch of its own.
+        Each character but the first is a target exactly once, in the first window that reaches it. The last one is as
+        long as what is left, in a batch of its own.
         """
         last = len(self.ids) - 1  # the last character is a target only
-        whole = last - last % self.context
-        ends = [*range(0, whole, batch_size * self.context), whole, last]
-        for start, end in pairwise(ends):
-            if start < end:
-                span = torch.from_numpy(self.ids[start : end + 1].astype(np.int64))
-                shape = (-1, min(self.context, end - start))
-                yield Batch(span[:-1].view(shape), span[1:].view(shape))
+        starts = np.array(window_starts(last, self.context, stride or self.context))
+        shared = self.context - (stride or self.context)
+        for first in range(0, len(starts), batch_size):
+            several = starts[first : first + batch_size]
+            for rows in (several[several + self.context <= last], several[several + self.context > last]):
+                if len(rows):
+                    positions = rows[:, None] + np.arange(min(self.context, last - rows[0]) + 1)  # (B, T + 1)
+                    window = torch.from_numpy(self.ids[positions].astype(np.int64))
+                    targets = window[:, 1:].clone()
+                    targets[int(rows[0] == 0) :, :shared] = NO_TARGET
+                    yield Batch(window[:, :-1], targets)
 
     def probe(self, longest: int) -> np.ndarray:
         """Ids of a text to show attention on, of at most `longest` characters.
@@ -194,8 +203,8 @@ class Lines:
         """Themselves: lines are not copied to a GPU."""
         return self
 
-    def sequential(self, batch_size: int) -> Iterator[Batch]:
-        """Every line once. Short lines first, as lines of one length need no padding."""
+    def sequential(self, batch_size: int, _: int | None = None) -> Iterator[Batch]:
+        """Every line once, from its beginning. Short lines first, as lines of one length need no padding."""
         shortest_first = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(self), batch_size):
             yield self.batch(shortest_first[start : start + batch_size])

@@ -37,6 +37,6 @@ class StretchedWindows(Windows):
 
         return starts
 
-    def sequential(self, batch_size: int) -> Iterator[Batch]:
+    def sequential(self, batch_size: int, stride: int | None = None) -> Iterator[Batch]:
         for stretch in self.stretches:
-            yield from Windows(stretch, self.context).sequential(batch_size)
+            yield from Windows(stretch, self.context).sequential(batch_size, stride)

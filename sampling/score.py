@@ -72,9 +72,11 @@ def sequences_to_score(text: str, vocabulary: Vocabulary, context: int, lines: b
     return characters, [[*ids, ids[0]] for _, ids in encoded]
 
 
-def score(characters: str, sequences: list[list[int]], decoder: Decoder, vocabulary: Vocabulary) -> Score:
-    """Score the result of `sequences_to_score`."""
-    nats = [nats for ids in sequences for nats in log_probabilities(decoder, ids).tolist()]
+def score(
+    characters: str, sequences: list[list[int]], decoder: Decoder, vocabulary: Vocabulary, stride: int | None = None
+) -> Score:
+    """Score the result of `sequences_to_score`, with the stride of `log_probabilities`."""
+    nats = [nats for ids in sequences for nats in log_probabilities(decoder, ids, stride).tolist()]
     return Score(characters, nats, vocabulary)
 
 

@@ -63,6 +63,7 @@ class TrainingConfig:
     weight_decay: float = 0.1
     gradient_clip: float = 1.0  # largest norm of the gradient
     patience: int | None = None  # evaluations without a better validation loss before the run stops
+    test_stride: int | None = None  # of windows that score the test split once more, so that all have a long past
     checkpoint_every: str = "5min"  # or a number of steps; and always at an evaluation
     on_divergence: OnDivergence = OnDivergence.rollback
 
@@ -72,7 +73,7 @@ class TrainingConfig:
         return seconds >= 60 * float(number) if minutes else step % int(number) == 0
 
     def problems(self) -> list[str]:
-        at_least_one = ("steps", "batch_size", "evaluate_every", "micro_batch_size", "patience")
+        at_least_one = ("steps", "batch_size", "evaluate_every", "micro_batch_size", "patience", "test_stride")
         found = [
             f"training.{name}: expected at least 1, got {value}"
             for name in at_least_one

@@ -25,13 +25,15 @@ def summed_loss(model: nn.Module, batch: Batch, runtime: Runtime) -> Tensor:
     return F.cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=NO_TARGET, reduction="sum")
 
 
-def evaluate(decoder: Decoder, sequences: Sequences, runtime: Runtime) -> float:
+def evaluate(decoder: Decoder, sequences: Sequences, runtime: Runtime, stride: int | None = None) -> float:
     """Mean loss in nats/char over all characters of a split, or of each of its stretches, but the first, each once.
 
     A text is read in windows of one context that do not overlap, so a character has between one and `context`
-    characters before it as its context: the same protocol as the mean over random windows that peers report. A line is
-    read from its beginning, and its end is one of the characters scored. On a CPU every thread reads windows of its
-    own: threads that share each operation wait for each other hundreds of times in a batch.
+    characters before it as its context: the same protocol as the mean over random windows that peers report. With a
+    `stride` below the context windows begin that far apart, and all have more than `context - stride` before them but
+    those at the beginning. A line is read from its beginning, and its end is one of the characters scored. On a CPU
+    every thread reads windows of its own: threads that share each operation wait for each other hundreds of times in a
+    batch.
     """
     context, vocabulary_size = decoder.config.context, decoder.output.out_features
     batch_size = max(1, min(EVALUATION_CHARACTERS, EVALUATION_LOGITS // vocabulary_size) // context)
@@ -45,7 +47,7 @@ def evaluate(decoder: Decoder, sequences: Sequences, runtime: Runtime) -> float:
         return summed_loss(decoder, batch, runtime).item()
 
     with inference(decoder), one_thread_each(threads) as pool:
-        for batch in islice(sequences.sequential(batch_size), ranks.rank, None, ranks.world_size):
+        for batch in islice(sequences.sequential(batch_size, stride), ranks.rank, None, ranks.world_size):
             parts = batch.split(-(-len(batch.inputs) // threads))
             nats = sum((pool.map if threads > 1 else map)(nats_of, parts))
             total += torch.tensor([nats, batch.characters], dtype=torch.float64)

@@ -41,18 +41,21 @@ def finish(run: Run, outcome: Outcome, parameters: int, corpus: Corpus, runtime:
         **run.record.ran_on,
     }
     _write(summary, directory / "summary.json")
-    best = load_best(directory / "checkpoints")
+    best, losses = load_best(directory / "checkpoints"), list[str]()
     if corpus.test:
         alone = replace(runtime, ranks=SINGLE_PROCESS)  # the other ranks have ended
-        test_loss = evaluate(best.decoder().to(runtime.device), corpus.test, alone)
-        summary |= {"test_loss": test_loss, f"test_bits_per_{unit}": test_loss / math.log(2)}
+        decoder, stride = best.decoder().to(runtime.device), config.training.test_stride
+        for name, each in [("test", None), ("strided_test", stride)][: 2 if stride else 1]:
+            nats = evaluate(decoder, corpus.test, alone, each)
+            summary |= {f"{name}_loss": nats, f"{name}_bits_per_{unit}": nats / math.log(2)}
+            past = f", windows {each} apart" if each else ""
+            losses.append(
+                f"its loss on the test split{past} {nats:.4f} nats/{unit[:4]}, {nats / math.log(2):.4f} bits/{unit[:4]}"
+            )
         _write(summary, directory / "summary.json")
     _print_samples(best, corpus, config.data.unit is Unit.line, config.seed)
     result = "no validation split" if loss is None else f"best validation loss {loss:.4f} nats/{unit[:4]}"
-    print(f"{result}; {outcome.seconds:.0f} s")
-    if corpus.test:
-        bits = summary[f"test_bits_per_{unit}"]
-        print(f"its loss on the test split {summary['test_loss']:.4f} nats/{unit[:4]}, {bits:.4f} bits/{unit[:4]}")
+    print("\n".join([f"{result}; {outcome.seconds:.0f} s", *losses]))
     runs = Path("runs") if directory.is_relative_to(Path.cwd() / "runs") else directory
     print("look inside: ", command_line("tensorboard", "--logdir", str(runs)))
     print("write more:  ", command_line("python", "sample.py", f"checkpoint={relative(directory)}"))

@@ -26,7 +26,7 @@ AUTO = "auto"  # resume the newest run of the same name if there is one, else st
 # Where the text lies, where and how the run computes, when it stops and what is shown of it may change on resume; what
 # is learned may not. Whether the text is the same is known once it has been read.
 MAY_CHANGE = re.compile(
-    r"resume|data\.(path|source|unreadable)|(runtime|board)\..+|training\.(patience|(evaluate|checkpoint)_every|on_divergence)"
+    r"resume|data\.(path|source|unreadable)|(runtime|board)\..+|training\.(patience|test_stride|(evaluate|checkpoint)_every|on_divergence)"
 )
 MAY_GROW = "training.steps"
 LISTED = 20  # characters, in messages

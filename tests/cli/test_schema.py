@@ -43,7 +43,8 @@ def test_every_problem_is_reported_together() -> None:
     wrong = [
         *("seed=-1", "name=a/b", "data.long_lines=cut", "data.validation_fraction=1", "data.test_fraction=-1"),
         *("data.max_vocabulary=1", "model.heads=0", "model.dropout=-0.1", "model.attention_dropout=1"),
-        *("training.steps=0", "training.micro_batch_size=0", "training.patience=0", "training.learning_rate=nan"),
+        *("training.steps=0", "training.micro_batch_size=0", "training.patience=0", "training.test_stride=0"),
+        *("training.learning_rate=nan",),
         *("training.muon_learning_rate=0", "training.warmup=1", "training.weight_decay=-1", "board.probe=['']"),
         *("board.attention_every=0", "board.pictures_every=0", "board.sample_length=-1"),
     ]
@@ -54,11 +55,19 @@ def test_every_problem_is_reported_together() -> None:
 
 def test_what_needs_validation_or_windows_is_refused_without() -> None:
     assert composed("data.validation_fraction=0", "data.test_fraction=0.1").problems() == []
-    wrong = "data.validation_fraction=0", "training.patience=3", "data.unit=line", "data.split=blocks"
+    wrong = ["data.validation_fraction=0", "training.patience=3", "data.unit=line", "data.split=blocks"]
+    wrong.append("training.test_stride=8")
     assert [problem.partition(", got")[0] for problem in composed(*wrong).problems()] == [
         "training.patience: expected null with data.validation_fraction=0",
+        "training.test_stride: expected null with data.unit=line",
         "data.split: expected it without data.unit=line, which splits at random",
     ]
+
+
+def test_windows_are_at_most_one_context_apart() -> None:
+    assert composed("model.context=8", "training.test_stride=8").problems() == []
+    (problem,) = composed("model.context=8", "training.test_stride=9").problems()
+    assert problem == "training.test_stride: expected at most model.context=8, got 9"
 
 
 def test_validation_and_test_split_leave_something_to_train_on() -> None:

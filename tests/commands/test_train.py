@@ -147,6 +147,7 @@ def test_a_folder_that_holds_a_run_is_not_trained_into_again(home: Path, trained
 def test_the_test_split_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Path) -> None:
     text = load_text(DataConfig(source=Source.python_stdlib, path=TEXT))
     settings = [*TINY, "data.path=-", "data.encoding=bytes", "data.test_fraction=0.2", "training.evaluate_every=1"]
+    settings.append("training.test_stride=4")
     done = call(*settings, "hydra.run.dir=run", folder=tmp_path, stdin=text)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -158,6 +159,8 @@ def test_the_test_split_is_scored_at_the_end_by_the_best_checkpoint(tmp_path: Pa
     best = load_checkpoint(tmp_path / "run" / "checkpoints" / BEST).decoder()
     runtime = choose_runtime(RuntimeConfig(device=Device.cpu))
     assert summary["test_loss"] == pytest.approx(evaluate(best, test, runtime), rel=1e-5)
+    assert summary["strided_test_loss"] == pytest.approx(evaluate(best, test, runtime, stride=4), rel=1e-5)
+    assert f"windows 4 apart {summary['strided_test_loss']:.4f} nats/byte" in done.stdout
 
 
 def test_a_run_without_validation_says_so_and_can_be_sampled_from(tmp_path: Path) -> None:

@@ -72,14 +72,24 @@ def test_text_shorter_than_a_window_is_refused() -> None:
         Batches(Windows(IDS[:15], 16), 4, seed=0)
 
 
-@given(st.integers(2, 300), st.integers(1, 20), st.integers(1, 7))
-def test_sequential_windows_score_each_character_but_the_first_once(length: int, context: int, batch_size: int) -> None:
-    batches = list(Windows(np.arange(length, dtype=np.uint16), context).sequential(batch_size))
-    assert torch.cat([batch.targets.flatten() for batch in batches]).tolist() == list(range(1, length))
+@given(st.integers(2, 300), st.integers(1, 20), st.integers(1, 7), st.data())
+def test_sequential_windows_score_each_character_but_the_first_once(
+    length: int, context: int, batch_size: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.none() | st.integers(1, context))
+    batches = list(Windows(np.arange(length, dtype=np.uint16), context).sequential(batch_size, stride))
+    targets = torch.cat([batch.targets.flatten() for batch in batches])
+    assert targets[targets != NO_TARGET].tolist() == list(range(1, length))
+    assert sum(batch.characters for batch in batches) == length - 1
     for batch in batches:
-        torch.testing.assert_close(batch.inputs + 1, batch.targets)
+        assert torch.equal((batch.inputs + 1)[batch.targets != NO_TARGET], batch.targets[batch.targets != NO_TARGET])
+        assert torch.equal(batch.inputs.diff(), torch.ones_like(batch.inputs.diff()))
         assert batch.inputs.shape[0] <= batch_size
         assert batch.inputs.shape[1] <= context
+        if stride:  # all of the past that a stride promises, or the whole text's
+            past = torch.arange(1, batch.inputs.shape[1] + 1).expand_as(batch.inputs)[batch.targets != NO_TARGET]
+            scored = batch.targets[batch.targets != NO_TARGET]
+            assert (past >= torch.minimum(scored, torch.tensor(context - stride + 1))).all()
 
 
 def test_a_line_is_read_from_the_break_before_it_and_predicts_the_break_after_it() -> None:

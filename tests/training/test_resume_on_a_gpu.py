@@ -10,7 +10,10 @@ from tests.training.helpers import decoder, train
 from tests.training.test_resume import assert_same_run, interrupt_at, train_with_interruptions
 from training.config import Compile, Device, Precision, RuntimeConfig
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU"),
+]
 
 
 @pytest.fixture(autouse=True)
