@@ -1,6 +1,6 @@
 """Costs of TensorBoard: its share of a run, a snapshot for the Attention tab, and the tab in a browser.
 
-    python -m bench.board [--quick] [--device cpu|cuda] [--output bench/results]
+    python -m bench.board [--no-browser] [--quick] [--device cpu|cuda] [--output bench/results]
 
 The browser's part needs chromium and chromedriver and is left out, by name, without them.
 """
@@ -188,6 +188,7 @@ def opening(chrome: Chrome, address: str) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Options("board", __doc__)
     parser.add_argument("--worker", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("--no-browser", action="store_true", help="without the tab in a browser")
     options = parser.read(argv)
     if options.worker:
         return run_timed_board(torch.device(options.worker[0]), Path(options.worker[1]), options.worker[2:])
@@ -195,14 +196,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = Report(f"board_{device.type}", "Costs of TensorBoard", device, quick)
     report.data["run"], rows = share_of_run(device, quick)
     report.add("A run", rows)
+    report.write(options.output)
     snapshots = [
         snapshot_row(shape, precision, device, 3 if quick else SNAPSHOTS)
         for shape in SHAPES[: 1 if quick else None]
         for precision in (Precision.auto, Precision.fp32)
     ]
     report.add("A snapshot in training, milliseconds", snapshots)
+    report.write(options.output)
     extent = Extent(runs=3, snapshots=5, large=6, openings=1, hovers=5) if quick else Extent()
     try:
+        if options.no_browser:
+            raise NoBrowserError("--no-browser")
         report.data["browser"] = found = measure_tab(extent)
     except NoBrowserError as missing:
         report.data["left_out"]["browser"] = str(missing)

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 from string import ascii_letters, digits
 from tempfile import TemporaryFile
+from threading import Timer
 from typing import Any
 
 from bench.harness import ROOT
@@ -33,6 +35,7 @@ class Command:
     ended: float
     output: bytes
     peak_memory: int  # largest resident set, as the system counts it: in KiB on Linux, in bytes on macOS
+    stopped: bool  # before its end, as its time was over
 
 
 def run_command(
@@ -41,10 +44,12 @@ def run_command(
     folder: Path | None = None,
     watch: Callable[[bytes], object] = len,
     environment: Mapping[str, str] = {},
+    seconds: float | None = None,
 ) -> Command:
     """Run `python ARGUMENTS` with the modules of a checkout, in `folder` or there. `watch` gets its output as it comes.
 
-    Raises RunFailedError with its last lines if it fails or writes nothing.
+    After so many `seconds` it is stopped, with the processes that it has started. Raises RunFailedError with its last
+    lines if it fails or writes nothing.
     """
     start, moments, output = time.perf_counter(), list[float](), b""
     with (
@@ -56,21 +61,33 @@ def run_command(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
+            start_new_session=seconds is not None,
         ) as process,
     ):
         assert process.stdout is not None
-        while chunk := os.read(process.stdout.fileno(), 2**16):
-            moments.append(time.perf_counter() - start)
-            output += chunk
-            watch(chunk)
+        timer = Timer(seconds or 0, os.killpg, (process.pid, SIGKILL))
+        if seconds is not None:
+            timer.start()
+        try:
+            while chunk := os.read(process.stdout.fileno(), 2**16):
+                moments.append(time.perf_counter() - start)
+                output += chunk
+                watch(chunk)
+        except BaseException:  # Ctrl-C, which does not reach it in a session of its own
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         ended = time.perf_counter() - start
         errors.seek(0)
-        last = "\n".join(errors.read().decode(errors="replace").splitlines()[-20:])
-    if process.returncode or not moments:
+        last = "\n".join((errors.read() or output).decode(errors="replace").splitlines()[-20:])
+    stopped = seconds is not None and ended >= seconds and process.returncode == -SIGKILL
+    if not stopped and (process.returncode or not moments):
         raise RunFailedError(f"{' '.join(arguments)}: exit code {process.returncode}: {last}")
-    return Command(moments[0], moments[-1], ended, output, usage.ru_maxrss)
+    first, final = (moments[0], moments[-1]) if moments else (ended, ended)
+    return Command(first, final, ended, output, usage.ru_maxrss, stopped)
 
 
 def random_text(file: Path, length: int = 100_000) -> Path:

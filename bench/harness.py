@@ -185,13 +185,16 @@ class Report:
         lines.append("How it is measured: [README.md](../README.md), as of that commit.")
         return "\n\n".join([f"# {self.title}", "\n".join(lines), *self.sections]) + "\n"
 
-    def save(self, folder: Path) -> None:
-        """Print the Markdown and write both files. Exits with 1 if a contestant failed."""
-        print(text := self.markdown())
+    def write(self, folder: Path) -> None:
         content = json.dumps(self.data, indent=2, allow_nan=False, default=asdict) + "\n"
-        for suffix, written in ("json", content), ("md", text):
+        for suffix, written in ("json", content), ("md", self.markdown()):
             with replacing(folder / f"{self.name}.{suffix}") as stream:
                 stream.write(written.encode())
+
+    def save(self, folder: Path) -> None:
+        """Print the Markdown and write both files. Exits with 1 if a contestant failed."""
+        print(self.markdown())
+        self.write(folder)
         print(f"written to {folder}")
         if self.data["failed"]:
             raise SystemExit(f"failed: {', '.join(self.data['failed'])}")
@@ -201,7 +204,13 @@ class Options(argparse.ArgumentParser):
     """--quick, --device and --output; --nanogpt where a file of it is named, --rounds where there is a default."""
 
     def __init__(
-        self, module: str, doc: str | None, nanogpt_file: str = "", rounds: int = 0, baseline: bool = False
+        self,
+        module: str,
+        doc: str | None,
+        nanogpt_file: str = "",
+        rounds: int = 0,
+        baseline: bool = False,
+        peers: bool = False,
     ) -> None:
         super().__init__(prog=f"python -m bench.{module}", description=(doc or "").partition("\n")[0])
         self._nanogpt_file, self._rounds = nanogpt_file, rounds
@@ -214,6 +223,8 @@ class Options(argparse.ArgumentParser):
             self.add_argument(
                 "--baseline", type=Path, metavar="FOLDER", help="a checkout of an earlier commit, not peers"
             )
+        if peers:
+            self.add_argument("--only", nargs="+", metavar="NAME", help="of the contestants, by default all")
         if rounds:
             self.add_argument("--rounds", type=int, metavar="N", help=f"that count, by default {rounds}")
 

@@ -8,8 +8,10 @@ import shutil
 import time
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,17 +86,27 @@ class Run:
         return min((each.loss for each in self.evaluations if each.seconds <= seconds), default=math.inf)
 
 
-def run_charscope(name: str, seed: int, folder: Path, *settings: str, checkout: Path = ROOT) -> Run:
-    """Losses and all times but the start are those of the event file. The first step follows what step 0 logs."""
+def run_charscope(
+    name: str, seed: int, folder: Path, *settings: str, checkout: Path = ROOT, seconds: float | None = None
+) -> Run:
+    """Losses and all times but the start are those of the event file. The first step follows what step 0 logs.
+
+    A run that lasts longer than `seconds` is stopped.
+    """
+    command, started = ("train.py", *settings, f"seed={seed}", f"hydra.run.dir={folder / 'run'}"), time.time()
+    took = run_command(*command, checkout=checkout, seconds=seconds)
+    events = scalars(folder / "run")
+    first = max((event.wall_time for found in events.values() for event in found if event.step == 0), default=started)
+    found = [Evaluation(e.step, e.wall_time - first, e.value) for e in events.get("loss/validation", [])]
+    return Run(name, seed, first - started, started + took.ended - first, found, took.peak_memory)
+
+
+def scalars(run: Path) -> dict[str, list[Any]]:
+    """Events of the curves in a run's folder, by tag."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    started = time.time()
-    took = run_command("train.py", *settings, f"seed={seed}", f"hydra.run.dir={folder / 'run'}", checkout=checkout)
-    events = EventAccumulator(str(folder / "run"), size_guidance={"scalars": 0}).Reload()
-    scalars = [event for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
-    first = max(event.wall_time for event in scalars if event.step == 0)
-    found = [Evaluation(e.step, e.wall_time - first, e.value) for e in events.Scalars("loss/validation")]
-    return Run(name, seed, first - started, started + took.ended - first, found, took.peak_memory)
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    return {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,7 @@ class Race:
     corpus: Corpus
     device: str
     quick: bool
+    seconds: float | None = None  # after which a run of nanoGPT is stopped
 
     def run(self, name: str, seed: int) -> Run:
         with TemporaryDirectory() as folder:
@@ -128,10 +141,11 @@ class Race:
         settings = (THEIR_SETTINGS[self.device] + THEIR_QUICK_SETTINGS * self.quick).split()
         command, environment = ("train.py", CONFIG, *settings), {"PYTHONUNBUFFERED": "1"}
         watch, started = Watch(folder), time.time()
-        took = run_command(*command, checkout=self.nanogpt, folder=folder, watch=watch, environment=environment)
-        if not watch.copies:
+        given = partial(run_command, checkout=self.nanogpt, folder=folder, watch=watch, environment=environment)
+        took = given(*command, seconds=self.seconds)
+        if not watch.copies and not took.stopped:
             raise RunFailedError(f"expected checkpoints of nanoGPT, got none: {took.output[-1000:]!r}")
-        first = watch.first_step
+        first = watch.first_step or started + took.ended
         found = [Evaluation(step, moment - first, self._loss_of(file)) for step, moment, file in watch.copies]
         return Run(name, seed, first - started, started + took.ended - first, found, took.peak_memory)
 

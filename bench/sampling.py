@@ -149,7 +149,7 @@ def add_alone(report: Report, device: torch.device, checkpoint: Path | None, qui
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = Options("sampling", __doc__, nanogpt_file="model.py", rounds=ROUNDS)
+    parser = Options("sampling", __doc__, nanogpt_file="model.py", rounds=ROUNDS, peers=True)
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of a small model")
     parser.add_argument("--batch", type=int, nargs="+", metavar="N", help="sequences at once, by default 1 10 64")
     parser.add_argument("--llama2c", type=Path, metavar="FOLDER", help="a clone of llama2.c with `run` compiled")
@@ -161,7 +161,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"--batch: expected at least 1, got {min(batches)}")
     device, quick = torch.device(options.device), options.quick
     report = Report(f"sampling_{device.type}", "Sampling speed beside peers", device, quick)
-    contestants = installed([*OURS, *sampling_peers(options.nanogpt, options.llama2c, report.data)], report.data)
+    peers = sampling_peers(options.nanogpt, options.llama2c, report.data)
+    contestants = installed([*OURS, *peers], report.data, options.only)
     for batch in batches:
         shape = replace(shape_on(options.device, "baby_gpt", quick), batch=batch)
         lengths = shape.context - 1, 20 if quick else LARGE_LENGTH if batch > LARGE else LENGTH
@@ -171,7 +172,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         outcomes, failed = compete(answering, present, shape, device, lengths, options.rounds)
         report.data["failed"] |= failed
         add_batch(report, batch, lengths, outcomes)
-    add_alone(report, device, options.checkpoint, quick)
+        report.write(options.output)
+    if not options.only:
+        add_alone(report, device, options.checkpoint, quick)
     report.save(options.output)
 
 

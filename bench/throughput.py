@@ -66,7 +66,7 @@ def answering(training: Model, shape: Shape, device: torch.device) -> Answer:
 def compare_peers(shapes: Sequence[Shape], device: torch.device, options: Namespace) -> Report:
     report = Report(f"throughput_{device.type}", "Training speed beside peers", device, options.quick)
     ours = [each for each in OURS if not (options.quick and each.compiled)]
-    contestants = installed([*ours, *training_peers(options.nanogpt, report.data)], report.data)
+    contestants = installed([*ours, *training_peers(options.nanogpt, report.data)], report.data, options.only)
     turn = ONCE if options.quick else TURN
     for shape in shapes:
         outcomes, failed = compete(answering, contestants, shape, device, turn, 1 + options.rounds)
@@ -147,7 +147,7 @@ def rows(ours: Sequence[Times], theirs: Sequence[Times]) -> list[Row]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = Options("throughput", __doc__, nanogpt_file="model.py", rounds=ROUNDS, baseline=True)
+    parser = Options("throughput", __doc__, nanogpt_file="model.py", rounds=ROUNDS, baseline=True, peers=True)
     parser.add_argument("--shape", choices=tuple(SHAPES), nargs="+", help="by default both; in a quick trial small")
     options = parser.read(argv)
     device = torch.device(options.device)

@@ -96,8 +96,13 @@ def _take_turn(request: Any) -> Any:
     return _answer[0](request)
 
 
-def installed(contestants: Sequence[Contestant], data: dict[str, Any]) -> list[Contestant]:
-    """Those whose package is installed; the others are noted as left out, versions as well."""
+def installed(
+    contestants: Sequence[Contestant], data: dict[str, Any], only: Sequence[str] | None = None
+) -> list[Contestant]:
+    """Those of the names `only`, if given, whose package is installed; the others are noted as left out, versions as
+    well.
+    """
+    contestants = [each for each in contestants if only is None or each.name in only]
     missing = {each.name for each in contestants if each.package and not version(each.package)}
     data["left_out"] |= dict.fromkeys(sorted(missing), f"not installed: {INSTALL}")
     found = [each for each in contestants if each.name not in missing]

@@ -1,13 +1,15 @@
 """The harness's arithmetic, and each benchmark at its smallest. No time is asserted."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench import ngram, processes, profile, race, sampling, scaling, throughput
+from bench import gpu, ngram, processes, profile, race, sampling, scaling, throughput
+from bench.commands import run_command
 from bench.harness import ONCE, Options, Report, Spread, peak_bytes, times_as_fast
 from bench.llama2c import sample_llama2c, write_llama2c
 from bench.peers import training_peers
@@ -122,6 +124,28 @@ def test_the_gain_of_processes_is_over_one_in_the_same_round() -> None:
     setups = [processes.Setup("", TINY, 1), processes.Setup("weak", TINY, 2)]
     (_, two) = processes.rows(setups, [[10.0, 15.0], [5.0, 10.0]])
     assert (two["times one"], two["of the ideal"]) == (Spread(1.75, 1.5, 2.0), "88%")
+
+
+@pytest.mark.slow
+def test_what_a_gpu_is_to_show_is_rehearsed_part_by_part(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(map(chr, range(33, 97))) * 40)
+    gpu.main(["--quick", "--device=cpu", f"--text={text}", f"--output={tmp_path}"])
+    data = json.loads((tmp_path / "gpu_cpu.json").read_text())
+    tests, preset, steps, sampling, snapshots, enwik8 = (rows for (*rows,) in data["parts"].values())
+    assert re.search(r"\d+ (skipped|passed), \d+ deselected", tests[0]["tests"])
+    assert preset[0]["steps"] == 4
+    for name, rows in (("throughput", steps), ("sampling", sampling), ("board", snapshots)):
+        assert rows[0]["result"] == f"[{name}_cpu.md]({name}_cpu.md)"
+        assert json.loads((tmp_path / f"{name}_cpu.json").read_text())["failed"] == {}
+    assert int(enwik8[0]["characters/s"].replace(",", "")) > 0
+
+
+def test_a_part_is_stopped_in_time_with_what_it_has_started_and_keeps_what_it_wrote() -> None:
+    script = "import subprocess, sys; print('first', flush=True); subprocess.run([sys.executable, '-c', 'while 1: 0'])"
+    took = run_command("-c", f"{script}; print('last')", seconds=3)
+    assert took.stopped
+    assert took.output == b"first\n"
 
 
 @pytest.mark.parametrize("true", [0, 0.5, 1, 2, 3])

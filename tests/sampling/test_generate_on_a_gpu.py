@@ -12,7 +12,10 @@ from sampling.generate import generate_batch
 from sampling.packing import packed
 from tests.sampling.helpers import BOTH_KINDS, PROMPTS, decoder
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU"),
+]
 
 
 @pytest.mark.parametrize("prompts", [PROMPTS, PROMPTS[1:]], ids=["full", "growing"])
