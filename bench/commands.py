@@ -73,8 +73,9 @@ def run_command(
                 moments.append(time.perf_counter() - start)
                 output += chunk
                 watch(chunk)
-        except BaseException:  # Ctrl-C, which does not reach it in a session of its own
-            process.kill()
+        except BaseException:  # Ctrl-C, which does not reach a session of its own
+            if seconds is not None:
+                os.killpg(process.pid, SIGKILL)
             raise
         finally:
             timer.cancel()

@@ -59,7 +59,7 @@ class Batch:
 
 
 def window_starts(length: int, context: int, stride: int) -> range:
-    """Where windows of `context` characters begin that cover `length`; the last may be cut short by the end."""
+    """Starts of windows of `context` characters that cover `length`; the end may cut the last one short."""
     return range(0, max(length - context + stride, min(length, 1)), stride)
 
 
@@ -130,8 +130,8 @@ class Windows:
         long as what is left, in a batch of its own.
         """
         last = len(self.ids) - 1  # the last character is a target only
-        starts = np.array(window_starts(last, self.context, stride or self.context))
-        shared = self.context - (stride or self.context)
+        stride = stride or self.context
+        starts, shared = np.array(window_starts(last, self.context, stride)), self.context - stride
         for first in range(0, len(starts), batch_size):
             several = starts[first : first + batch_size]
             for rows in (several[several + self.context <= last], several[several + self.context > last]):
