@@ -1,11 +1,11 @@
 """Seconds to a validation loss: this project's presets beside nanoGPT's preset of the same size, or an earlier build's.
 
     python -m bench.race --nanogpt FOLDER --text FILE [--target LOSS] [--seeds 0 1 2] [--device cpu|cuda] [--quick]
-    python -m bench.race --baseline FOLDER --text FILE [--seeds 0 1 2] [--device cpu|cuda] [--quick]
+    python -m bench.race --baseline FOLDER --text FILE [--presets NAME ...] [--precision fp32] [--seeds 0 1 2] ...
 
 --nanogpt: a clone of github.com/karpathy/nanoGPT, which is run as it is. --baseline: a checkout of an earlier commit of
-this project, whose median final loss is the target. --text: tiny Shakespeare. Every run is a process of its own; one at
-a time, and all have their turn with a seed before the next seed.
+this project, whose median final loss is the target; --presets that both have, in one --precision. --text: tiny
+Shakespeare. Every run is a process of its own; one at a time, and all have their turn with a seed before the next seed.
 """
 
 from argparse import Namespace
@@ -22,6 +22,7 @@ from bench.harness import ROOT, Options, Report, Row, commit
 from bench.racers import CONFIG, NANOGPT, OUR_QUICK_SETTINGS, OUR_SETTINGS, Race, Run, run_charscope
 from data.config import DataConfig, Source
 from data.corpus import Corpus
+from training.config import Precision
 
 # nats/char. On a CPU nanoGPT's preset once came to the first, and its README states the second for its GPU preset.
 TARGETS = {"cpu": 1.8857, "cuda": 1.4697}
@@ -71,11 +72,15 @@ def race_builds(options: Namespace, seeds: Sequence[int]) -> None:
     baseline = options.baseline.resolve()
     title = "Seconds from process start to an earlier build's final loss"
     report = Report(f"race_baseline_{options.device}", title, torch.device(options.device), options.quick)
-    report.data |= {"versions": {"baseline": commit(baseline)}, "presets": {}}
-    for preset in PRESETS[options.device]:
-        settings = [f"experiment={preset}", f"runtime.device={options.device}"]
+    report.data |= {"versions": {"baseline": commit(baseline), "precision": options.precision}, "presets": {}}
+    for preset in options.presets or PRESETS[options.device]:
+        settings = [
+            f"experiment={preset}",
+            f"runtime.device={options.device}",
+            f"runtime.precision={options.precision}",
+        ]
         settings += (OUR_QUICK_SETTINGS * options.quick).split()
-        if preset != "laptop":
+        if "shakespeare" in preset:
             settings.append(f"data.path={options.text.resolve()}")
         pairs: list[dict[Path, Run]] = []
         for turn, seed in enumerate(tqdm(seeds, desc=preset, unit="seed", disable=None)):
@@ -111,6 +116,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     defaults = " and ".join(f"{target} on {device}" for device, target in TARGETS.items())
     parser.add_argument("--target", type=float, metavar="LOSS", help=f"nats/char, by default {defaults}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
+    parser.add_argument(
+        "--presets", nargs="+", metavar="NAME", help="by default those of the size of a peer's, and laptop"
+    )
+    parser.add_argument("--precision", default="auto", choices=list(Precision), help="of both builds")
     options = parser.read(argv)
     if bool(options.nanogpt) == bool(options.baseline):
         parser.error("expected --nanogpt or --baseline, and not both")

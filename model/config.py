@@ -1,5 +1,6 @@
 """Architecture of a decoder. Imports nothing heavy, so that --help is instant."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -45,10 +46,11 @@ class DecoderConfig:
     context: int
     dropout: float = 0.0  # on the embedding and on the output of each sublayer
     attention_dropout: float = 0.0  # on the attention weights
-    # One for all layers, or one for each.
+    # One for all layers, one for all but the last and one for the last, or one for each.
     attention: list[AttentionKind] = field(default_factory=lambda: [AttentionKind.multi])
     scoring: ScoringKind = ScoringKind.dot
     position: PositionKind = PositionKind.sinusoidal
+    position_scale: float = 1.0  # factor of sinusoidal encodings, and of learned ones at first
     feed_forward: int | None = None  # width of the hidden layer; by default 4 * width
     activation: Activation = Activation.gelu
     token_shift: bool = False  # a learned share of the previous token in the embedding and before each sublayer
@@ -56,7 +58,9 @@ class DecoderConfig:
 
     def attention_kinds(self) -> list[AttentionKind]:
         """Attention kind of each layer, first layer first."""
-        return self.attention * self.layers if len(self.attention) == 1 else self.attention
+        if len(self.attention) > 2:
+            return self.attention
+        return (self.attention[:1] * self.layers)[:-1] + self.attention[-1:]
 
     def heads_and_size(self, kind: AttentionKind) -> tuple[int, int]:
         """Number of heads in a layer of this kind, and the size of each."""
@@ -89,18 +93,20 @@ class DecoderConfig:
                 f"model.attention_dropout: expected 0 with model.scoring=mean, got {self.attention_dropout}: "
                 "a running mean has no weights to drop"
             )
-        if len(self.attention) not in (1, self.layers):
+        if not 0 < self.position_scale < math.inf:
+            found.append(f"model.position_scale: expected a number above 0, got {self.position_scale}")
+        if len(self.attention) not in (1, 2, self.layers):
             found.append(
-                f"model.attention: expected one kind or one for each of model.layers={self.layers}, "
-                f"got {len(self.attention)}"
+                "model.attention: expected one kind, two, of which the second is the last layer's, or one for each of "
+                f"model.layers={self.layers}, got {len(self.attention)}"
             )
-        if self.heads >= 1 and self.width % self.heads and AttentionKind.multi in self.attention:
+        if self.heads >= 1 and self.width % self.heads and AttentionKind.multi in self.attention_kinds():
             found.append(
                 f"model.heads: expected a divisor of model.width={self.width}, got {self.heads}: "
                 "every head has width / heads columns"
             )
         elif self.heads >= 1 and self.position == PositionKind.rotary:
-            smallest = min((self.heads_and_size(kind)[1] for kind in self.attention), default=self.width)
+            smallest = min((self.heads_and_size(kind)[1] for kind in self.attention_kinds()), default=self.width)
             if smallest < 2:
                 found.append(f"model.position: expected heads of at least two columns to rotate, got {smallest}")
         return found

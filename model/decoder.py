@@ -119,9 +119,9 @@ class Decoder(nn.Module):
         self.position: SinusoidalPosition | LearnedPosition | None
         match config.position:
             case PositionKind.sinusoidal:
-                self.position = SinusoidalPosition(config.context, config.width)
+                self.position = SinusoidalPosition(config.context, config.width, config.position_scale)
             case PositionKind.learned:
-                self.position = LearnedPosition(config.context, config.width)
+                self.position = LearnedPosition(config.context, config.width, config.position_scale)
             case PositionKind.rotary | PositionKind.none:  # applied in attention, or nowhere
                 self.position = None
         self.dropout = nn.Dropout(config.dropout)

@@ -60,25 +60,27 @@ class AddedPosition(nn.Module):
 
 
 class SinusoidalPosition(AddedPosition):
-    """Adds the sinusoidal encoding."""
+    """Adds the sinusoidal encoding, times `scale`."""
 
-    def __init__(self, positions: int, width: int) -> None:
+    def __init__(self, positions: int, width: int, scale: float = 1.0) -> None:
         super().__init__()
         # A buffer follows the decoder to its device; not persistent: checkpoints leave it out.
-        self.register_buffer("table", sinusoidal_encoding(positions, width), persistent=False)
+        self.register_buffer("table", scale * sinusoidal_encoding(positions, width), persistent=False)
 
 
 class LearnedPosition(AddedPosition):
     """Adds a learned vector for each position (Gehring et al. 2017, section 3.1)."""
 
-    def __init__(self, positions: int, width: int) -> None:
+    def __init__(self, positions: int, width: int, scale: float = 1.0) -> None:
+        """`scale`: of the initial vectors."""
         super().__init__()
+        self.scale = scale
         self.table = nn.Parameter(torch.empty(positions, width))
         self.initialise()
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """The scale of the sinusoidal encoding, which did best (bench/LOG.md)."""
-        nn.init.normal_(self.table, std=0.5**0.5, generator=generator)
+        """As large as the sinusoidal encoding of that scale, which did best (bench/LOG.md)."""
+        nn.init.normal_(self.table, std=self.scale * 0.5**0.5, generator=generator)
 
 
 class RotaryPosition(nn.Module):

@@ -124,9 +124,12 @@ def choose_precision(wanted: Precision, device: torch.device) -> tuple[Precision
             return Precision.fp32, "the GPU has no bf16 instructions"
         case "cpu":
             capabilities = torch.cpu.get_capabilities()
-            for instructions in ("amx_bf16", "avx512_bf16"):
-                if capabilities.get(instructions):
-                    return Precision.bf16, f"the CPU has {instructions} instructions"
+            if capabilities.get("amx_bf16"):
+                return Precision.bf16, "the CPU has amx_bf16 instructions"
+            if capabilities.get("avx512_bf16") and "Intel" in hardware(device):  # bf16 at half the speed (bench/LOG.md)
+                return Precision.fp32, "without amx_bf16 it is faster on an Intel CPU"
+            if capabilities.get("avx512_bf16"):
+                return Precision.bf16, "the CPU has avx512_bf16 instructions"
             return Precision.fp32, "the CPU has no bf16 instructions known to be fast"
         case other:
             return Precision.fp32, f"bf16 is unproven on {other}"

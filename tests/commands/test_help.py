@@ -16,7 +16,7 @@ def test_help_is_a_page_for_a_newcomer(tmp_path: Path, command: str) -> None:
     assert "Examples:" in done.stdout
     if command == "train":
         assert "data: enwik8, python_stdlib, text8, tiny_shakespeare\n" in done.stdout
-        presets = "enwik8_gpu, laptop, position_study, scoring_study, shakespeare_cpu, shakespeare_gpu"
+        presets = "enwik8_gpu, laptop, position_study, rotary, scoring_study, shakespeare_cpu, shakespeare_gpu"
         assert f"experiment: {presets}\n" in done.stdout
     assert len(done.stdout.splitlines()) <= 52
     assert list(tmp_path.iterdir()) == []

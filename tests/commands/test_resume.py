@@ -131,7 +131,7 @@ def test_a_run_begins_with_the_weights_of_another_and_says_what_became_of_charac
     assert done.returncode == 2
     assert done.stderr == (
         "train.py: init_from: expected the shape of its weights, got model.layers=3 (is 2), "
-        "model.position=none (is rotary)\n"
+        "model.position=none (is sinusoidal)\n"
     )
 
 

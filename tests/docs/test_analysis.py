@@ -23,7 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three seeds of a small run."""
     folder = tmp_path_factory.mktemp("home")
-    settings = [*TINY, "training.steps=4", "training.evaluate_every=2", "model.heads=2", "board.attention_every=2"]
+    settings = [*TINY, "training.steps=4", "training.evaluate_every=2", "board.attention_every=2"]
+    settings += ["model.heads=2", "model.attention=[multi]"]
     done = call("-m", "seed=0,1,2", "name=seeds", *settings, folder=folder)
     assert done.returncode == 0, done.stderr
     return folder

@@ -123,7 +123,7 @@ def test_more_positions_than_the_context_are_refused() -> None:
 
 def test_every_problem_of_a_config_is_named_at_once() -> None:
     with pytest.raises(ValueError, match=r"model\.layers.*model\.dropout.*model\.attention.*model\.heads") as error:
-        decoder(layers=0, dropout=1.0, heads=3, attention=[SINGLE, MULTI])
+        decoder(layers=0, dropout=1.0, heads=3, attention=3 * [MULTI])
     assert str(error.value).count(";") == 3
 
 
@@ -134,13 +134,28 @@ def test_every_problem_of_a_config_is_named_at_once() -> None:
             {"scoring": ScoringKind.mean, "attention_dropout": 0.1},
             "model.attention_dropout: expected 0 with .* got 0.1",
         ),
-        ({"position": PositionKind.rotary, "attention": []}, "model.attention: expected one kind or one for each"),
+        ({"position": PositionKind.rotary, "attention": []}, "model.attention: expected one kind, two, .*, got 0"),
         ({"position": PositionKind.rotary, "heads": 16}, "model.position: expected heads of at least two columns"),
     ],
 )
 def test_incompatible_values_are_named(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         decoder(**changes)
+
+
+@pytest.mark.parametrize(
+    ("attention", "layers", "kinds"),
+    [
+        ([SINGLE], 2, [SINGLE, SINGLE]),
+        ([MULTI, SINGLE], 1, [SINGLE]),
+        ([MULTI, SINGLE], 4, [MULTI, MULTI, MULTI, SINGLE]),
+        ([SINGLE, MULTI, SINGLE], 3, [SINGLE, MULTI, SINGLE]),
+    ],
+)
+def test_the_second_of_two_kinds_is_that_of_the_last_layer(
+    attention: list[AttentionKind], layers: int, kinds: list[AttentionKind]
+) -> None:
+    assert decoder(attention=attention, layers=layers).config.attention_kinds() == kinds
 
 
 def test_parameters_are_counted() -> None:

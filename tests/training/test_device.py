@@ -26,17 +26,19 @@ CPU = RuntimeConfig(device=Device.cpu)
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "precision", "reason"),
+    ("maker", "capabilities", "precision", "reason"),
     [
-        ({"amx_bf16": True, "avx512_bf16": True}, Precision.bf16, "the CPU has amx_bf16 instructions"),
-        ({"amx_bf16": False, "avx512_bf16": True}, Precision.bf16, "the CPU has avx512_bf16 instructions"),
-        ({"amx_bf16": False}, Precision.fp32, "the CPU has no bf16 instructions known to be fast"),
+        ("Intel(R)", {"amx_bf16": True, "avx512_bf16": True}, Precision.bf16, "the CPU has amx_bf16 instructions"),
+        ("AMD", {"amx_bf16": False, "avx512_bf16": True}, Precision.bf16, "the CPU has avx512_bf16 instructions"),
+        ("Intel(R)", {"amx_bf16": False, "avx512_bf16": True}, Precision.fp32, "faster on an Intel CPU"),
+        ("AMD", {"amx_bf16": False}, Precision.fp32, "the CPU has no bf16 instructions known to be fast"),
     ],
 )
-def test_a_cpu_gets_bf16_where_it_has_instructions_for_it(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: Precision, reason: str
+def test_a_cpu_gets_bf16_where_it_has_fast_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, maker: str, capabilities: dict[str, bool], precision: Precision, reason: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(device, "hardware", lambda _: f"{maker} CPU")
     runtime = choose_runtime(CPU)
     assert runtime.precision == precision
     assert reason in runtime.reason
@@ -127,7 +129,7 @@ import torch
 from training.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
-for _ in range(2):
+for _ in range(4):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     with ThreadPoolExecutor(1) as pool:
         apply = pool.map if sys.argv[2] == "another thread" else map
@@ -146,7 +148,8 @@ def test_freed_memory_is_not_fetched_anew_from_the_system(where: str) -> None:
         done = subprocess.run([sys.executable, "-c", FAULTS, how, where], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert page_faults("keep") * 10 < page_faults("leave")
+    # Ten tensors a round; a small object of the other thread may come to lie in a freed one's place now and then.
+    assert page_faults("keep") * 4 < page_faults("leave")
 
 
 def test_elsewhere_than_on_glibc_memory_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import torch
 from model.config import DecoderConfig
 from model.decoder import Decoder
 from sampling.packing import ONE_THREAD_UP_TO
+from training import device
 from training.config import Device, Precision, SamplingRuntimeConfig
 from training.device import SAMPLE_IN_BF16_FROM, prepare_for_sampling
 
@@ -37,6 +38,7 @@ def test_a_large_model_samples_in_bf16_where_the_cpu_supports_it(
     capability: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    monkeypatch.setattr(device, "hardware", lambda _: "AMD EPYC")
     large = Decoder(DecoderConfig(layers=1, heads=2, width=640, context=8), 7)
     assert large.config.block_parameter_count() >= SAMPLE_IN_BF16_FROM
     decoder, reason = prepare_for_sampling(large, SamplingRuntimeConfig(device=Device.cpu), rows=1)

@@ -60,9 +60,9 @@ def test_another_source_may_hold_the_same_text() -> None:
 
 def test_every_difference_is_named() -> None:
     differences = {
-        "training.steps=300": "was 540, may only grow",
+        "training.steps=300": "was 700, may only grow",
         "experiment=shakespeare_cpu": "was laptop",
-        "model.attention=[single]": "was [multi]",
+        "model.attention=[single]": "was [multi, single]",
         "seed=1": "was 0",
         "model.dropout=0.1": "was 0.0",
         "data.split=blocks": "was tail",
@@ -98,7 +98,7 @@ def test_weights_fix_the_shape_of_what_begins_with_them() -> None:
 
 def test_learned_positions_fix_the_context_too() -> None:
     initial = replace(record().config.model, position=PositionKind.learned)
-    with pytest.raises(UserError, match=r"model\.context=32 \(is 128\)"):
+    with pytest.raises(UserError, match=r"model\.context=32 \(is 256\)"):
         init_from_config(initial, replace(initial, context=32), ["model.context"])
 
 
