@@ -114,6 +114,7 @@ def train(
     sizes = {"layers": shape.layers, "heads": shape.heads, "width": shape.width, "context": shape.context}
     settings = [
         *(f"hydra.run.dir={run}", f"data.path={text}", f"runtime.device={device}", "model.position=rotary"),
+        "model.attention=[multi]",
         *(f"model.{name}={size}" for name, size in sizes.items()),
         *("training.optimizer=muon", f"training.batch_size={shape.batch}", f"training.steps={steps}"),
         *(f"training.evaluate_every={steps}", f"board.attention_every={steps}", f"board.pictures_every={steps}"),

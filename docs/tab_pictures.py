@@ -26,7 +26,13 @@ GO = "const [slider, i] = arguments; slider.value = i; slider.dispatchEvent(new 
 
 def main(runs: str, demo: str, folder: str) -> None:
     (run,) = (path.name for path in Path(runs).iterdir())
-    view: dict[str, Any] = {"run": run, "tag": probe_tag("probe_1"), "heads": "3.2", "position": 47}
+    view: dict[str, Any] = {
+        "run": run,
+        "tag": probe_tag("probe_1"),
+        "heads": "4.1",
+        "position": 47,
+        "metric": "induction",
+    }
     compared = view | {"otherRun": run, "otherStep": 0}
     with tensorboard(Path(runs)) as address, TemporaryDirectory() as downloads:
         for name, chosen, dark in ("attention_tab", view, False), ("attention_tab_compared", compared, True):

@@ -19,6 +19,7 @@ NEWTON_SCHULZ_STEPS = 4  # five did no better (bench/LOG.md)
 ROLLBACK_LR_FACTOR = 0.5  # of the learning rates, for each time that training has diverged
 STATE_NAMES = {"muon": ("momentum_buffer",), "adamw": ("step", "exp_avg", "exp_avg_sq")}  # of each parameter
 UNDECAYED = "position.table", "scoring.vector"  # ends of names: learned positions, additive scoring's vectors
+SHARE_LR_FACTOR = 16  # of AdamW's learning rate, for the shares of a token shift (bench/LOG.md)
 UNFUSED = {"mps"}  # devices where fused AdamW ignores found_inf, until a release has pytorch/pytorch#186360
 
 
@@ -118,9 +119,12 @@ def make_optimizers(
         matrices = [(names[weight], parameters.pop(names[weight])) for weight in decoder.linear_weights()]
         dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
         optimizers.append(Muon(matrices, config.muon_learning_rate, config.weight_decay, dtype=dtype))
-    groups: list[dict[str, Any]] = [{"params": [], "weight_decay": decay} for decay in (config.weight_decay, 0.0)]
+    rate, decay = config.learning_rate, config.weight_decay
+    kinds = (rate, decay), (rate, 0.0), (SHARE_LR_FACTOR * rate, 0.0)
+    groups: list[dict[str, Any]] = [{"params": [], "lr": lr, "weight_decay": decay} for lr, decay in kinds]
     for name, parameter in parameters.items():
-        groups[parameter.dim() < 2 or name.endswith(UNDECAYED)]["params"].append((name, parameter))
+        kind = 2 if name.endswith("shift.share") else parameter.dim() < 2 or name.endswith(UNDECAYED)
+        groups[kind]["params"].append((name, parameter))
     fused = decoder.embedding.weight.device.type not in UNFUSED
     # Second moments averaged over 20 to 100 steps did equally well (bench/LOG.md).
     groups = [group for group in groups if group["params"]]

@@ -11,6 +11,7 @@ from tests.training.helpers import decoder
 from training.config import OptimizerKind, TrainingConfig
 from training.optimizer import (
     NEWTON_SCHULZ_STEPS,
+    SHARE_LR_FACTOR,
     Muon,
     blocks,
     load_optimizer_state,
@@ -46,6 +47,15 @@ def test_both_optimizers_follow_one_schedule_each_to_a_peak_of_its_own() -> None
     assert set_learning_rates(optimizers, 4, CONFIG) == pytest.approx(1.0)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     assert rates == pytest.approx([CONFIG.muon_learning_rate / 2, 1.0])
+
+
+def test_the_shares_of_a_token_shift_learn_faster() -> None:
+    model = decoder(token_shift=True, layers=1)
+    adamw = make_optimizers(model, CONFIG)[-1]
+    rates = {name: group["initial_lr"] for group in adamw.param_groups for name in group["param_names"]}
+    shares = {"shift.share", "blocks.0.attention_shift.share", "blocks.0.feed_forward_shift.share"}
+    assert {name for name, rate in rates.items() if rate == SHARE_LR_FACTOR * CONFIG.learning_rate} == shares
+    assert {rates[name] for name in rates.keys() - shares} == {CONFIG.learning_rate}
 
 
 @pytest.mark.parametrize("scoring", ScoringKind)
