@@ -24,7 +24,7 @@ SHAKESPEARE = ROOT.parent / "shared" / "corpora" / "tiny_shakespeare.txt"
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
+def restored_threads() -> Iterator[None]:  # a test's own parameter of this name would take its place
     """Restore the number of threads: sampling takes one for small models."""
     before = torch.get_num_threads()
     yield

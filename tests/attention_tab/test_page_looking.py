@@ -156,9 +156,9 @@ def test_the_curves_of_all_heads_are_drawn_and_a_click_goes_to_a_step(browser: W
 
 def test_the_positional_encoding_has_a_map_curves_and_labelled_axes(browser: WebDriver, address: str) -> None:
     page = Page(browser, address, run="one", columns="1")
-    assert "rotary" in page.one(".encoding p").text
+    assert "sinusoidal" in page.one(".encoding p").text
     canvas = page.one(".encoding canvas")
-    assert (canvas.get_attribute("width"), canvas.get_attribute("height")) == ("8", "16")
+    assert (canvas.get_attribute("width"), canvas.get_attribute("height")) == ("24", "16")
     axes = [label.text for label in page.all(".encoding .axis")]
     assert axes == ["column", "position", "position", "value"]
     assert len(page.all(".encoding .line")) == 1
