@@ -1,8 +1,7 @@
 """Take the pictures of the Attention tab that the README shows, and save its demo page; needs `dev` and Chromium.
 
-python train.py
 python train.py name=tab board.probe=$'for name, value in self.items():\\n    for name, value in self.'
-python -m docs.tab_pictures runs/tab runs/laptop docs
+python -m docs.tab_pictures runs/tab docs
 """
 
 import io
@@ -20,27 +19,25 @@ from attention_tab.format import probe_tag
 from bench.browser import address_of_view, chromium, open_tab, tensorboard, wait_until
 
 WIDTH, HEIGHT = 1280, 930  # of the browser's window
+MEGABYTES = 4.0  # of the demo page: both texts at all steps
 COLOURS = 96  # of the animation, which is to stay below 1.5 MB
 GO = "const [slider, i] = arguments; slider.value = i; slider.dispatchEvent(new Event('input'))"
 
 
-def main(runs: str, demo: str, folder: str) -> None:
-    (run,) = (path.name for path in Path(runs).iterdir())
-    view: dict[str, Any] = {
-        "run": run,
-        "tag": probe_tag("probe_1"),
-        "heads": "4.1",
-        "position": 47,
-        "metric": "induction",
-    }
-    compared = view | {"otherRun": run, "otherStep": 0}
+def main(runs: str, folder: str) -> None:
+    (run,) = Path(runs).iterdir()
+    tag = probe_tag("probe_1")
+    view: dict[str, Any] = {"run": run.name, "tag": tag, "heads": "4.1", "position": 47, "metric": "induction"}
+    compared = view | {"otherRun": run.name, "otherStep": 0}
     with tensorboard(Path(runs)) as address, TemporaryDirectory() as downloads:
         for name, chosen, dark in ("attention_tab", view, False), ("attention_tab_compared", compared, True):
             with chromium(Path(downloads), WIDTH, HEIGHT) as chrome:
                 take(chrome, address_of_view(address, framed=True, dark=dark, **chosen), Path(folder) / f"{name}.png")
-        save(page_of(Path(demo)), page := Path(folder).absolute() / "demo.html")
+        save(page_of(run, MEGABYTES), page := Path(folder).absolute() / "demo.html")
         with chromium(Path(downloads), WIDTH, HEIGHT) as chrome:
-            open_tab(chrome, page.as_uri(), framed=False)
+            open_tab(
+                chrome, f"{page.as_uri()}#attention&p.attention.tag={tag}&p.attention.metric=induction", framed=False
+            )
             film(chrome, Path(folder) / "heads_forming.gif")
 
 
