@@ -22,7 +22,7 @@ class Device(StrEnum):
 class Precision(StrEnum):
     """The type that matrix products are computed in; weights are always kept in fp32."""
 
-    auto = "auto"  # bf16 where the device has instructions for it
+    auto = "auto"  # bf16 where the device is fast at it
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
