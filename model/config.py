@@ -46,6 +46,7 @@ class DecoderConfig:
     context: int
     dropout: float = 0.0  # on the embedding and on the output of each sublayer
     attention_dropout: float = 0.0  # on the attention weights
+    token_dropout: float = 0.0  # share of the tokens of which the embedding is all zeros, in training
     # One for all layers, one for all but the last and one for the last, or one for each.
     attention: list[AttentionKind] = field(default_factory=lambda: [AttentionKind.multi])
     scoring: ScoringKind = ScoringKind.dot
@@ -85,7 +86,7 @@ class DecoderConfig:
         ]
         found += [
             f"model.{name}: expected at least 0 and below 1, got {value}"
-            for name in ("dropout", "attention_dropout")
+            for name in ("dropout", "attention_dropout", "token_dropout")
             if not 0 <= (value := getattr(self, name)) < 1
         ]
         if self.attention_dropout and self.scoring == ScoringKind.mean:

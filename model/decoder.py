@@ -115,6 +115,7 @@ class Decoder(nn.Module):
             raise ValueError("; ".join(problems))
         self.config = config
         self.embedding = nn.Embedding(vocabulary_size, config.width)
+        self.token_dropout = nn.Dropout1d(config.token_dropout)  # of (B, T, C) it takes whole (C,)
         self.shift = TokenShift(config.width, slot=2) if config.token_shift else None
         self.position: SinusoidalPosition | LearnedPosition | None
         match config.position:
@@ -162,7 +163,7 @@ class Decoder(nn.Module):
         if self.config.context < T:
             raise ValueError(f"expected at most {self.config.context} positions, got {T}")
         # sqrt(C) scales embeddings of norm one to the size of the encoding (Vaswani et al. 2017, section 3.4).
-        x = self.embedding(ids) * math.sqrt(self.config.width)
+        x = self.token_dropout(self.embedding(ids)) * math.sqrt(self.config.width)
         if self.shift:
             x = self.shift(x, layer_cache)
         if self.position:

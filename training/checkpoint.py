@@ -29,7 +29,7 @@ from training.state import TrainingState
 FORMAT = 6  # raise when an older reader could no longer make sense of a file
 CONTENT, DIGEST = "charscope", "sha256"  # the texts in the metadata
 # Fields of the model that older files of this format lack, and what their decoders were.
-ADDED = {"activation": "gelu", "token_shift": False, "position_scale": 1.0}
+ADDED = {"activation": "gelu", "token_shift": False, "position_scale": 1.0, "token_dropout": 0.0}
 LARGEST_HEADER = 2**25  # bytes: twice what a vocabulary of all Unicode takes; safetensors itself refuses 100 MB
 LARGEST_TABLES = 2**24  # numbers in the position tables of all layers, which are computed, not read from the file
 Sizes = dict[str, tuple[str, tuple[int, ...]]]  # safetensors' dtype and the shape of each tensor

@@ -162,7 +162,7 @@ def init_from_config(initial: DecoderConfig, current: DecoderConfig, overrides: 
 
     Raises UserError naming every value on the command line that does not fit the weights.
     """
-    free = {"dropout", "attention_dropout"}
+    free = {"dropout", "attention_dropout", "token_dropout"}
     if initial.position is not PositionKind.learned:
         free.add("context")
     model, conflicts = deepcopy(initial), []

@@ -20,7 +20,7 @@ SETUPS = {
     "model.position=learned training.micro_batch_size=3 runtime.precision=fp32 training.checkpoint_every=.002min",
     "lines, additive": "data.unit=line model.context=32 model.scoring=additive training.steps=1000",
     "single heads, distance, attention dropout": "model.attention=[single] model.scoring=distance "
-    "model.position=sinusoidal model.attention_dropout=0.1",
+    "model.position=sinusoidal model.attention_dropout=0.1 model.token_dropout=0.1",
     "fp16, saved after each step": "runtime.precision=fp16 training.checkpoint_every=1 training.steps=500",
 }
 EARLY, AIMED = 1 / 5, 1 / 3  # shares of the kills: before the first checkpoint, and while a file is being written
