@@ -26,10 +26,13 @@ from data.corpus import Corpus
 LIMIT, LEAST = 510.0, 15.0  # seconds for all; of which a part is not begun with fewer
 PRESET, TARGET = "shakespeare_gpu", TARGETS["cuda"]
 RECIPES = {
-    "half the steps": "training.steps=500",
+    "no token dropout": "model.token_dropout=0",
     "twice the steps": "training.steps=2000",
-    "more dropout": "model.dropout=0.3",
+    "weight decay 0.1": "training.weight_decay=0.1",
+    "half the steps": "training.steps=500",
+    "dropout 0.3": "model.dropout=0.3",
     "attention dropout": "model.attention_dropout=0.2",
+    "GELU, no token shift": "model.activation=gelu model.token_shift=false",
 }
 ENWIK8 = "experiment=enwik8_gpu training.steps=300 training.evaluate_every=300 board.sample_length=0"
 ENWIK8_QUICK = f"{OUR_QUICK_SETTINGS} training.test_stride=8"

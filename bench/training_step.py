@@ -56,11 +56,11 @@ def shapes_on(device: str, names: Sequence[str] | None, quick: bool) -> list[Sha
 
 
 def new_decoder(shape: Shape, device: torch.device, position: PositionKind = PositionKind.rotary) -> Decoder:
-    """With the same random weights each time; with rotary positions as in the preset of that shape."""
+    """With the same random weights each time; with rotary positions as in the presets of these shapes."""
     config = DecoderConfig(
         layers=shape.layers, heads=shape.heads, width=shape.width, context=shape.context, position=position
     )
-    if shape.name == "small" and position is PositionKind.rotary:
+    if position is PositionKind.rotary:
         config.activation, config.token_shift = Activation.relu_squared, True
     return Decoder(config, VOCABULARY_SIZE, torch.Generator().manual_seed(0)).to(device)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu, ngram, processes, profile, race, sampling, scaling, throughput
+from bench import curves, gpu, ngram, processes, profile, race, sampling, scaling, throughput
 from bench.commands import run_command
 from bench.harness import ONCE, Options, Report, Spread, peak_bytes, times_as_fast
 from bench.llama2c import sample_llama2c, write_llama2c
 from bench.peers import training_peers
-from bench.racers import NANOGPT, Evaluation, Run
+from bench.racers import NANOGPT, OUR_QUICK_SETTINGS, Evaluation, Run, run_charscope
 from bench.scaling import LAYERS, SCORING, STEPS, Case, doubling, exponent, prepare
 from bench.training_step import shape_on
 from bench.workers import Contestant, Model, Outcome, compete, installed
@@ -139,6 +139,24 @@ def test_what_a_gpu_is_to_show_is_rehearsed_part_by_part(tmp_path: Path) -> None
         assert rows[0]["result"] == f"[{name}_cpu.md]({name}_cpu.md)"
         assert json.loads((tmp_path / f"{name}_cpu.json").read_text())["failed"] == {}
     assert int(enwik8[0]["characters/s"].replace(",", "")) > 0
+
+
+def test_a_run_is_drawn_beside_nanogpts_and_its_machine_is_not_told(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(map(chr, range(33, 97))) * 40)
+    settings = ["experiment=shakespeare_gpu", f"data.path={text}", "runtime.device=cpu", *OUR_QUICK_SETTINGS.split()]
+    run = run_charscope("ours", 0, tmp_path, *settings)
+    curves.main([str(tmp_path / "run"), f"--output={tmp_path}"])
+    report, content = ((tmp_path / f"curves_cpu.{suffix}").read_text() for suffix in ("md", "json"))
+    points = json.loads(content)["curves"]["seed 0"]
+    assert [(point["step"], point["validation"]) for point in points] == [
+        (each.step, each.loss) for each in run.evaluations
+    ]
+    assert "| 1750 |        | 1.4720" in report
+    assert str(tmp_path) not in content + report
+    assert (tmp_path / "curves_cpu.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit):
+        curves.main([str(tmp_path)])
 
 
 def test_a_part_is_stopped_in_time_with_what_it_has_started_and_keeps_what_it_wrote() -> None:

@@ -25,7 +25,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": OptimizerKind.adamw},
     "micro-batches": {"batch_size": 12, "micro_batch_size": 2},
     "uneven": {"batch_size": 7, "micro_batch_size": 2},
-    "dropout": {"batch_size": 8, "micro_batch_size": 2, "shape": {"dropout": 0.2, "attention_dropout": 0.1, "token_dropout": 0.1}},
+    "dropout": {
+        "batch_size": 8,
+        "micro_batch_size": 2,
+        "shape": {"dropout": 0.2, "attention_dropout": 0.1, "token_dropout": 0.1},
+    },
     "lines": {"sequences": LINES, "batch_size": 7},
     "without validation": {"validated": False},
     "bf16": {"runtime": RuntimeConfig(device=Device.cpu, precision=Precision.bf16)},
