@@ -46,7 +46,7 @@ class DecoderConfig:
     context: int
     dropout: float = 0.0  # on the embedding and on the output of each sublayer
     attention_dropout: float = 0.0  # on the attention weights
-    token_dropout: float = 0.0  # share of the tokens of which the embedding is all zeros, in training
+    token_dropout: float = 0.0  # share of tokens whose embedding is zero in training (Iyyer et al. 2015: word dropout)
     # One for all layers, one for all but the last and one for the last, or one for each.
     attention: list[AttentionKind] = field(default_factory=lambda: [AttentionKind.multi])
     scoring: ScoringKind = ScoringKind.dot

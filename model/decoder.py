@@ -115,7 +115,7 @@ class Decoder(nn.Module):
             raise ValueError("; ".join(problems))
         self.config = config
         self.embedding = nn.Embedding(vocabulary_size, config.width)
-        self.token_dropout = nn.Dropout1d(config.token_dropout)  # of (B, T, C) it takes whole (C,)
+        self.token_dropout = nn.Dropout1d(config.token_dropout)  # zeroes whole (C,) of (B, T, C)
         self.shift = TokenShift(config.width, slot=2) if config.token_shift else None
         self.position: SinusoidalPosition | LearnedPosition | None
         match config.position:
