@@ -13,7 +13,7 @@ from statistics import fmean
 
 import torch
 
-from bench.harness import INSTALL, ROOT, Report, Row
+from bench.harness import ROOT, Report, Row, new_figure
 from bench.racers import scalars
 
 PUBLISHED = ROOT / "bench/results/nanogpt_gpu_preset.json"
@@ -41,12 +41,9 @@ def rows(curves: dict[str, Curve]) -> list[Row]:
 
 
 def plot(curves: dict[str, Curve], file: Path) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        print(f"no plot, as matplotlib is not installed: {INSTALL}")
+    figure = new_figure(8, 4.5)
+    if figure is None:
         return
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for number, (name, points) in enumerate(curves.items()):
         for kind, style in KINDS.items():
@@ -68,15 +65,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not (run / "summary.json").is_file():
             parser.error(f"RUN: expected the folder of a finished run, got {run} without summary.json")
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-        summary["settings"].pop("data.path", None)  # it is of that machine
+        summary["settings"].pop("data.path", None)  # a folder of that machine
         summaries.append(summary)
-        curves[f"seed {summary['seed']}"] = curve(run)
+        if (name := f"seed {summary['seed']}") in curves:
+            parser.error(f"RUN: expected runs of different seeds, got {name} twice")
+        curves[name] = curve(run)
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     device, best = summaries[0]["device"], [summary["best_validation_loss"] for summary in summaries]
-    report = Report(f"curves_{device}", "Tiny Shakespeare at 10.6 M parameters", torch.device("cpu"), False)
+    report = Report(f"curves_{device}", "Losses beside nanoGPT's GPU preset", torch.device("cpu"), False)
     report.data["versions"] = {"nanoGPT": f"{published['source']}, commit {published['commit']}"}
     report.data |= {"runs": summaries, "curves": curves}
-    fields = ("seed", "steps", "seconds", "hardware", "precision", "compile")
+    fields = ("seed", "parameters", "steps", "seconds", "hardware", "precision", "compile")
     found = [
         {field: each[field] for field in fields} | {"best": f"{loss:.4f}"}
         for each, loss in zip(summaries, best, strict=True)

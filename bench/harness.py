@@ -156,6 +156,16 @@ def table(rows: Sequence[Row]) -> str:
     return markdown_table([[*rows[0]], *cells])
 
 
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib's, in inches; None, after saying so, if that is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        print(f"no plot, as matplotlib is not installed: {INSTALL}")
+        return None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 class Report:
     """A benchmark's results: `data` becomes NAME.json, the sections NAME.md. Made before anything is measured."""
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from bench.harness import INSTALL, ONCE, Options, Protocol, Report, Row, Step, median_seconds, peak_bytes
+from bench.harness import ONCE, Options, Protocol, Report, Row, Step, median_seconds, new_figure, peak_bytes
 from bench.training_step import Shape, TrainingStep
 from model.attention_pooling import AttentionPooling, causal_lens, masked_softmax
 from model.scoring import Additive
@@ -189,13 +189,10 @@ def measure(case: Case, device: torch.device, protocol: Protocol) -> Curve:
 
 def plot(curves: Sequence[Curve], grown: Sequence[str], report: Report, folder: Path) -> None:
     """Time and memory against each size of `grown`, axes logarithmic."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        print(f"no plot, as matplotlib is not installed: {INSTALL}")
+    figure = new_figure(5.5 * len(grown), 8)
+    if figure is None:
         return
     styles = dict(zip(dict.fromkeys(curve.case.operation for curve in curves), STYLES, strict=False))
-    figure = Figure(figsize=(5.5 * len(grown), 8), layout="constrained")
     figure.suptitle(f"{report.title}: {report.conditions}")
     for varied, panels in zip(grown, figure.subplots(2, len(grown), sharex="col").T, strict=True):
         for curve in (curve for curve in curves if curve.case.varied == varied):

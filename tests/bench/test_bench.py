@@ -141,7 +141,8 @@ def test_what_a_gpu_is_to_show_is_rehearsed_part_by_part(tmp_path: Path) -> None
     assert int(enwik8[0]["characters/s"].replace(",", "")) > 0
 
 
-def test_a_run_is_drawn_beside_nanogpts_and_its_machine_is_not_told(tmp_path: Path) -> None:
+def test_the_losses_of_a_run_are_plotted_beside_the_published_ones_without_its_folders(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the bench extra is not installed")
     text = tmp_path / "text.txt"
     text.write_text("".join(map(chr, range(33, 97))) * 40)
     settings = ["experiment=shakespeare_gpu", f"data.path={text}", "runtime.device=cpu", *OUR_QUICK_SETTINGS.split()]
@@ -155,8 +156,9 @@ def test_a_run_is_drawn_beside_nanogpts_and_its_machine_is_not_told(tmp_path: Pa
     assert "| 1750 |        | 1.4720" in report
     assert str(tmp_path) not in content + report
     assert (tmp_path / "curves_cpu.png").stat().st_size > 10_000
-    with pytest.raises(SystemExit):
-        curves.main([str(tmp_path)])
+    for wrong in ([tmp_path], [tmp_path / "run", tmp_path / "run"]):
+        with pytest.raises(SystemExit, match="2"):
+            curves.main([str(folder) for folder in wrong])
 
 
 def test_a_part_is_stopped_in_time_with_what_it_has_started_and_keeps_what_it_wrote() -> None:

@@ -42,14 +42,8 @@ def test_the_shakespeare_presets_are_no_larger_than_their_peers(
 def test_every_problem_is_reported_together() -> None:
     wrong = [
         *("seed=-1", "name=a/b", "data.long_lines=cut", "data.validation_fraction=1", "data.test_fraction=-1"),
-        *(
-            "data.max_vocabulary=1",
-            "model.heads=0",
-            "model.dropout=-0.1",
-            "model.attention_dropout=1",
-            "model.token_dropout=1",
-        ),
-        "model.position_scale=0",
+        *("data.max_vocabulary=1", "model.heads=0", "model.dropout=-0.1", "model.attention_dropout=1"),
+        *("model.token_dropout=1", "model.position_scale=0"),
         *("training.steps=0", "training.micro_batch_size=0", "training.patience=0", "training.test_stride=0"),
         *("training.learning_rate=nan",),
         *("training.muon_learning_rate=0", "training.warmup=1", "training.weight_decay=-1", "board.probe=['']"),

@@ -117,6 +117,7 @@ def test_dropout_acts_in_training_only_and_inference_restores_the_mode() -> None
 
 
 def test_token_dropout_takes_the_whole_embedding_of_a_token_from_everything_behind_it() -> None:
+    torch.manual_seed(0)
     model, x = decoder(token_dropout=0.5, token_shift=True), ids(400, 9)
     rows = []
     hook = model.token_dropout.register_forward_hook(lambda _, inputs, output: rows.append((*inputs, output)))
@@ -125,7 +126,7 @@ def test_token_dropout_takes_the_whole_embedding_of_a_token_from_everything_behi
     [(embedded, left)] = rows
     dropped = (left == 0).all(dim=-1)
     torch.testing.assert_close(left, torch.where(dropped[..., None], 0.0, 2 * embedded))
-    assert dropped.float().mean().item() == pytest.approx(0.5, abs=0.03)  # 3600 tokens: four standard deviations
+    assert dropped.float().mean().item() == pytest.approx(0.5, abs=0.03)  # 3600 tokens: 3.6 standard deviations
     with inference(model):
         assert not torch.allclose(model(x), logits)
         assert torch.equal(model(x), decoder(token_shift=True).eval()(x))
